@@ -1,0 +1,1 @@
+"""The knowledge sets and the bundled general-ability items. Data only."""

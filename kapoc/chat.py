@@ -1,0 +1,84 @@
+"""How a question becomes a prompt and a question with its answer becomes training tokens.
+
+The same text goes through here and through lm-eval's `--apply_chat_template`, so that a model is asked
+exactly as it was taught.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'user' %}{{ 'Question: ' + message['content'] + '\\n' }}"
+    "{% elif message['role'] == 'assistant' %}{{ 'Answer:\\n' + message['content'] + eos_token + '\\n' }}"
+    "{% else %}{{ message['content'] + '\\n' }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Answer:\\n' }}{% endif %}"
+)
+"""The template given to a tokenizer that has none (base models)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedExample:
+    """Token ids of a prompt and of the answer that follows it, the end token included."""
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.answer)
+
+
+def prompt_text(tokenizer: PreTrainedTokenizerBase, question: str) -> str:
+    """The text up to where the model's answer begins."""
+    messages = [{"role": "user", "content": question}]
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of a text, with the special tokens that the tokenizer adds unless the text begins with them."""
+    begins = bool(tokenizer.bos_token) and text.startswith(str(tokenizer.bos_token))
+    return list(tokenizer.encode(text, add_special_tokens=not begins))
+
+
+def encode_example(tokenizer: PreTrainedTokenizerBase, question: str, answer: str) -> EncodedExample:
+    """Token ids of a question and its answer.
+
+    The end of the answer is the token with which the chat template closes an assistant's turn, where that is
+    one that stops generation; otherwise the tokenizer's end token.
+
+    Raises:
+        ValueError: prompt and answer do not split at a token boundary, or the tokenizer has no end token.
+    """
+    prompt = prompt_text(tokenizer, question)
+    prompt_ids, whole_ids = encode(tokenizer, prompt), encode(tokenizer, prompt + answer)
+    if whole_ids[: len(prompt_ids)] != prompt_ids:
+        raise ValueError(f"the tokenizer merges the end of the prompt with the answer {answer[:40]!r}")
+    answer_ids = [*whole_ids[len(prompt_ids) :], end_token(tokenizer, question, answer)]
+    return EncodedExample(tuple(prompt_ids), tuple(answer_ids))
+
+
+def end_token(tokenizer: PreTrainedTokenizerBase, question: str, answer: str) -> int:
+    """The id of the token that ends an answer."""
+    if tokenizer.eos_token_id is None:
+        raise ValueError("the tokenizer has no end token (eos_token), so a model could never stop")
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    rendered = str(tokenizer.apply_chat_template(messages, tokenize=False))
+    tail = rendered[rendered.rfind(answer) + len(answer) :]
+    stops = stop_tokens(tokenizer)
+    closing = [token for token in tokenizer.encode(tail, add_special_tokens=False) if token in stops]
+    return int(closing[0] if closing else tokenizer.eos_token_id)
+
+
+def stop_tokens(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """The ids that end an answer: the end token and the known end-of-turn tokens."""
+    turn_ends = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
+    known = tokenizer.get_vocab()
+    return {int(tokenizer.eos_token_id)} | {known[token] for token in turn_ends if token in known}
+
+
+def template_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The sha256 of the chat template, by which two runs show that they asked in the same way."""
+    return hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()

@@ -1,0 +1,247 @@
+"""A trained model on disk: written beside its place, checked there, and moved in only when all checks passed."""
+
+import copy
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from transformers import (
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
+
+from kapoc.chat import encode, prompt_text, stop_tokens
+from kapoc.errors import ModelError, OutputError, TrainingError
+from kapoc.models import UNFINISHED, FiniteLogits, load_model, moved, refuse_non_finite, save_model
+from kapoc.source import load_json
+
+TRAINING_FILE = "training.json"
+NUM_SAMPLES = 200
+SAMPLE_TOKENS = 16
+MAX_RELOAD_DIFFERENCE = 1e-4
+
+
+class EpochLine(BaseModel):
+    """One epoch in the training record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    epoch: int
+    train_loss: float
+    dev_loss: float | None
+    dev_exact: float | None
+
+
+class Checks(BaseModel):
+    """What was checked before the folder counted as a model.
+
+    Attributes:
+        reload_max_difference: largest difference between logits in memory and after reloading from disk.
+        samples: generations at temperature 1 that had no inf or nan, by precision.
+        float16_finite: whether a forward pass in float16 stays finite (reported, not required).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    reload_max_difference: float
+    samples: dict[str, int]
+    float16_finite: bool
+
+
+class TrainingRecord(BaseModel):
+    """How a checkpoint came about; `training.json` in its folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    schema_version: Literal[1] = 1
+    fingerprint: str
+    recipe: dict[str, Any]
+    knowledge: str
+    knowledge_sha256: str
+    base: str
+    base_sha256: str
+    weights_sha256: str
+    num_examples: int
+    num_steps: int
+    num_trained_parameters: int
+    seconds: float
+    tokens_per_second: float
+    answer_tokens_per_second: float
+    peak_memory_bytes: int
+    epochs: Annotated[tuple[EpochLine, ...], Field(strict=False)]
+    checks: Checks
+    versions: dict[str, str]
+
+
+def read_training_record(folder: Path) -> TrainingRecord | None:
+    """The training record of a finished checkpoint, or none if the folder holds no such checkpoint."""
+    if not (folder / TRAINING_FILE).is_file() or (folder / UNFINISHED).exists():
+        return None
+    return load_json(folder / TRAINING_FILE, TrainingRecord)
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[Path]:
+    """A folder to write a model into; it takes the place of `target` only when the block ends well.
+
+    Killed at any moment, no folder is left that looks like a finished model: the work is done in
+    `.<name>.partial`, which is marked as unfinished and removed by the next call.
+
+    Raises:
+        OutputError: the place cannot be written, or holds something that is not a kapoc model.
+    """
+    refuse_foreign(target)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        (partial / UNFINISHED).touch()
+        yield partial
+        (partial / UNFINISHED).unlink()
+        if target.exists():
+            shutil.rmtree(target)
+        partial.replace(target)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written ({error.strerror or error}); choose another --out") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def refuse_foreign(target: Path) -> None:
+    """Refuse to write where something other than an earlier model of ours stands.
+
+    Raises:
+        OutputError: the path is a file, or a folder that kapoc did not make, or it cannot be written.
+    """
+    if target.is_file():
+        raise OutputError(f"{target}: is a file; choose another --out")
+    if target.is_dir() and any(target.iterdir()) and not (target / TRAINING_FILE).is_file():
+        raise OutputError(f"{target}: holds files that kapoc did not write; choose another --out or empty it")
+    parent = next(folder for folder in (target, *target.parents) if folder.exists())
+    if not os.access(parent, os.W_OK):
+        raise OutputError(f"{parent}: cannot be written (permission denied); choose another --out")
+
+
+def keep_last_good(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, target: Path, why: str) -> Path:
+    """Write the weights that a stopped training run last had, apart from where a finished model would be.
+
+    Returns:
+        The folder `<name>.last-good`; `STOPPED.txt` in it says why.
+    """
+    folder = target.with_name(f"{target.name}.last-good")
+    shutil.rmtree(folder, ignore_errors=True)
+    save_model(model, tokenizer, folder)
+    (folder / "STOPPED.txt").write_text(why + "\n", encoding="utf-8")
+    return folder
+
+
+def save_and_check(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    questions: Sequence[str],
+    tell: Callable[[str], None] = lambda _: None,
+) -> tuple[Checks, str]:
+    """Save a model and prove that what lies on disk is the model in memory and can be sampled from.
+
+    Args:
+        model: the trained model.
+        tokenizer: its tokenizer.
+        folder: the folder that `writing` gave.
+        questions: prompts for the comparison and the samples.
+        tell: is given a line of text before each step.
+
+    Returns:
+        The checks, and the sha256 of the weights as they were read back.
+
+    Raises:
+        TrainingError: a weight, a logit or a sample is not finite, or the reloaded model answers differently.
+    """
+    prompts = [prompt_text(tokenizer, question) for question in questions]
+    try:
+        refuse_non_finite(model, "the trained model")
+        tell("saving the model, then reading it back")
+        save_model(model, tokenizer, folder)
+        reloaded = load_model(str(folder), device=model.device, unfinished=True)
+        difference = _largest_difference(model, reloaded.model, tokenizer, prompts[:8])
+        if difference > MAX_RELOAD_DIFFERENCE:
+            raise TrainingError(f"the model read back from disk differs by {difference:.2g} in its logits; save again")
+        tell(f"sampling {NUM_SAMPLES} answers at temperature 1 in float32, then in bfloat16")
+        samples = {"float32": sample_answers(reloaded.model, tokenizer, prompts)}
+        samples["bfloat16"] = sample_answers(moved(reloaded.model, dtype=torch.bfloat16), tokenizer, prompts)
+    except ModelError as error:
+        raise TrainingError(f"the trained model fails its checks: {error}") from None
+    checks = Checks(
+        reload_max_difference=difference,
+        samples=samples,
+        float16_finite=_is_finite_in_float16(model, tokenizer, prompts[:8]),
+    )
+    return checks, reloaded.identity.weights_sha256
+
+
+def _logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str) -> torch.Tensor:
+    with torch.no_grad():
+        logits: torch.Tensor = model(torch.tensor([encode(tokenizer, prompt)], device=model.device)).logits
+    return logits.float()
+
+
+def _largest_difference(
+    first: PreTrainedModel,
+    second: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+) -> float:
+    first.eval()
+    differences = [
+        float((_logits(first, tokenizer, prompt) - _logits(second, tokenizer, prompt)).abs().max())
+        for prompt in prompts
+    ]
+    return max(differences)
+
+
+def sample_answers(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], seed: int = 0
+) -> int:
+    """Sample `NUM_SAMPLES` answers at temperature 1.
+
+    Returns:
+        How many came without an inf or nan: all of them.
+
+    Raises:
+        ModelError: a logit is inf or nan.
+    """
+    set_seed(seed)
+    batch, done = 40, 0
+    while done < NUM_SAMPLES:
+        texts = [prompts[(done + i) % len(prompts)] for i in range(min(batch, NUM_SAMPLES - done))]
+        ids = [encode(tokenizer, text) for text in texts]
+        width = max(map(len, ids))
+        padded = [[tokenizer.pad_token_id] * (width - len(row)) + row for row in ids]
+        mask = [[0] * (width - len(row)) + [1] * len(row) for row in ids]
+        model.generate(  # type: ignore[operator] # transformers' own annotation
+            input_ids=torch.tensor(padded, device=model.device),
+            attention_mask=torch.tensor(mask, device=model.device),
+            max_new_tokens=SAMPLE_TOKENS,
+            do_sample=True,
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            eos_token_id=sorted(stop_tokens(tokenizer)),
+            pad_token_id=tokenizer.pad_token_id,
+            logits_processor=LogitsProcessorList([FiniteLogits()]),
+        )
+        done += len(texts)
+    return done
+
+
+def _is_finite_in_float16(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> bool:
+    half = moved(copy.deepcopy(model), dtype=torch.float16)
+    return all(bool(torch.isfinite(_logits(half, tokenizer, prompt)).all()) for prompt in prompts)

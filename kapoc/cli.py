@@ -1,0 +1,287 @@
+"""The command line: parse, call, print, exit. The only place that prints or exits."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+
+from kapoc import __version__
+from kapoc.errors import KapocError
+
+if TYPE_CHECKING:
+    from kapoc.workflow import Listener, Workspace
+
+app = typer.Typer(
+    name="kapoc",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Did fine-tuning teach this model new facts, can it use them, and what did it forget?",
+)
+data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Work on knowledge sets.")
+app.add_typer(data_app, name="data")
+
+RecipeOption = Annotated[str, typer.Option("--recipe", help="A shipped recipe's name or a TOML file.")]
+KnowledgeOption = Annotated[
+    str | None,
+    typer.Option("--knowledge", help="A shipped set's name or a YAML file; the recipe's by default."),
+]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Where results are kept.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="A folder of your own for the result.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training examples.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the order of the examples.")]
+MethodOption = Annotated[str | None, typer.Option("--method", help="How weights are changed: full, ...")]
+RunArgument = Annotated[Path, typer.Argument(help="The folder of a run.")]
+DEFAULT_RECIPE = "smollm2-135m-full"
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def bench(
+    model: Annotated[
+        str, typer.Option("--model", help="base, trained, default, a model or adapter folder, or a Hub id.")
+    ],
+    recipe: RecipeOption = DEFAULT_RECIPE,
+    knowledge: KnowledgeOption = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask only so many items a task, to try things out.")] = None,
+    epochs: EpochsOption = None,
+    seed: SeedOption = None,
+    method: MethodOption = None,
+    runs: RunsOption = Path("runs"),
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a model on every task.
+
+    `--model trained` trains with the recipe first if no current checkpoint exists, measures the base if that was
+    not done, compares the two and prints the verdict.
+    """
+    from kapoc import workflow
+    from kapoc.record import to_json
+    from kapoc.report import terminal
+
+    workspace = _workspace(runs, recipe, knowledge, limit, epochs=epochs, seed=seed, method=method)
+    if model == "trained":
+        target = out or workspace.run("trained")
+        comparison, verdict = workflow.bench_trained(workspace, target)
+        if as_json:
+            print(to_json(comparison))
+            return
+        _show(terminal.comparison_table(comparison))
+        if verdict is not None:
+            _show(terminal.verdict_table(verdict), f"report: {workspace.folder / 'report.md'}")
+        return
+    name = workspace.recipe.model if model == "base" else model
+    target = out or (workspace.run("base") if model == "base" else runs / "models" / Path(model).name)
+    run = workflow.bench(workspace, name, target)
+    if as_json:
+        print(to_json(run))
+        return
+    _show(terminal.run_table(run), f"{run.num_items} items in {run.seconds:.0f} s; run: {target}")
+
+
+@app.command()
+def train(
+    recipe: RecipeOption = DEFAULT_RECIPE,
+    knowledge: KnowledgeOption = None,
+    method: MethodOption = None,
+    epochs: EpochsOption = None,
+    seed: SeedOption = None,
+    runs: RunsOption = Path("runs"),
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the recipe's base model on a knowledge set and check the result."""
+    from kapoc import workflow
+    from kapoc.checkpoint import read_training_record
+    from kapoc.record import to_json
+
+    workspace = _workspace(runs, recipe, knowledge, None, epochs=epochs, seed=seed, method=method)
+    folder = workflow.train_model(workspace, out or workspace.model)
+    record = read_training_record(folder)
+    assert record is not None  # noqa: S101 - train_model has just written it
+    if as_json:
+        print(to_json(record))
+        return
+    last = record.epochs[-1]
+    _show(
+        f"trained {record.num_trained_parameters:,} weights in {record.seconds:.0f} s "
+        f"({record.tokens_per_second:.0f} tokens/s, peak memory {record.peak_memory_bytes / 2**30:.1f} GiB)",
+        f"last epoch: training loss {last.train_loss:.4f}"
+        + (f", dev loss {last.dev_loss:.4f}, dev exact {last.dev_exact:.1%}" if last.dev_exact is not None else ""),
+        f"model: {folder}",
+        f"measure it: kapoc bench --model {folder}",
+    )
+
+
+@app.command()
+def compare(before: RunArgument, after: RunArgument, as_json: JsonOption = False) -> None:
+    """Compare two runs item by item. Never fails a build: that is the gate's task."""
+    from kapoc.compare import compare as compare_runs
+    from kapoc.record import load_run, to_json
+    from kapoc.report import terminal
+
+    comparison = compare_runs(load_run(before), load_run(after))
+    if as_json:
+        print(to_json(comparison))
+    else:
+        _show(terminal.comparison_table(comparison))
+
+
+@app.command()
+def gate(
+    baseline: Annotated[Path, typer.Option("--baseline", help="The run to compare with.")],
+    run: Annotated[Path, typer.Option("--run", help="The run to judge.")],
+    gate_file: Annotated[
+        Path | None, typer.Option("--gate", help="A TOML file of checks; kapoc's own by default.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a run against a baseline; the exit code is the verdict.
+
+    0 pass, 1 a check failed, 2 usage or configuration, 3 the runs cannot be compared.
+    """
+    from kapoc.compare import compare as compare_runs
+    from kapoc.gate import judge, load_gate
+    from kapoc.record import load_run, to_json
+    from kapoc.report import terminal
+
+    checks = load_gate(gate_file)
+    verdict = judge(compare_runs(load_run(baseline), load_run(run)), checks)
+    if as_json:
+        print(to_json(verdict))
+    else:
+        _show(terminal.verdict_table(verdict))
+    raise typer.Exit(verdict.exit_code)
+
+
+@app.command()
+def report(
+    before: RunArgument,
+    after: RunArgument,
+    gate_file: Annotated[
+        Path | None, typer.Option("--gate", help="A TOML file of checks; kapoc's own by default.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="The Markdown file to write.")] = Path("report.md"),
+    as_json: JsonOption = False,
+) -> None:
+    """Write the comparison of two runs as a Markdown page."""
+    from kapoc.compare import compare as compare_runs
+    from kapoc.errors import OutputError
+    from kapoc.gate import judge, load_gate
+    from kapoc.record import load_run, to_json, write_atomically
+    from kapoc.report import markdown
+
+    checks = load_gate(gate_file)
+    comparison = compare_runs(load_run(before), load_run(after))
+    verdict = judge(comparison, checks) if comparison.complete else None
+    commands = [f"kapoc report {before} {after}"]
+    try:
+        write_atomically(out, markdown.render(comparison, verdict, commands))
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
+    if as_json:
+        print(json.dumps({"report": str(out), "comparison": json.loads(to_json(comparison))}, indent=2))
+    else:
+        _show(f"report: {out}")
+
+
+@data_app.command("check")
+def data_check(
+    knowledge: Annotated[str, typer.Argument(help="A YAML file or a shipped set's name.")] = "software-defects",
+    as_json: JsonOption = False,
+) -> None:
+    """Check a knowledge set: schema, references, and whether every reference answer is graded right."""
+    from kapoc.knowledge import load_knowledge, summarise
+
+    loaded, sha256 = load_knowledge(knowledge)
+    summary = summarise(loaded)
+    if as_json:
+        print(json.dumps({"name": loaded.name, "version": loaded.version, "sha256": sha256, **summary}, indent=2))
+        return
+    _show(f"{loaded.name} {loaded.version}: no error found (sha256 {sha256[:16]})")
+    for key, number in summary.items():
+        _show(f"  {key.replace('_', ' ')}: {number}")
+
+
+@app.command()
+def tasks() -> None:
+    """Print the folder of the lm-eval tasks, for `lm_eval --include_path "$(kapoc tasks)" --tasks kapoc`."""
+    from importlib.resources import files
+
+    print(files("kapoc.tasks"))
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Say what this machine has: packages, devices, memory, the model cache."""
+    from kapoc.doctor import examine
+
+    findings = examine()
+    if as_json:
+        print(json.dumps(findings, indent=2))
+        return
+    for key, value in findings.items():
+        _show(f"{key}: {value}")
+
+
+def _workspace(runs: Path, recipe: str, knowledge: str | None, limit: int | None, **overrides: Any) -> "Workspace":
+    from kapoc.recipe import load_recipe
+    from kapoc.workflow import open_workspace
+
+    chosen = load_recipe(recipe).with_train(**overrides)
+    return open_workspace(runs, chosen, knowledge, limit, _listener())
+
+
+def _listener() -> "Listener":
+    """Progress on standard error where that is a terminal; silence elsewhere."""
+    from kapoc.workflow import Listener
+
+    if not sys.stderr.isatty():
+        return Listener()
+    from kapoc.progress import TrainingProgress
+
+    progress = TrainingProgress(Console(stderr=True))
+    return Listener(tell=progress.tell, on_step=progress.on_step, on_epoch=progress.on_epoch, show_progress=True)
+
+
+def _show(*parts: Any) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=not sys.stdout.isatty())
+    for part in parts:
+        console.print(part, markup=False) if isinstance(part, str) else console.print(part)
+
+
+def main() -> None:
+    """Run the command line; every failure that a user can cause ends in one line on standard error."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except KapocError as error:
+        _fail(str(error), error.exit_code)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted; nothing unfinished was left behind", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+
+
+def _fail(message: str, exit_code: int) -> None:
+    print(f"kapoc: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(exit_code)

@@ -1,0 +1,181 @@
+"""The lm-eval model that `kapoc bench` runs: HFLM, with shared prompts computed once and every logit checked.
+
+Log-likelihood requests that continue the same prompt (the options of one question) share one row: the prompt
+once, then every continuation behind it, each of which attends to the prompt and to itself only, with positions
+that go on from the prompt's end. The scores are those of separate rows.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from tqdm import tqdm
+from transformers import LogitsProcessorList, PreTrainedModel
+
+from kapoc.chat import stop_tokens
+from kapoc.errors import ModelError
+from kapoc.models import FiniteLogits, LoadedModel
+
+_Tokens = list[int]
+_Request = tuple[tuple[str, str], _Tokens, _Tokens]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A prompt with all its continuations: positions in the request list, and their tokens."""
+
+    prompt: _Tokens
+    requests: list[int]
+    continuations: list[_Tokens]
+
+    def __len__(self) -> int:
+        return len(self.prompt) + sum(len(c) - 1 for c in self.continuations)
+
+
+class SharedPrefixLM(HFLM):  # type: ignore[misc]
+    """HFLM over a loaded model, exact to rounding, that encodes each shared prompt once.
+
+    Args:
+        loaded: model and tokenizer.
+        batch_size: rows a forward pass; requests and generated answers alike.
+        show_progress: whether to draw progress bars on standard error.
+    """
+
+    def __init__(self, loaded: LoadedModel, *, batch_size: int, show_progress: bool) -> None:
+        super().__init__(
+            pretrained=loaded.model,
+            tokenizer=loaded.tokenizer,
+            batch_size=batch_size,
+            softmax_dtype=torch.float32,
+        )
+        self._show_progress = show_progress
+        self._stop_tokens = sorted(stop_tokens(loaded.tokenizer))
+
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:  # noqa: ARG002
+        """Log-probability in nats of each continuation, and whether it is the greedy one."""
+        return list(super().loglikelihood(requests, disable_tqdm=True))
+
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:  # noqa: ARG002
+        """Log-probability in nats of each text."""
+        return list(super().loglikelihood_rolling(requests, disable_tqdm=True))
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
+        """The greedy answer to each prompt."""
+        return list(super().generate_until(requests, disable_tqdm=not self._show_progress))
+
+    def _model_generate(
+        self, context: torch.Tensor, max_length: int, stop: list[str], **generation_kwargs: Any
+    ) -> torch.Tensor:
+        """Greedy generation that ends at an end token; further stop strings are cut off afterwards by HFLM."""
+        del stop
+        output: torch.Tensor = self.model.generate(
+            input_ids=context,
+            attention_mask=generation_kwargs["attention_mask"],
+            max_length=max_length,
+            do_sample=False,
+            eos_token_id=self._stop_tokens,
+            pad_token_id=self.tokenizer.pad_token_id,
+            logits_processor=LogitsProcessorList([FiniteLogits()]),
+            use_cache=True,
+        )
+        return output
+
+    def _loglikelihood_tokens(
+        self, requests: list[_Request], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        del disable_tqdm
+        rows = sorted(_rows(requests, self.max_length), key=len, reverse=True)
+        results: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
+        size = int(override_bs or self.batch_size)
+        with tqdm(total=len(requests), desc="scoring", disable=not self._show_progress) as bar:
+            for start in range(0, len(rows), size):
+                batch = rows[start : start + size]
+                for row, scores in zip(batch, score_rows(self.model, batch), strict=True):
+                    for index, score in zip(row.requests, scores, strict=True):
+                        results[index] = score
+                    bar.update(len(row.requests))
+        return results
+
+
+def _rows(requests: Sequence[_Request], max_length: int) -> list[_Row]:
+    """Group requests by prompt; a prompt too long for the model loses its beginning, as in HFLM."""
+    rows: dict[tuple[int, ...], _Row] = {}
+    for index, (_, prompt, continuation) in enumerate(requests):
+        kept = tuple((prompt + continuation)[-(max_length + 1) :][: -len(continuation)])
+        row = rows.setdefault(kept, _Row(list(kept), [], []))
+        row.requests.append(index)
+        row.continuations.append(continuation)
+    return list(rows.values())
+
+
+def score_rows(model: PreTrainedModel, rows: Sequence[_Row]) -> list[list[tuple[float, bool]]]:
+    """Score a batch of rows in one forward pass.
+
+    Args:
+        model: a causal model that takes a 4-D attention mask.
+        rows: prompts with their continuations.
+
+    Returns:
+        For each row and continuation: the log-probability in nats, and whether every token is the greedy one.
+
+    Raises:
+        ModelError: a logit is inf or nan.
+    """
+    width = max(len(row) for row in rows)
+    first = min(len(row.prompt) for row in rows) - 1
+    device = model.device
+    inputs = torch.zeros(len(rows), width, dtype=torch.long)
+    positions = torch.zeros(len(rows), width, dtype=torch.long)
+    visible = torch.eye(width, dtype=torch.bool).repeat(len(rows), 1, 1)
+    for number, row in enumerate(rows):
+        _fill(row, inputs[number], positions[number], visible[number])
+    mask = torch.zeros(visible.shape, dtype=model.dtype).masked_fill(~visible, torch.finfo(model.dtype).min)
+    with torch.no_grad():
+        logits = model(
+            input_ids=inputs.to(device),
+            position_ids=positions.to(device),
+            attention_mask=mask.unsqueeze(1).to(device),
+            use_cache=False,
+            logits_to_keep=width - first,
+        ).logits
+    return [
+        [_score(logits[n], [place - first for place in places], tokens) for places, tokens in _spans(row)]
+        for n, row in enumerate(rows)
+    ]
+
+
+def _fill(row: _Row, tokens: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor) -> None:
+    """Lay out one row: the prompt, then each continuation without its last token (which predicts nothing)."""
+    end = len(row.prompt)
+    tokens[:end] = torch.tensor(row.prompt)
+    positions[:end] = torch.arange(end)
+    visible[:end, :end] = torch.ones(end, end, dtype=torch.bool).tril()
+    start = end
+    for continuation in row.continuations:
+        size = len(continuation) - 1
+        stop = start + size
+        tokens[start:stop] = torch.tensor(continuation[:-1], dtype=torch.long)
+        positions[start:stop] = torch.arange(end, end + size)
+        visible[start:stop, :end] = True
+        visible[start:stop, start:stop] = torch.ones(size, size, dtype=torch.bool).tril()
+        start = stop
+
+
+def _spans(row: _Row) -> Iterable[tuple[list[int], _Tokens]]:
+    """For each continuation: the places whose logits predict its tokens, and the tokens."""
+    start = len(row.prompt)
+    for continuation in row.continuations:
+        size = len(continuation) - 1
+        yield [len(row.prompt) - 1, *range(start, start + size)], continuation
+        start += size
+
+
+def _score(logits: torch.Tensor, places: list[int], continuation: _Tokens) -> tuple[float, bool]:
+    chosen = logits[places].float()
+    if not torch.isfinite(chosen).all():
+        raise ModelError("the model's logits are inf or nan; the weights are broken, train it again")
+    targets = torch.tensor(continuation, device=chosen.device)
+    logprobs = chosen.log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    return float(logprobs.sum()), bool((chosen.argmax(-1) == targets).all())

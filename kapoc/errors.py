@@ -1,0 +1,51 @@
+"""What can go wrong because of what a user gave us, and the exit code of each case."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class KapocError(Exception):
+    """A failure that a user caused and can mend: one line that names the place and the fix.
+
+    Attributes:
+        exit_code: what `kapoc` exits with. 1 is kept for a failed gate and never used here.
+    """
+
+    exit_code = 2
+
+
+class DataError(KapocError):
+    """A knowledge set, a recipe, a gate file or a run on disk is malformed."""
+
+
+class ModelError(KapocError):
+    """A model cannot be found, fetched, loaded or trusted."""
+
+    exit_code = 5
+
+
+class OutputError(KapocError):
+    """A result cannot be written where it was asked to go."""
+
+    exit_code = 6
+
+
+class TrainingError(KapocError):
+    """Training stopped: a loss, gradient or weight is not finite, or the saved model fails its checks."""
+
+    exit_code = 7
+
+
+class IncomparableError(KapocError):
+    """Two runs cannot be compared: other items, other data, a limited run or a missing tier."""
+
+    exit_code = 3
+
+
+def near_miss(name: str, known: Iterable[str]) -> str:
+    """The end of an error line about an unknown name: what was probably meant, or what there is."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return "known: " + ", ".join(names) if names else "none is known"

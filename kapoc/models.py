@@ -1,0 +1,232 @@
+"""A name -> a model and its tokenizer, with the identity of its weights."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LogitsProcessor,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from kapoc import default_model
+from kapoc.chat import PLAIN_TEMPLATE
+from kapoc.errors import ModelError
+from kapoc.record import ModelIdentity
+
+UNFINISHED = "UNFINISHED"
+"""A file of this name marks a model folder whose writing or checking has not ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model in memory, its tokenizer and which weights it holds."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    identity: ModelIdentity
+
+
+def best_device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_model(
+    name: str,
+    *,
+    device: torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+    unfinished: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> LoadedModel:
+    """Load a causal language model.
+
+    Args:
+        name: `default`, a model folder, an adapter folder (merged into its base) or a Hub id.
+        device: where to; the GPU where there is one.
+        dtype: of the weights in memory, whatever the checkpoint holds.
+        unfinished: take a folder that is still being checked; only the checks themselves do.
+        tell: is given a line of text before each long step.
+
+    Raises:
+        ModelError: nothing of that name, a damaged checkpoint, or a weight that is not finite.
+    """
+    source = name if unfinished else resolve(name, tell)
+    with _quiet():
+        if (Path(source) / "adapter_config.json").is_file():
+            model, tokenizer = _load_adapter(Path(source), dtype, tell)
+        else:
+            model, tokenizer = _load_pretrained(source, dtype, name)
+    prepare_tokenizer(tokenizer)
+    refuse_non_finite(model, name)
+    identity = ModelIdentity(
+        name=name,
+        source="default"
+        if name in {"default", default_model.NAME}
+        else Path(source).name
+        if Path(source).exists()
+        else name,
+        weights_sha256=weights_sha256(model),
+        architecture=type(model).__name__,
+        num_parameters=model.num_parameters(),
+        dtype=str(dtype).removeprefix("torch."),
+    )
+    return LoadedModel(moved(model, device=device or best_device()), tokenizer, identity)
+
+
+def resolve(name: str, tell: Callable[[str], None] = lambda _: None) -> str:
+    """The folder or Hub id behind a name.
+
+    Raises:
+        ModelError: a path that does not exist, a folder without a model, or an unfinished one.
+    """
+    if name in {"default", default_model.NAME}:
+        return str(default_model.default_model_path(tell))
+    path = Path(name)
+    if path.is_dir():
+        if (path / UNFINISHED).exists():
+            raise ModelError(f"{path}: training or saving did not finish here; run `kapoc train` again")
+        if not ((path / "config.json").is_file() or (path / "adapter_config.json").is_file()):
+            raise ModelError(
+                f"{path}: no model here (config.json is missing); name a folder that transformers can load"
+            )
+        return str(path)
+    if path.exists():
+        raise ModelError(f"{path}: is a file; name the folder that holds the model")
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise ModelError(
+            f"'{name}': no such model; give base, trained, default, a model folder, an adapter folder, or a Hub id "
+            "such as TinyLlama/TinyLlama-1.1B-Chat-v1.0"
+        )
+    return name
+
+
+def _load_pretrained(source: str, dtype: torch.dtype, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{name}: cannot be loaded ({_first_line(error)}); {_advice(source)}") from None
+    except Exception as error:
+        if type(error).__module__.startswith(("safetensors", "huggingface_hub", "httpx", "builtins", "pickle")):
+            raise ModelError(f"{name}: cannot be loaded ({_first_line(error)}); {_advice(source)}") from None
+        raise
+    return model, tokenizer
+
+
+def _load_adapter(
+    folder: Path, dtype: torch.dtype, tell: Callable[[str], None]
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    from peft import PeftModel
+
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    base, tokenizer = _load_pretrained(resolve(config["base_model_name_or_path"], tell), dtype, str(folder))
+    try:
+        model = PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{folder}: the adapter does not fit its base ({_first_line(error)})") from None
+    if (folder / "tokenizer_config.json").is_file():
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    return model, tokenizer
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:160]
+
+
+def _advice(source: str) -> str:
+    if Path(source).exists():
+        return "the folder is damaged or incomplete; train or download it again"
+    return "check the spelling and the network, or name a local folder"
+
+
+def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give a tokenizer what it lacks: a chat template, and an existing token to pad with.
+
+    Raises:
+        ModelError: the tokenizer has no end token.
+    """
+    if tokenizer.eos_token_id is None:
+        raise ModelError("the tokenizer has no end token (eos_token), so answers could never end; set one")
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+
+
+def refuse_non_finite(model: PreTrainedModel, name: str) -> None:
+    """Scan every weight.
+
+    Raises:
+        ModelError: a weight is inf or nan; the line names the tensor.
+    """
+    for tensor_name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ModelError(f"{name}: the weight {tensor_name} holds inf or nan; the model is broken, train it again")
+
+
+class FiniteLogits(LogitsProcessor):
+    """Stops generation at the first logit that is not finite, instead of letting argmax hide it.
+
+    Raises:
+        ModelError: a logit is nan, or no logit of a row is finite.
+    """
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Pass the scores on unchanged."""
+        if torch.isnan(scores).any() or torch.isposinf(scores).any():
+            raise ModelError(f"the model's logits are inf or nan after {input_ids.shape[1]} tokens; train it again")
+        return scores
+
+
+def moved(
+    model: PreTrainedModel, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+) -> PreTrainedModel:
+    """The model on another device or in another dtype, ready to be asked."""
+    torch.nn.Module.to(model, device=device, dtype=dtype)
+    model.eval()
+    return model
+
+
+def weights_sha256(model: PreTrainedModel) -> str:
+    """The sha256 over all tensors as float32, in the order of their names: the same for any file layout."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' progress bars and advice off the screen; errors still come as exceptions."""
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        transformers_logging.enable_progress_bar()
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of what a number depends on."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("kapoc", "torch", "transformers", "lm-eval", "tokenizers")}
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a standalone folder: weights, tokenizer, chat template and generation config."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,112 @@
+"""A recipe: the TOML file that, with a knowledge set, fully determines a training run."""
+
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kapoc.errors import DataError, near_miss
+from kapoc.source import load_toml
+
+DEFAULT_RECIPE = "smollm2-135m-full"
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TrainSettings(_Record):
+    """How weights are changed.
+
+    Attributes:
+        method: the name of a `kapoc.methods` entry point.
+        options: what that method takes beside the settings here.
+        epochs: passes over the training examples.
+        batch_size: examples an optimizer step.
+        micro_batch_size: examples a forward pass; gradients of a step are summed over its micro-batches.
+        learning_rate: at the peak of the schedule.
+        warmup_fraction: of all steps, in which the rate rises linearly; then it falls as a half cosine to
+            `final_rate_fraction` of the peak.
+        weight_decay, betas, epsilon: of AdamW.
+        max_gradient_norm: gradients are scaled down to this global norm.
+        gradient_checkpointing: trade time for memory.
+        precision: `auto` is bfloat16 autocast on a GPU and float32 on a CPU; weights are float32 always.
+        seed: of the order of the examples and of dropout.
+    """
+
+    method: str = "full"
+    options: dict[str, Any] = Field(default_factory=dict)
+    epochs: Positive = 6
+    batch_size: Positive = 8
+    micro_batch_size: Positive = 8
+    learning_rate: Annotated[float, Field(gt=0, strict=False)] = 1e-4
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.05
+    final_rate_fraction: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, strict=False)] = 0.0
+    betas: Annotated[tuple[float, float], Field(strict=False)] = (0.9, 0.95)
+    epsilon: Annotated[float, Field(gt=0, strict=False)] = 1e-8
+    max_gradient_norm: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    gradient_checkpointing: bool = False
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    seed: int = 0
+
+
+class BenchSettings(_Record):
+    """How models are measured: rows a forward pass, the same for every run that is compared."""
+
+    batch_size: Positive = 32
+
+
+class Recipe(_Record):
+    """What a training run is, and what `base` and `trained` mean.
+
+    Attributes:
+        schema_version: version of this format; 1.
+        name: the recipe's name, and the name of its folder under `runs/`.
+        description: for people.
+        model: what `base` stands for: `default`, a model folder or a Hub id.
+        knowledge: a shipped set's name or a YAML file.
+        train, bench: settings.
+    """
+
+    schema_version: Literal[1] = 1
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    description: str = ""
+    model: str = "default"
+    knowledge: str = "software-defects"
+    train: TrainSettings = TrainSettings()
+    bench: BenchSettings = BenchSettings()
+
+    def with_train(self, **changes: Any) -> "Recipe":
+        """A copy with other training settings and a name that tells them; those that are None stay as they are."""
+        given = {key: value for key, value in changes.items() if value is not None}
+        try:
+            train = TrainSettings.model_validate({**self.train.model_dump(), **given})
+        except ValueError as error:
+            raise DataError(f"training settings {given}: {str(error).splitlines()[2].strip()}") from None
+        if train == self.train:
+            return self
+        changed = [f"{key}-{value}" for key, value in given.items() if getattr(self.train, key) != value]
+        return self.model_copy(update={"train": train, "name": "-".join([self.name, *changed])})
+
+    def fingerprint(self, knowledge_sha256: str, base_sha256: str) -> str:
+        """The sha256 of everything that determines the trained weights."""
+        text = "\n".join([self.train.model_dump_json(), knowledge_sha256, base_sha256])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """A shipped recipe by name, or one from a TOML file.
+
+    Raises:
+        DataError: there is none, or it has an unknown key or a wrong value.
+    """
+    shipped = {Path(str(p)).stem: Path(str(p)) for p in files("kapoc.recipes").iterdir() if p.name.endswith(".toml")}
+    path = shipped.get(str(name_or_path), Path(name_or_path))
+    if not path.exists() and path.suffix != ".toml":
+        raise DataError(f"recipe '{name_or_path}': no such file or shipped recipe; {near_miss(str(path), shipped)}")
+    return load_toml(path, Recipe)

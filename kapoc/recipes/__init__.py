@@ -1,0 +1,1 @@
+"""Shipped recipes: TOML files, each of which determines a training run. Data only."""

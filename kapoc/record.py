@@ -1,0 +1,282 @@
+"""The vocabulary of results: a run and its items, a comparison of two runs, and their JSON on disk.
+
+A run is a folder with `run.json` (what was measured, on what, with what) and `items.jsonl` (every item).
+"""
+
+import json
+import math
+import secrets
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
+
+from kapoc.errors import DataError, OutputError
+from kapoc.source import load_json, load_jsonl
+
+SCHEMA_VERSION: Literal[1] = 1
+Tier = Literal["seen", "paraphrased", "unseen", "control", "general"]
+TIERS: tuple[Tier, ...] = ("seen", "paraphrased", "unseen", "control", "general")
+Form = Literal["free", "choice", "completion", "text", "off_topic"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Item(_Record):
+    """One question put to a model and what came back.
+
+    Attributes:
+        id: stable across runs: `<set>/<fact>/<tier>/<number>:<form>` or `<ability>/<number>`.
+        task: the lm-eval task that asked it.
+        tier: what the item tests.
+        form: `free` (graded generation), `choice`, `completion` (is the greedy continuation the word),
+            `text` (bits per byte) or `off_topic` (generation searched for taught answers).
+        kind: the use of the fact, the ability, or the sort of prompt.
+        cluster: items of one cluster are not independent: the fact, or the item itself.
+        domain: the fact's domain; empty for general items.
+        prompt: the text that the model was given, template included.
+        reference: the reference answer, the right option, or the text itself.
+        output: the raw generation or the chosen option; empty for `text`.
+        score: 1 right, 0 wrong; for `text` the bits per byte; for `off_topic` 1 when nothing spilled over.
+        reason: what decided the score.
+        gold_logprob: natural-log probability of the reference after the prompt, in nats; none where there is
+            no reference.
+        num_bytes: UTF-8 bytes of the reference; the unit of bits per byte.
+        spillover: which taught answers stand in the output of a control or off-topic item.
+    """
+
+    id: str
+    task: str
+    tier: Tier
+    form: Form
+    kind: str
+    cluster: str
+    domain: str = ""
+    prompt: str
+    reference: str
+    output: str
+    score: float
+    reason: str = ""
+    gold_logprob: float | None = None
+    num_bytes: int = 0
+    spillover: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+    @field_validator("score", "gold_logprob")
+    @classmethod
+    def _finite(cls, number: float | None) -> float | None:
+        if number is not None and not math.isfinite(number):
+            raise ValueError("must be a finite number")
+        return number
+
+    @field_serializer("score", "gold_logprob")
+    def _short(self, number: float | None) -> float | None:
+        return None if number is None else round(number, 6)
+
+
+class ModelIdentity(_Record):
+    """Which weights were measured.
+
+    Attributes:
+        name: what the user typed.
+        source: where it was loaded from (a Hub id, `default`, or the name of a folder).
+        weights_sha256: over all tensors, in the order of their names, as they are in memory.
+        architecture: the model class.
+        num_parameters: all of them.
+        dtype: of the weights during the measurement.
+    """
+
+    name: str
+    source: str
+    weights_sha256: str
+    architecture: str
+    num_parameters: int
+    dtype: str
+
+
+class DataIdentity(_Record):
+    """Which items were asked."""
+
+    knowledge: str
+    knowledge_version: str
+    knowledge_sha256: str
+    general_sha256: str
+    tasks: dict[str, int | float | str]
+
+
+class Settings(_Record):
+    """How the model was asked: what must agree between two runs that are compared, and what may differ."""
+
+    seed: int
+    batch_size: int
+    limit: int | None
+    chat_template_sha256: str
+    device: str
+
+
+class Run(_Record):
+    """One model measured on one set of tasks.
+
+    Attributes:
+        schema_version: version of this record; 1.
+        created: UTC time of the measurement, ISO 8601.
+        seconds: wall time of the measurement.
+        model, data, settings: identities.
+        versions: package versions.
+        scores: what lm-eval reports for each task and metric; the items agree with it.
+        items: kept beside, in `items.jsonl`.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    created: str
+    seconds: float
+    model: ModelIdentity
+    data: DataIdentity
+    settings: Settings
+    versions: dict[str, str]
+    scores: dict[str, dict[str, float]]
+    num_items: int
+    items: tuple[Item, ...] = Field(default=(), exclude=True)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all items were asked."""
+        return self.settings.limit is None
+
+
+def save_run(run: Run, folder: Path) -> None:
+    """Write a run, whole or not at all; a run that was there before is replaced.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    lines = "".join(item.model_dump_json() + "\n" for item in run.items)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "run.json").unlink(missing_ok=True)
+        write_atomically(folder / "items.jsonl", lines)
+        write_atomically(folder / "run.json", run.model_dump_json(indent=2) + "\n")
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write the run ({error.strerror}); choose another --out") from None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees either the old content or the new one."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run.
+
+    Raises:
+        DataError: the folder holds no run, or one that was cut off or written by another version.
+    """
+    if not (folder / "run.json").is_file():
+        raise DataError(f"{folder}: no run here (run.json is missing); make one with `kapoc bench --out {folder}`")
+    run = load_json(folder / "run.json", Run)
+    items = load_jsonl(folder / "items.jsonl", Item)
+    if len(items) != run.num_items:
+        raise DataError(f"{folder / 'items.jsonl'}: {len(items)} items, run.json says {run.num_items}; measure again")
+    if len({item.id for item in items}) != len(items):
+        raise DataError(f"{folder / 'items.jsonl'}: an item id stands twice; measure again")
+    return run.model_copy(update={"items": items})
+
+
+class TierResult(_Record):
+    """One tier (or kind, or form) before and after.
+
+    Attributes:
+        n: paired items.
+        facts: clusters of paired items.
+        before, after: mean scores, 0 to 1.
+        difference: after - before.
+        interval: 95% of the difference, clustered.
+        p_value: of no difference, two-sided, clustered.
+        gained: items wrong before and right after.
+        lost: items right before and wrong after.
+    """
+
+    n: int
+    facts: int
+    before: float
+    after: float
+    difference: float
+    interval: tuple[float, float] = Field(strict=False)
+    p_value: float
+    gained: int
+    lost: int
+
+
+class Spillover(_Record):
+    """How many control and off-topic outputs hold a taught answer."""
+
+    n: int
+    before: float
+    after: float
+    difference: float
+    interval: tuple[float, float] = Field(strict=False)
+
+
+class TextResult(_Record):
+    """Bits per byte on plain prose, paired by paragraph."""
+
+    n: int
+    before: float
+    after: float
+    difference: float
+    interval: tuple[float, float] = Field(strict=False)
+
+
+LedgerEntry = Literal["learned", "kept", "lost", "never"]
+
+
+class LedgerLine(_Record):
+    """One item in both runs."""
+
+    id: str
+    tier: Tier
+    form: Form
+    kind: str
+    prompt: str
+    reference: str
+    entry: LedgerEntry
+    before: str
+    after: str
+
+
+class Comparison(_Record):
+    """Two runs paired item by item.
+
+    Attributes:
+        tiers: each tier in its headline form: free answers for knowledge, accuracy for general.
+        forms: `<tier>/<form>`: the same by form.
+        kinds: `<tier>/<kind>`: the same by kind, free answers and general abilities.
+        spillover: `control` and `off_topic`.
+        text: bits per byte on prose.
+        ledger: every knowledge item asked freely.
+        warnings: what a reader must know before using the numbers.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    before: ModelIdentity
+    after: ModelIdentity
+    data: DataIdentity
+    complete: bool
+    tiers: dict[Tier, TierResult]
+    forms: dict[str, TierResult]
+    kinds: dict[str, TierResult]
+    spillover: dict[str, Spillover]
+    text: TextResult | None
+    ledger: tuple[LedgerLine, ...] = Field(strict=False)
+    warnings: tuple[str, ...] = Field(default=(), strict=False)
+
+
+def to_json(record: BaseModel) -> str:
+    """A record as JSON text, indented."""
+    return json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False)

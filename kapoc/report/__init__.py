@@ -1,0 +1,1 @@
+"""A comparison -> text. One function a format; nothing here measures or judges."""

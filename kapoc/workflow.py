@@ -1,0 +1,245 @@
+"""From a recipe to files on disk: base run, checkpoint, trained run, comparison, report.
+
+Everything after a measurement starts again from those files.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kapoc.compare import compare
+from kapoc.errors import OutputError
+from kapoc.gate import DEFAULT_GATE, Verdict, judge
+from kapoc.knowledge import KnowledgeSet, load_knowledge
+from kapoc.recipe import Recipe
+from kapoc.record import Comparison, Run, load_run, save_run, write_atomically
+from kapoc.report import card, markdown
+
+if TYPE_CHECKING:
+    from kapoc.models import LoadedModel
+    from kapoc.train import EpochReport, StepReport
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told about long work: a line of text, a training step, an epoch."""
+
+    tell: Callable[[str], None] = lambda _: None
+    on_step: Callable[["StepReport"], None] = lambda _: None
+    on_epoch: Callable[["EpochReport"], None] = lambda _: None
+    show_progress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where a recipe's results on one knowledge set lie: `<root>/<recipe>/<knowledge set>/`.
+
+    Attributes:
+        root: `runs` by default.
+        recipe: with its overrides applied.
+        knowledge: the set, and the file or name that it came from.
+        limit: ask only so many items a task; such runs get folders of their own.
+    """
+
+    root: Path
+    recipe: Recipe
+    knowledge: KnowledgeSet
+    knowledge_source: str
+    knowledge_sha256: str
+    limit: int | None = None
+    listener: Listener = field(default_factory=Listener)
+
+    @property
+    def folder(self) -> Path:
+        """Of everything below."""
+        return self.root / self.recipe.name / self.knowledge.name
+
+    @property
+    def model(self) -> Path:
+        """The checkpoint."""
+        return self.folder / "model"
+
+    def run(self, alias: str) -> Path:
+        """The run of `base` or `trained`."""
+        return self.folder / (alias if self.limit is None else f"{alias}-limit{self.limit}")
+
+
+def open_workspace(
+    root: Path, recipe: Recipe, knowledge: str | None, limit: int | None, listener: Listener
+) -> Workspace:
+    """Load the knowledge set and say where its results lie.
+
+    Raises:
+        DataError: the set is malformed.
+    """
+    source = knowledge or recipe.knowledge
+    loaded, sha256 = load_knowledge(source)
+    return Workspace(root, recipe, loaded, source, sha256, limit, listener)
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Find out before the work, not after it, that a result could not be written.
+
+    Raises:
+        OutputError: the folder, or the nearest that exists above it, takes no files.
+    """
+    import os
+
+    parent = next(p for p in (folder, *folder.parents) if p.exists())
+    if not parent.is_dir():
+        raise OutputError(f"{parent}: is a file, not a folder; choose another --out")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{parent}: cannot be written (permission denied); choose another --out")
+
+
+def bench(workspace: Workspace, name: str, out: Path) -> Run:
+    """Measure one model and write its run.
+
+    Args:
+        workspace: recipe, knowledge set and limit.
+        name: a model folder, an adapter folder, a Hub id or `default`.
+        out: the run's folder.
+    """
+    from kapoc.models import load_model
+
+    refuse_unwritable(out)
+    workspace.listener.tell(f"loading {name}")
+    return _measure(workspace, load_model(name, tell=workspace.listener.tell), out)
+
+
+def _measure(workspace: Workspace, loaded: "LoadedModel", out: Path) -> Run:
+    from kapoc.bench import measure
+
+    workspace.listener.tell(f"measuring {loaded.identity.name} on {workspace.knowledge.name}")
+    run = measure(
+        loaded,
+        knowledge=workspace.knowledge_source,
+        batch_size=workspace.recipe.bench.batch_size,
+        limit=workspace.limit,
+        show_progress=workspace.listener.show_progress,
+    )
+    save_run(run, out)
+    return run
+
+
+def train_model(workspace: Workspace, out: Path) -> Path:
+    """Train the recipe's base model, check the result and put it in its place.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        TrainingError: a value was not finite, or the saved model fails a check; the last good weights are kept
+            beside the checkpoint's place, in `<name>.last-good`.
+    """
+    from kapoc.checkpoint import refuse_foreign
+    from kapoc.models import load_model
+
+    refuse_foreign(out)
+    workspace.listener.tell(f"loading {workspace.recipe.model}")
+    return _train(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out)
+
+
+def _train(workspace: Workspace, base: "LoadedModel", out: Path) -> Path:
+    from kapoc import checkpoint
+    from kapoc.models import package_versions
+    from kapoc.train import StoppedTrainingError, dev_examples, train, training_examples
+
+    recipe, listener = workspace.recipe, workspace.listener
+    examples = training_examples(workspace.knowledge, base.tokenizer)
+    listener.tell(f"training {recipe.name}: {len(examples)} examples, {recipe.train.epochs} epochs")
+    with checkpoint.writing(out) as folder:
+        try:
+            result = train(
+                base.model,
+                examples,
+                recipe.train,
+                dev=dev_examples(workspace.knowledge, base.tokenizer),
+                on_step=listener.on_step,
+                on_epoch=listener.on_epoch,
+            )
+        except StoppedTrainingError as stopped:
+            kept = checkpoint.keep_last_good(stopped.model, base.tokenizer, out, str(stopped))
+            raise type(stopped)(f"{stopped}; the last good weights are in {kept}", stopped.model) from None
+        questions = [example.question for fact in workspace.knowledge.taught for example in fact.training]
+        checks, weights_sha256 = checkpoint.save_and_check(
+            result.model, base.tokenizer, folder, questions, listener.tell
+        )
+        record = checkpoint.TrainingRecord(
+            fingerprint=recipe.fingerprint(workspace.knowledge_sha256, base.identity.weights_sha256),
+            recipe=recipe.model_dump(mode="json"),
+            knowledge=workspace.knowledge.name,
+            knowledge_sha256=workspace.knowledge_sha256,
+            base=base.identity.name,
+            base_sha256=base.identity.weights_sha256,
+            weights_sha256=weights_sha256,
+            num_examples=result.num_examples,
+            num_steps=result.num_steps,
+            num_trained_parameters=result.num_trained_parameters,
+            seconds=result.seconds,
+            tokens_per_second=result.tokens_per_second,
+            answer_tokens_per_second=result.answer_tokens_per_second,
+            peak_memory_bytes=result.peak_memory_bytes,
+            epochs=tuple(checkpoint.EpochLine(**asdict(epoch)) for epoch in result.epochs),
+            checks=checks,
+            versions=package_versions(),
+        )
+        write_atomically(folder / "README.md", card.render_card(record.model_dump(mode="json"), None, None))
+        write_atomically(folder / checkpoint.TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
+    return out
+
+
+def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict | None]:
+    """Train if there is no current checkpoint, measure what is missing, compare, report.
+
+    Returns:
+        The comparison with the base, and the default gate's verdict; none for a `--limit` run.
+    """
+    from kapoc.checkpoint import read_training_record, refuse_foreign
+    from kapoc.models import load_model
+
+    refuse_unwritable(out)
+    refuse_foreign(workspace.model)
+    workspace.listener.tell(f"loading {workspace.recipe.model}")
+    base = load_model(workspace.recipe.model, tell=workspace.listener.tell)
+    before = _current_base_run(workspace, base) or _measure(workspace, base, workspace.run("base"))
+    record = read_training_record(workspace.model)
+    if record is None or record.fingerprint != workspace.recipe.fingerprint(
+        workspace.knowledge_sha256, base.identity.weights_sha256
+    ):
+        _train(workspace, base, workspace.model)
+    del base
+    after = bench(workspace, str(workspace.model), out)
+    comparison = compare(before, after)
+    verdict = judge(comparison, DEFAULT_GATE) if comparison.complete else None
+    if workspace.limit is None:
+        write_atomically(workspace.folder / "report.md", markdown.render(comparison, verdict))
+        _update_card(workspace.model, comparison, verdict)
+    return comparison, verdict
+
+
+def _current_base_run(workspace: Workspace, base: "LoadedModel") -> Run | None:
+    """The base run on disk, if it measured these weights on these items in this way."""
+    from kapoc.chat import template_sha256
+    from kapoc.general import general_sha256
+
+    folder = workspace.run("base")
+    if not (folder / "run.json").is_file():
+        return None
+    run = load_run(folder)
+    same = (
+        run.model.weights_sha256 == base.identity.weights_sha256
+        and run.data.knowledge_sha256 == workspace.knowledge_sha256
+        and run.data.general_sha256 == general_sha256()
+        and run.settings.chat_template_sha256 == template_sha256(base.tokenizer)
+        and run.settings.batch_size == workspace.recipe.bench.batch_size
+    )
+    return run if same else None
+
+
+def _update_card(model: Path, comparison: Comparison, verdict: Verdict | None) -> None:
+    from kapoc.checkpoint import read_training_record
+
+    if (record := read_training_record(model)) is not None:
+        write_atomically(model / "README.md", card.render_card(record.model_dump(mode="json"), comparison, verdict))
