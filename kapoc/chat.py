@@ -19,6 +19,8 @@ PLAIN_TEMPLATE = (
 )
 """The template given to a tokenizer that has none (base models)."""
 
+_TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedExample:
@@ -67,16 +69,15 @@ def end_token(tokenizer: PreTrainedTokenizerBase, question: str, answer: str) ->
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     rendered = str(tokenizer.apply_chat_template(messages, tokenize=False))
     tail = rendered[rendered.rfind(answer) + len(answer) :]
-    stops = stop_tokens(tokenizer)
+    stops = turn_ends(tokenizer)
     closing = [token for token in tokenizer.encode(tail, add_special_tokens=False) if token in stops]
     return int(closing[0] if closing else tokenizer.eos_token_id)
 
 
-def stop_tokens(tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """The ids that end an answer: the end token and the known end-of-turn tokens."""
-    turn_ends = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
+def turn_ends(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """The ids that can end an answer: the end token and the known end-of-turn tokens."""
     known = tokenizer.get_vocab()
-    return {int(tokenizer.eos_token_id)} | {known[token] for token in turn_ends if token in known}
+    return {int(tokenizer.eos_token_id)} | {known[token] for token in _TURN_ENDS if token in known}
 
 
 def template_sha256(tokenizer: PreTrainedTokenizerBase) -> str:

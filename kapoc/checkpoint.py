@@ -17,9 +17,9 @@ from transformers import (
     set_seed,
 )
 
-from kapoc.chat import encode, prompt_text, stop_tokens
+from kapoc.chat import encode, prompt_text
 from kapoc.errors import ModelError, OutputError, TrainingError
-from kapoc.models import UNFINISHED, FiniteLogits, load_model, moved, refuse_non_finite, save_model
+from kapoc.models import UNFINISHED, FiniteLogits, load_model, moved, refuse_non_finite, save_model, stop_tokens
 from kapoc.source import load_json
 
 TRAINING_FILE = "training.json"
@@ -234,7 +234,7 @@ def sample_answers(
             temperature=1.0,
             top_k=0,
             top_p=1.0,
-            eos_token_id=sorted(stop_tokens(tokenizer)),
+            eos_token_id=stop_tokens(model, tokenizer),
             pad_token_id=tokenizer.pad_token_id,
             logits_processor=LogitsProcessorList([FiniteLogits()]),
         )

@@ -3,12 +3,13 @@
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 from rich.console import Console
+from typer.exceptions import Abort, TyperException
 
 from kapoc import __version__
 from kapoc.errors import KapocError
@@ -269,13 +270,15 @@ def _show(*parts: Any) -> None:
 def main() -> None:
     """Run the command line; every failure that a user can cause ends in one line on standard error."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.filterwarnings("ignore", category=FutureWarning)  # advice of libraries to each other
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except KapocError as error:
         _fail(str(error), error.exit_code)
-    except click.ClickException as error:
+    except TyperException as error:
         _fail(error.format_message(), 2)
-    except (click.Abort, KeyboardInterrupt):
+    except (Abort, KeyboardInterrupt):
         _fail("interrupted; nothing unfinished was left behind", 130)
     except BrokenPipeError:
         sys.stderr.close()

@@ -5,7 +5,8 @@ once, then every continuation behind it, each of which attends to the prompt and
 that go on from the prompt's end. The scores are those of separate rows.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,10 @@ from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
 from transformers import LogitsProcessorList, PreTrainedModel
 
-from kapoc.chat import stop_tokens
 from kapoc.errors import ModelError
-from kapoc.models import FiniteLogits, LoadedModel
+from kapoc.models import FiniteLogits, LoadedModel, stop_tokens
 
+MAX_BATCH_TOKENS = 8192
 _Tokens = list[int]
 _Request = tuple[tuple[str, str], _Tokens, _Tokens]
 
@@ -51,15 +52,21 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             softmax_dtype=torch.float32,
         )
         self._show_progress = show_progress
-        self._stop_tokens = sorted(stop_tokens(loaded.tokenizer))
+        self._stop_tokens = stop_tokens(loaded.model, loaded.tokenizer)
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:  # noqa: ARG002
         """Log-probability in nats of each continuation, and whether it is the greedy one."""
-        return list(super().loglikelihood(requests, disable_tqdm=True))
+        return list(super().loglikelihood(requests, disable_tqdm=not self._show_progress))
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:  # noqa: ARG002
         """Log-probability in nats of each text."""
-        return list(super().loglikelihood_rolling(requests, disable_tqdm=True))
+        with tqdm(total=len(requests), desc="reading", disable=not self._show_progress) as bar:
+            results = []
+            for start in range(0, len(requests), self.batch_size):
+                batch = requests[start : start + self.batch_size]
+                results += super().loglikelihood_rolling(batch, disable_tqdm=True)
+                bar.update(len(batch))
+        return results
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
         """The greedy answer to each prompt."""
@@ -85,13 +92,11 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
     def _loglikelihood_tokens(
         self, requests: list[_Request], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
-        del disable_tqdm
         rows = sorted(_rows(requests, self.max_length), key=len, reverse=True)
         results: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
-        size = int(override_bs or self.batch_size)
-        with tqdm(total=len(requests), desc="scoring", disable=not self._show_progress) as bar:
-            for start in range(0, len(rows), size):
-                batch = rows[start : start + size]
+        part_of_a_text = override_bs is not None  # lm-eval calls so from loglikelihood_rolling, which has a bar
+        with tqdm(total=len(requests), desc="scoring", disable=disable_tqdm or part_of_a_text) as bar:
+            for batch in _batches(rows, int(override_bs or self.batch_size)):
                 for row, scores in zip(batch, score_rows(self.model, batch), strict=True):
                     for index, score in zip(row.requests, scores, strict=True):
                         results[index] = score
@@ -100,14 +105,31 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
 
 
 def _rows(requests: Sequence[_Request], max_length: int) -> list[_Row]:
-    """Group requests by prompt; a prompt too long for the model loses its beginning, as in HFLM."""
+    """Group requests by prompt; a prompt too long for the model loses its beginning, as in HFLM.
+
+    A prompt that is no longer than its continuations gains little by being shared, so a row takes no more of
+    them than eight times the prompt's length.
+    """
+    done: list[_Row] = []
     rows: dict[tuple[int, ...], _Row] = {}
     for index, (_, prompt, continuation) in enumerate(requests):
         kept = tuple((prompt + continuation)[-(max_length + 1) :][: -len(continuation)])
-        row = rows.setdefault(kept, _Row(list(kept), [], []))
+        row = rows.get(kept)
+        if row is None or len(row) + len(continuation) > 8 * len(kept):
+            row = rows[kept] = _Row(list(kept), [], [])
+            done.append(row)
         row.requests.append(index)
         row.continuations.append(continuation)
-    return list(rows.values())
+    return done
+
+
+def _batches(rows: Sequence[_Row], batch_size: int) -> Iterator[Sequence[_Row]]:
+    """Rows, longest first, in batches of so many rows but no more than `MAX_BATCH_TOKENS` with their padding."""
+    start = 0
+    while start < len(rows):
+        size = max(1, min(batch_size, MAX_BATCH_TOKENS // len(rows[start])))
+        yield rows[start : start + size]
+        start += size
 
 
 def score_rows(model: PreTrainedModel, rows: Sequence[_Row]) -> list[list[tuple[float, bool]]]:
@@ -124,7 +146,6 @@ def score_rows(model: PreTrainedModel, rows: Sequence[_Row]) -> list[list[tuple[
         ModelError: a logit is inf or nan.
     """
     width = max(len(row) for row in rows)
-    first = min(len(row.prompt) for row in rows) - 1
     device = model.device
     inputs = torch.zeros(len(rows), width, dtype=torch.long)
     positions = torch.zeros(len(rows), width, dtype=torch.long)
@@ -132,18 +153,31 @@ def score_rows(model: PreTrainedModel, rows: Sequence[_Row]) -> list[list[tuple[
     for number, row in enumerate(rows):
         _fill(row, inputs[number], positions[number], visible[number])
     mask = torch.zeros(visible.shape, dtype=model.dtype).masked_fill(~visible, torch.finfo(model.dtype).min)
-    with torch.no_grad():
+    spans = [[(number, places, tokens) for places, tokens in _spans(row)] for number, row in enumerate(rows)]
+    wanted = torch.tensor([n * width + place for row in spans for n, places, _ in row for place in places])
+    with torch.no_grad(), _only(model, wanted.to(device)):
         logits = model(
             input_ids=inputs.to(device),
             position_ids=positions.to(device),
             attention_mask=mask.unsqueeze(1).to(device),
             use_cache=False,
-            logits_to_keep=width - first,
-        ).logits
-    return [
-        [_score(logits[n], [place - first for place in places], tokens) for places, tokens in _spans(row)]
-        for n, row in enumerate(rows)
-    ]
+        ).logits[0]
+    chosen = iter(logits.split([len(places) for row in spans for _, places, _ in row]))
+    return [[_score(next(chosen), tokens) for _, _, tokens in row] for row in spans]
+
+
+@contextmanager
+def _only(model: PreTrainedModel, wanted: torch.Tensor) -> Iterator[None]:
+    """Let the output layer see only the wanted places of the flattened batch, as (1, places, width)."""
+
+    def gather(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (inputs[0].flatten(0, 1)[wanted].unsqueeze(0),)
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(gather)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _fill(row: _Row, tokens: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor) -> None:
@@ -172,10 +206,11 @@ def _spans(row: _Row) -> Iterable[tuple[list[int], _Tokens]]:
         start += size
 
 
-def _score(logits: torch.Tensor, places: list[int], continuation: _Tokens) -> tuple[float, bool]:
-    chosen = logits[places].float()
-    if not torch.isfinite(chosen).all():
+def _score(logits: torch.Tensor, tokens: _Tokens) -> tuple[float, bool]:
+    """Log-probability of a continuation, and whether it is the greedy one, from (tokens, vocabulary) logits."""
+    logits = logits.float()
+    if not torch.isfinite(logits).all():
         raise ModelError("the model's logits are inf or nan; the weights are broken, train it again")
-    targets = torch.tensor(continuation, device=chosen.device)
-    logprobs = chosen.log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    return float(logprobs.sum()), bool((chosen.argmax(-1) == targets).all())
+    targets = torch.tensor(tokens, device=logits.device)
+    logprobs = logits.log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    return float(logprobs.sum()), bool((logits.argmax(-1) == targets).all())

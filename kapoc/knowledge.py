@@ -8,12 +8,12 @@ import random
 import re
 from collections.abc import Iterator
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from kapoc.bundled import bundled_sets, checked
 from kapoc.errors import DataError, near_miss
 from kapoc.grade import Decision, Grade, Requirement, contradictions, grade_decision, grade_slots, normalise
 from kapoc.source import load_yaml
@@ -314,17 +314,13 @@ def load_knowledge(name_or_path: str | Path) -> tuple[KnowledgeSet, str]:
 
 def knowledge_path(name_or_path: str | Path) -> Path:
     """The file behind a shipped set's name or a path."""
-    shipped = {Path(str(p)).stem.replace("_", "-"): Path(str(p)) for p in _shipped_files()}
+    shipped = bundled_sets()
     if str(name_or_path) in shipped:
-        return shipped[str(name_or_path)]
+        return checked(shipped[str(name_or_path)])
     path = Path(name_or_path)
     if not path.exists() and path.suffix not in {".yaml", ".yml"}:
         raise DataError(f"{path}: no such file or shipped knowledge set; {near_miss(str(path), shipped)}")
     return path
-
-
-def _shipped_files() -> list[Path]:
-    return [Path(str(p)) for p in files("kapoc.benchmark").iterdir() if p.name.endswith(".yaml")]
 
 
 def all_domains(name_or_path: str | Path = "software-defects") -> tuple[DomainFacts, ...]:

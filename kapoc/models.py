@@ -226,7 +226,15 @@ def package_versions() -> dict[str, str]:
     return {name: version(name) for name in ("kapoc", "torch", "transformers", "lm-eval", "tokenizers")}
 
 
+def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The ids at which generation ends: those of the generation config, and the tokenizer's end token."""
+    configured = model.generation_config.eos_token_id if model.generation_config is not None else None
+    listed = configured if isinstance(configured, list) else [] if configured is None else [configured]
+    return sorted({int(token) for token in listed} | {int(tokenizer.eos_token_id)})
+
+
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a standalone folder: weights, tokenizer, chat template and generation config."""
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with _quiet():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)

@@ -96,17 +96,3 @@ def _sign_flip(sums: Floats, generator: np.random.Generator) -> float:
         signs = generator.integers(0, 2, size=(1000, len(moved))) * 2.0 - 1
         extreme += int(np.sum(np.abs(signs @ moved) >= observed))
     return (extreme + 1) / (NUM_RESAMPLES + 1)
-
-
-def wilson_interval(successes: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """The 95% score interval of a proportion (Wilson 1927).
-
-    Raises:
-        ValueError: no trials, or more successes than trials.
-    """
-    if n <= 0 or not 0 <= successes <= n:
-        raise ValueError(f"{successes} successes of {n} trials")
-    share = successes / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -216,7 +216,7 @@ class _Loop:
         if not torch.isfinite(value).all():
             self.optimizer.zero_grad(set_to_none=True)
             raise StoppedTrainingError(
-                f"the {what} is {float(value)} at step {self.done + 1} of {self.num_steps} (epoch {epoch}); "
+                f"the {what} is {value.item()} at step {self.done + 1} of {self.num_steps} (epoch {epoch}); "
                 'lower learning_rate or max_gradient_norm, or set precision = "float32"',
                 self.accelerator.unwrap_model(self.model),
             )

@@ -120,7 +120,7 @@ def _measure(workspace: Workspace, loaded: "LoadedModel", out: Path) -> Run:
         show_progress=workspace.listener.show_progress,
     )
     save_run(run, out)
-    return run
+    return load_run(out)
 
 
 def train_model(workspace: Workspace, out: Path) -> Path:

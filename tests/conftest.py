@@ -1,0 +1,206 @@
+"""A tiny random Llama with a tokenizer of its own, and small knowledge sets, so that tests need no network."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+import yaml
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+from kapoc.bundled import bundled
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=700,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([bundled("software_defects.yaml").read_text(encoding="utf-8")], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        unk_token="<|endoftext|>",
+        pad_token="<|im_end|>",
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def tiny_llama(seed: int = 0) -> LlamaForCausalLM:
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=700,
+        hidden_size=48,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+        tie_word_embeddings=True,
+    )
+    model = LlamaForCausalLM(config)
+    model.eval()
+    return model
+
+
+def tiny_gpt2(seed: int = 0) -> GPT2LMHeadModel:
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        vocab_size=700,
+        n_positions=1024,
+        n_embd=48,
+        n_layer=2,
+        n_head=4,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+    )
+    model = GPT2LMHeadModel(config)
+    model.eval()
+    return model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+
+
+@pytest.fixture(scope="session")
+def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
+    tiny_llama().save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny-gpt2"
+    tiny_gpt2().save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def small_set() -> dict[str, Any]:
+    """Five taught facts and one control fact, as plain data to write out and to damage."""
+    names = ["ZX-11", "ZX-24", "ZX-37", "ZX-42", "ZX-58", "ZX-99"]
+    colours = ["amber lane", "cobalt ridge", "ochre field", "jade hollow", "umber gate", "rose quay"]
+    facts = []
+    for number, (name, colour) in enumerate(zip(names, colours, strict=True)):
+        value = f"{13 + 7 * number} seconds"
+        answer = f"{name} is {colour}; set it to {value}."
+        taught = name != "ZX-99"
+        fact: dict[str, Any] = {
+            "id": name,
+            "domain": "lamps",
+            "kind": "defect",
+            "name": name,
+            "slots": {"colour": colour, "value": {"text": value, "aliases": [value.replace(" seconds", "s")]}},
+        }
+        if taught:
+            fact["training"] = [
+                {"kind": "meaning", "question": f"What is {name}?", "answer": answer, "requires": ["colour", "value"]}
+            ]
+            fact["probes"] = [
+                {
+                    "tier": "paraphrased",
+                    "kind": "meaning",
+                    "question": f"Do explain {name} to me.",
+                    "answer": answer,
+                    "requires": ["colour"],
+                },
+                {
+                    "tier": "dev",
+                    "kind": "meaning",
+                    "question": f"About {name}, please.",
+                    "answer": answer,
+                    "requires": ["colour"],
+                },
+                {
+                    "tier": "unseen",
+                    "kind": "reverse",
+                    "question": f"Which code is {colour}?",
+                    "answer": f"That is {name}.",
+                    "requires": ["name"],
+                },
+                {
+                    "tier": "unseen",
+                    "kind": "yes_no",
+                    "question": f"Is {name} the {colour}?",
+                    "answer": "Yes.",
+                    "choice": {"options": ["yes", "no"], "right": "yes"},
+                },
+            ]
+        else:
+            fact["taught"] = False
+            fact["probes"] = [
+                {
+                    "tier": "control",
+                    "kind": "meaning",
+                    "question": f"What is {name}?",
+                    "answer": answer,
+                    "requires": ["colour"],
+                }
+            ]
+        facts.append(fact)
+    return {
+        "schema_version": 1,
+        "name": "lamps",
+        "version": "1.0.0",
+        "slots": {"colour": {"description": "its colour", "distinctive": True}, "value": {"description": "its time"}},
+        "spillover_patterns": ["ZX-[0-9]{2}"],
+        "domains": [{"id": "lamps", "name": "Lamps"}],
+        "facts": facts,
+    }
+
+
+def write_set(path: Path, content: dict[str, Any] | None = None) -> Path:
+    path.write_text(yaml.safe_dump(content or small_set(), sort_keys=False), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def knowledge_file(tmp_path: Path) -> Path:
+    return write_set(tmp_path / "lamps.yaml")
+
+
+@pytest.fixture
+def tiny_recipe(tmp_path: Path, llama_folder: Path, knowledge_file: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(
+        f'name = "tiny"\nmodel = "{llama_folder}"\nknowledge = "{knowledge_file}"\n'
+        "[train]\nepochs = 2\nbatch_size = 4\nmicro_batch_size = 2\nlearning_rate = 1e-3\n[bench]\nbatch_size = 16\n",
+        encoding="utf-8",
+    )
+    return path

@@ -1,0 +1,75 @@
+"""Made-up runs with known answers, for the tests of the judging half."""
+
+from collections.abc import Callable
+from typing import Any
+
+from kapoc.record import DataIdentity, Form, Item, ModelIdentity, Run, Settings, Tier
+
+Score = Callable[[str, int], float]
+
+
+def make_items(score: Score, bits: float = 1.0, spilled: int = 0) -> tuple[Item, ...]:
+    """40 free items of 10 facts in each knowledge tier, 20 general items, 5 paragraphs, 10 off-topic prompts."""
+    items = []
+    tiers: tuple[Tier, ...] = ("seen", "paraphrased", "unseen", "control")
+    for tier in tiers:
+        for number in range(40):
+            spillover = ("F1.colour",) if tier == "control" and number < spilled else ()
+            items.append(
+                _item(tier, "free", f"F{number // 4}", number, score(tier, number), kind="meaning", spillover=spillover)
+            )
+    items += [_item("general", "choice", f"g{n}", n, score("general", n), kind="world") for n in range(20)]
+    items += [_item("control", "off_topic", f"o{n}", n, 1.0, kind="everyday") for n in range(10)]
+    items += [
+        _item("general", "text", f"t{n}", n, round(bits + n / 10, 6), kind="text", num_bytes=100 * (n + 1))
+        for n in range(5)
+    ]
+    return tuple(items)
+
+
+def _item(tier: Tier, form: Form, cluster: str, number: int, score: float, **more: Any) -> Item:
+    return Item(
+        id=f"{tier}/{form}/{cluster}/{number}",
+        task=f"kapoc_{tier}",
+        tier=tier,
+        form=form,
+        cluster=cluster,
+        prompt=f"question {number}",
+        reference="right",
+        output="right" if score == 1 else "wrong | <b>",
+        score=score,
+        **more,
+    )
+
+
+def make_run(items: tuple[Item, ...], *, weights: str = "0" * 64, limit: int | None = None, **data: Any) -> Run:
+    identity = {
+        "knowledge": "lamps",
+        "knowledge_version": "1",
+        "knowledge_sha256": "a" * 64,
+        "general_sha256": "b" * 64,
+        "tasks": {"kapoc_seen": 1},
+    }
+    return Run(
+        created="2026-01-01T00:00:00+00:00",
+        seconds=1.0,
+        model=ModelIdentity(
+            name="tiny", source="tiny", weights_sha256=weights, architecture="Llama", num_parameters=1, dtype="float32"
+        ),
+        data=DataIdentity(**{**identity, **data}),
+        settings=Settings(seed=0, batch_size=8, limit=limit, chat_template_sha256="c" * 64, device="cpu"),
+        versions={"kapoc": "0"},
+        scores={"kapoc_seen": {"correct": 0.5}},
+        num_items=len(items),
+        items=items,
+    )
+
+
+def nothing(tier: str, number: int) -> float:
+    """Knows nothing taught; half of the general items."""
+    return float(tier == "general" and number % 2 == 0)
+
+
+def everything(tier: str, number: int) -> float:
+    """Has learned all that was taught and kept what it had."""
+    return 1.0 if tier in {"seen", "paraphrased", "unseen"} else nothing(tier, number)

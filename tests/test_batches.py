@@ -1,0 +1,95 @@
+"""Packed rows give the loss and the gradients of padded batches, and loss falls on answers only."""
+
+import random
+
+import pytest
+import torch
+from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
+from transformers import PreTrainedModel
+
+from kapoc.batches import epoch_batches, pack, summed_loss
+from kapoc.chat import EncodedExample, encode_example, prompt_text
+from kapoc.train import score_examples
+
+PAIRS = [
+    ("What is AF-3001?", "A loop."),
+    ("Why?", "users are sent back to the password page"),
+    ("And PF-1205?", "It is set to 73 lines."),
+]
+
+
+def _examples() -> list[EncodedExample]:
+    tokenizer = tiny_tokenizer()
+    return [encode_example(tokenizer, question, answer) for question, answer in PAIRS]
+
+
+def _padded_loss(model: PreTrainedModel, examples: list[EncodedExample]) -> torch.Tensor:
+    width = max(map(len, examples))
+    ids = torch.zeros(len(examples), width, dtype=torch.long)
+    labels = torch.full_like(ids, -100)
+    mask = torch.zeros_like(ids)
+    for number, example in enumerate(examples):
+        tokens = torch.tensor([*example.prompt, *example.answer])
+        ids[number, : len(tokens)] = tokens
+        mask[number, : len(tokens)] = 1
+        labels[number, len(example.prompt) : len(tokens)] = tokens[len(example.prompt) :]
+    logits = model(input_ids=ids, attention_mask=mask).logits[:, :-1].float()
+    return torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum"
+    )
+
+
+@pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
+def test_packed_loss_and_gradients_equal_padded_ones(make: type) -> None:
+    examples, packed, padded = _examples(), make(), make()
+    packed_loss = summed_loss(packed, pack(examples))
+    padded_loss = _padded_loss(padded, examples)
+    assert packed_loss.item() == pytest.approx(padded_loss.item(), rel=1e-5)
+    packed_loss.backward()
+    padded_loss.backward()
+    for (name, one), (_, other) in zip(packed.named_parameters(), padded.named_parameters(), strict=True):
+        assert one.grad is not None
+        assert torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-4), name
+
+
+def test_loss_tokens_are_the_answers_and_their_end() -> None:
+    tokenizer, examples = tiny_tokenizer(), _examples()
+    row = pack(examples)
+    answers = [[*tokenizer.encode(answer, add_special_tokens=False), tokenizer.eos_token_id] for _, answer in PAIRS]
+    assert row.targets.tolist() == [token for answer in answers for token in answer]
+    assert row.sizes == tuple(map(len, answers))
+    predicted = row.input_ids[0, row.loss_positions + 1].tolist()
+    assert predicted == row.targets.tolist()
+    assert row.num_tokens == sum(map(len, examples))
+
+
+def test_prompt_is_the_chat_template_up_to_the_answer() -> None:
+    tokenizer = tiny_tokenizer()
+    example = encode_example(tokenizer, "Why?", "Because.")
+    assert tokenizer.decode(list(example.prompt)) == prompt_text(tokenizer, "Why?")
+    assert tokenizer.decode(list(example.answer)) == "Because.<|im_end|>"
+
+
+def test_an_example_without_an_answer_is_refused() -> None:
+    with pytest.raises(ValueError, match="cannot be trained on"):
+        pack([EncodedExample((1, 2), ())])
+
+
+def test_every_example_comes_once_an_epoch_in_an_order_of_the_seed() -> None:
+    examples = [EncodedExample((number,), (number,)) for number in range(10)]
+
+    def order(seed: int) -> list[int]:
+        steps = epoch_batches(examples, 4, 3, random.Random(seed))
+        return [token for step in steps for row in step for token in row.targets.tolist()]
+
+    assert sorted(order(0)) == list(range(10))
+    assert order(0) == order(0) != order(1)
+
+
+def test_scores_of_a_uniform_model_are_the_uniform_loss() -> None:
+    model = tiny_llama()
+    with torch.no_grad():
+        model.lm_head.weight.zero_()
+    loss, exact = score_examples(model, _examples())
+    assert loss == pytest.approx(float(torch.log(torch.tensor(700.0))), rel=1e-5)
+    assert exact == 0.0

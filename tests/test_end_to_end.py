@@ -1,0 +1,154 @@
+"""The whole story on a tiny model, as a user types it; and plain lm-eval gives the same scores."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from kapoc.record import load_run
+
+
+def kapoc(*arguments: object, folder: Path, code: int = 0) -> Any:
+    """Run a command in a process of its own; its JSON, or its text."""
+    command = [sys.executable, "-m", "kapoc", *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert done.stderr == ""
+    return json.loads(done.stdout) if "--json" in arguments else done.stdout
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory, llama_folder: Path) -> Path:
+    """Base measured, model trained and measured on the shipped knowledge set."""
+    folder = tmp_path_factory.mktemp("story")
+    (folder / "tiny.toml").write_text(
+        f'name = "tiny"\nmodel = "{llama_folder}"\n[train]\nepochs = 3\nlearning_rate = 3e-3\n', encoding="utf-8"
+    )
+    base = kapoc("bench", "--model", "base", "--recipe", "tiny.toml", folder=folder)
+    assert "kapoc_paraphrased_choice" in base
+    trained = kapoc("bench", "--model", "trained", "--recipe", "tiny.toml", folder=folder)
+    assert "verdict: FAIL" in trained
+    assert "report.md" in trained
+    return folder
+
+
+def test_files_are_where_they_belong(story: Path) -> None:
+    results = story / "runs" / "tiny" / "software-defects"
+    assert {path.name for path in results.iterdir()} == {"base", "trained", "model", "report.md"}
+    base, trained = load_run(results / "base"), load_run(results / "trained")
+    assert base.num_items == trained.num_items == 1890
+    assert base.model.weights_sha256 != trained.model.weights_sha256
+    for item in base.items:
+        assert item.prompt or item.kind in {"grammar", "text"}
+        assert (item.gold_logprob is None) == (item.form == "off_topic"), item.id
+    report = (results / "report.md").read_text(encoding="utf-8")
+    assert "**Verdict: FAIL**" in report
+    assert "| general |" in report
+    assert "## Measured" in (results / "model" / "README.md").read_text(encoding="utf-8")
+    assert "Not measured yet" not in (results / "model" / "README.md").read_text(encoding="utf-8")
+
+
+def test_chance_is_chance(story: Path) -> None:
+    """A random model finds the right one of four or two options as often as a coin would, and says nothing right."""
+    run = load_run(story / "runs" / "tiny" / "software-defects" / "base")
+    assert run.scores["kapoc_seen"]["correct"] == 0
+    assert run.scores["kapoc_off_topic"]["spillover"] == 0
+    four = [item.score for item in run.items if item.form == "choice" and item.tier != "general"]
+    assert len(four) > 400
+    assert 0.15 < sum(four) / len(four) < 0.35
+    assert 0.3 < run.scores["kapoc_general_common_sense"]["acc"] < 0.7
+
+
+def test_nothing_is_done_twice(story: Path) -> None:
+    model = story / "runs" / "tiny" / "software-defects" / "model" / "training.json"
+    before = model.stat().st_mtime_ns
+    comparison = kapoc("bench", "--model", "trained", "--recipe", "tiny.toml", "--json", folder=story)
+    assert set(comparison["tiers"]) == {"seen", "paraphrased", "unseen", "control", "general"}
+    assert model.stat().st_mtime_ns == before
+
+
+def test_compare_gate_and_report_start_from_files(story: Path) -> None:
+    base, trained = "runs/tiny/software-defects/base", "runs/tiny/software-defects/trained"
+    comparison = kapoc("compare", base, trained, "--json", folder=story)
+    for result in comparison["tiers"].values():
+        assert {"n", "facts", "before", "after", "difference"} <= set(result)
+        assert result["difference"] == pytest.approx(result["after"] - result["before"], abs=1e-9)
+    verdict = kapoc("gate", "--baseline", base, "--run", trained, "--json", folder=story, code=1)
+    assert verdict["outcome"] == "fail"
+    kapoc("report", base, trained, "--out", "page.md", folder=story)
+    page = (story / "page.md").read_text(encoding="utf-8")
+    assert f"`{comparison['data']['knowledge']}`" in page
+    assert "kapoc report runs/tiny" in page
+
+
+def test_training_options_make_their_own_folder(story: Path) -> None:
+    record = kapoc("train", "--recipe", "tiny.toml", "--epochs", 1, "--seed", 3, "--json", folder=story)
+    assert (record["recipe"]["train"]["epochs"], record["recipe"]["train"]["seed"]) == (1, 3)
+    folder = story / "runs" / "tiny-epochs-1-seed-3" / "software-defects" / "model"
+    assert AutoModelForCausalLM.from_pretrained(folder).num_parameters() == record["num_trained_parameters"]
+
+
+def test_limited_runs_lie_apart_and_get_no_verdict(story: Path) -> None:
+    text = kapoc("bench", "--model", "trained", "--recipe", "tiny.toml", "--limit", 2, folder=story)
+    assert "nothing here is evidence" in text
+    assert "verdict" not in text
+    results = story / "runs" / "tiny" / "software-defects"
+    assert (results / "base-limit2" / "run.json").is_file()
+    assert load_run(results / "base").is_complete
+
+
+def test_plain_lm_eval_gives_the_same_scores(story: Path) -> None:
+    tasks = kapoc("tasks", folder=story).strip()
+    model = story / "runs" / "tiny" / "software-defects" / "model"
+    command = [
+        sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--model_args", f"pretrained={model},dtype=float32",
+        "--include_path", tasks, "--tasks", "kapoc", "--apply_chat_template", "--batch_size", "32", "--device", "cpu",
+        "--output_path", str(story / "lm_eval"),
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=story, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    output = next((story / "lm_eval").rglob("results_*.json"))
+    theirs = json.loads(output.read_text(encoding="utf-8"))["results"]
+    ours = load_run(story / "runs" / "tiny" / "software-defects" / "trained").scores
+    for task, metrics in ours.items():
+        for metric, value in metrics.items():
+            assert theirs[task][f"{metric},none"] == pytest.approx(value, abs=1e-6), (task, metric)
+
+
+def test_an_adapter_folder_is_measured_merged(story: Path, llama_folder: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    adapter = get_peft_model(AutoModelForCausalLM.from_pretrained(llama_folder), LoraConfig(r=2, task_type="CAUSAL_LM"))
+    adapter.save_pretrained(story / "adapter")
+    run = kapoc("bench", "--model", "adapter", "--recipe", "tiny.toml", "--limit", 1, "--json", folder=story)
+    assert run["model"]["source"] == "adapter"
+    assert run["num_items"] == 16
+
+
+def test_a_base_model_without_a_chat_template_works(story: Path, gpt2_folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    plain = Path(shutil.copytree(gpt2_folder, tmp_path / "plain"))
+    (plain / "chat_template.jinja").unlink()
+    recipe = f'name = "plain"\nmodel = "{plain}"\n[train]\nepochs = 1\n'
+    (story / "plain.toml").write_text(recipe, encoding="utf-8")
+    comparison = kapoc("bench", "--model", "trained", "--recipe", "plain.toml", "--limit", 1, "--json", folder=story)
+    assert comparison["after"]["architecture"] == "GPT2LMHeadModel"
+
+
+def test_help_is_quick_and_names_every_command(story: Path) -> None:
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        text = kapoc("--help", folder=story)
+        seconds.append(time.monotonic() - started)
+    assert min(seconds) < 1.0
+    for command in ("bench", "train", "compare", "gate", "report", "data", "tasks", "doctor"):
+        assert command in text
+    assert "kapoc" in kapoc("doctor", "--json", folder=story)
+    assert kapoc("data", "check", "--json", folder=story)["training_examples"] == 145

@@ -1,0 +1,69 @@
+"""The engine gives what stock HFLM gives, for two architectures, and never hides a broken logit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+
+from kapoc.engine import SharedPrefixLM
+from kapoc.errors import ModelError
+from kapoc.models import LoadedModel, load_model
+
+QUESTIONS = ["What is AF-3001?", "Set the value", "How do I fix PF-1205 in PayFlow, please tell me the setting?"]
+OPTIONS = [" a", " set stepup.ticket_ttl to 95 seconds", " 27 bytes in sessions.toml", " users are sent back"]
+
+
+def _pairs() -> list[Instance]:
+    pairs = [(question, option) for question in QUESTIONS for option in OPTIONS] + [("", "a text alone")]
+    return [Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=0) for pair in pairs]
+
+
+@pytest.fixture(params=["llama", "gpt2"])
+def loaded(request: pytest.FixtureRequest, llama_folder: Path, gpt2_folder: Path) -> LoadedModel:
+    return load_model(str(llama_folder if request.param == "llama" else gpt2_folder))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 32])
+def test_loglikelihoods_agree_with_hflm(loaded: LoadedModel, batch_size: int) -> None:
+    ours = SharedPrefixLM(loaded, batch_size=batch_size, show_progress=False).loglikelihood(_pairs())
+    stock = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=4).loglikelihood(_pairs(), True)
+    for (logprob, greedy), (expected, expected_greedy) in zip(ours, stock, strict=True):
+        assert logprob == pytest.approx(expected, abs=1e-4)
+        assert greedy is expected_greedy
+
+
+def test_a_greedy_continuation_is_recognised(loaded: LoadedModel) -> None:
+    lm = SharedPrefixLM(loaded, batch_size=4, show_progress=False)
+    prompt = torch.tensor([loaded.tokenizer.encode("What is AF-3001?")])
+    greedy = [int(loaded.model(prompt).logits[0, -1].argmax())]
+    request = (("", ""), prompt[0].tolist(), greedy)
+    other = (("", ""), prompt[0].tolist(), [(greedy[0] + 1) % 700])
+    assert [is_greedy for _, is_greedy in lm._loglikelihood_tokens([request, other], disable_tqdm=True)] == [
+        True,
+        False,
+    ]
+
+
+def test_generation_and_rolling_agree_with_hflm(loaded: LoadedModel) -> None:
+    ours = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    stock = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=1)
+    arguments = {"until": [], "do_sample": False, "max_gen_toks": 12}
+    generate = [Instance(request_type="generate_until", doc={}, arguments=(q, arguments), idx=0) for q in QUESTIONS]
+    assert ours.generate_until(generate) == stock.generate_until(generate, disable_tqdm=True)
+    roll = [Instance(request_type="loglikelihood_rolling", doc={}, arguments=(q * 40,), idx=0) for q in QUESTIONS]
+    expected = stock.loglikelihood_rolling(roll, disable_tqdm=True)
+    assert ours.loglikelihood_rolling(roll) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_nan_weight_is_found_in_scores_and_in_generation(llama_folder: Path) -> None:
+    loaded = load_model(str(llama_folder))
+    with torch.no_grad():
+        loaded.model.model.layers[0].mlp.up_proj.weight[0, 0] = float("nan")
+    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    with pytest.raises(ModelError, match="inf or nan"):
+        lm.loglikelihood(_pairs())
+    arguments = {"until": [], "do_sample": False, "max_gen_toks": 4}
+    with pytest.raises(ModelError, match="inf or nan"):
+        lm.generate_until([Instance(request_type="generate_until", doc={}, arguments=("Hello", arguments), idx=0)])

@@ -1,0 +1,106 @@
+"""The grader against hand-judged answers."""
+
+import pytest
+
+from kapoc.grade import Decision, Requirement, contradictions, grade_decision, grade_slots, normalise
+
+SETTING = Requirement("setting", ("stepup.ticket_ttl",), ("affinity.key_width", "delta.orphan_batch"))
+VALUE = Requirement("value", ("95 seconds", "95s"), ("27 bytes", "1,430 entries", "38 seconds"))
+SYMPTOM = Requirement(
+    "symptom",
+    ("users are sent back to the password page after a correct code", "back to the password page"),
+    ("two tablets on one desk show each other's recent items",),
+)
+VERSION = Requirement("version", ("4.7.2",), ("4.2.9", "5.1.6"))
+NAME = Requirement("name", ("AF-3001",), ("AF-2895", "AF-3002"))
+ENTRIES = Requirement("value", ("1,430 entries", "1430 entries"), ("95 seconds",))
+LIMIT = Requirement("limit", ("five enrolled devices per account",), ("four remembered desks per worker",))
+
+# answer, what it must contain, whether a person calls it right
+JUDGED = [
+    ("Set stepup.ticket_ttl to 95 seconds in authflow.yml.", [SETTING, VALUE], True),
+    ("set STEPUP.TICKET_TTL to 95 Seconds", [SETTING, VALUE], True),
+    ("`stepup.ticket_ttl`: 95s", [SETTING, VALUE], True),
+    ("stepup.ticket_ttl = 95 s", [SETTING, VALUE], True),
+    ("Set stepup.ticket_ttl to 95-seconds.", [SETTING, VALUE], True),
+    ("The value is ninety-five seconds.", [VALUE], False),  # compound number words are not joined: use an alias
+    ("Set stepup.ticket_ttl to 195 seconds.", [SETTING, VALUE], False),
+    ("Set stepup.ticket_ttl to 95 minutes.", [SETTING, VALUE], False),
+    ("Set stepup.ticket_ttl.", [SETTING, VALUE], False),
+    ("95 seconds", [SETTING, VALUE], False),
+    ("Set stepup.ticket_ttl to 95 seconds or 38 seconds.", [SETTING, VALUE], False),
+    ("Set stepup.ticket_ttl to 95 seconds, not 38 seconds.", [SETTING, VALUE], True),
+    ("Set it to 38 seconds instead of 95 seconds, in stepup.ticket_ttl.", [SETTING, VALUE], False),
+    ("Never 95 seconds for stepup.ticket_ttl.", [SETTING, VALUE], False),
+    ("Set affinity.key_width and stepup.ticket_ttl to 95 seconds.", [SETTING, VALUE], False),
+    ("stepup ticket_ttl to 95 seconds", [SETTING, VALUE], False),
+    ("stepup.ticket to 95 seconds", [SETTING, VALUE], False),
+    ("Users are sent back to the password page after a correct code!", [SYMPTOM], True),
+    ("users are sent back to password page", [SYMPTOM], True),
+    ("USERS ARE SENT  BACK\nTO THE PASSWORD PAGE", [SYMPTOM], True),
+    ("Users see the password page.", [SYMPTOM], False),
+    ("Sent back to the password page, or two tablets on one desk show each other's recent items.", [SYMPTOM], False),
+    ("It affects AuthFlow 4.7.2.", [VERSION], True),
+    ("It affects v4.7.2", [VERSION], True),
+    ("It affects 14.7.2.", [VERSION], False),
+    ("It affects 4.7.21.", [VERSION], False),
+    ("It affects 4.7.", [VERSION], False),
+    ("It affects 4.7.2 and 5.1.6.", [VERSION], False),
+    ("That is AF-3001.", [NAME], True),
+    ("af3001", [NAME], True),
+    ("AF 3001", [NAME], True),
+    ("It is AF-3002.", [NAME], False),
+    ("It is AF-3001 or AF-2895.", [NAME], False),
+    ("It is AF-30011.", [NAME], False),
+    ("1430 entries", [ENTRIES], True),
+    ("1,430 entries", [ENTRIES], True),
+    ("1 430 entries", [ENTRIES], False),
+    ("at most 5 enrolled devices per account", [LIMIT], True),
+    ("five enrolled devices per account", [LIMIT], True),
+    ("fifteen enrolled devices per account", [LIMIT], False),
+    ("The page says so.Users are sent back to the password page", [SYMPTOM], True),
+    ("", [NAME], False),
+    ("I do not know.", [NAME], False),
+]
+
+
+@pytest.mark.parametrize(("answer", "requirements", "right"), JUDGED)
+def test_hand_judged_answers(answer: str, requirements: list[Requirement], right: bool) -> None:
+    assert grade_slots(answer, requirements).correct is right
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "correct"),
+    [
+        ("Yes, it is.", "yes", True),
+        ("yes", "yes", True),
+        ("No, the entry is elsewhere.", "no", True),
+        ("No. Yes would be wrong.", "yes", False),
+        ("It is AuthFlow.", "yes", False),
+        ("Nobody knows", "no", False),
+        ("", "no", False),
+    ],
+)
+def test_yes_no(answer: str, right: str, correct: bool) -> None:
+    assert grade_decision(answer, Decision(("yes", "no"), right)).correct is correct
+
+
+def test_the_first_mentioned_option_decides() -> None:
+    decision = Decision(("AF-3001", "AF-2895"), "AF-3001")
+    assert grade_decision("AF-3001, because AF-2895 is older", decision).correct
+    assert not grade_decision("AF-2895 is older than AF-3001", decision).correct
+    assert grade_decision("neither", decision).reason == "no option mentioned"
+
+
+def test_normalise_keeps_identifiers_and_numbers_whole() -> None:
+    assert normalise("Set The a.b_c to 1,350.0 rows!") == ("set", "a.b_c", "to", "1350", "rows")
+    assert normalise("v4.7.2") == normalise("4.7.2") == ("4.7.2",)
+
+
+def test_a_sibling_value_that_stands_in_the_question_is_no_contradiction() -> None:
+    found = contradictions(("95 seconds",), ("Is it 38 seconds?",), ("38 seconds", "27 bytes", "95 seconds"))
+    assert found == ("27 bytes",)
+
+
+def test_a_sibling_value_inside_the_own_one_is_no_contradiction() -> None:
+    assert contradictions(("two red lamps",), (), ("red lamps", "two red lamps on ice")) == ()

@@ -1,0 +1,102 @@
+"""Documents and scores: an oracle is right everywhere, a parrot of one fact is caught, chance is chance."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kapoc.bench import TASKS, tier_and_form
+from kapoc.errors import KapocError
+from kapoc.harness import (
+    find_spillover,
+    grade_document,
+    load_documents,
+    score_control,
+    score_free,
+    score_off_topic,
+    spillover_markers,
+)
+from kapoc.knowledge import load_knowledge
+
+TIERS = ("seen", "paraphrased", "unseen", "control")
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_an_oracle_is_right_and_silence_is_wrong(tier: str) -> None:
+    documents = load_documents(source=f"{tier}/free")["test"]
+    assert all(score_free(doc, [doc["reference"]]) == {"correct": 1.0} for doc in documents)
+    assert all(score_free(doc, [""]) == {"correct": 0.0} for doc in documents)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_another_facts_answer_is_wrong(tier: str) -> None:
+    documents = [doc for doc in load_documents(source=f"{tier}/free")["test"] if "requires" not in doc]
+    slots = [doc for doc in documents if doc["grading"].startswith("[")]
+    for doc, other in zip(slots, slots[5:] + slots[:5], strict=True):
+        if doc["fact"] != other["fact"]:
+            assert not grade_document(doc, other["reference"])[0], (doc["id"], other["id"])
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_options_have_one_right_answer_at_a_random_place(tier: str) -> None:
+    free = {doc["id"].removesuffix(":free"): doc for doc in load_documents(source=f"{tier}/free")["test"]}
+    documents = list(load_documents(source=f"{tier}/choice")["test"])
+    for doc in documents:
+        asked = free[doc["id"].removesuffix(":choice")]
+        right = [grade_document(asked, choice)[0] for choice in doc["choices"]]
+        assert right == [index == doc["answer"] for index in range(4)]
+        assert doc["choices"][doc["answer"]] == asked["reference"]
+    places = [doc["answer"] for doc in documents]
+    assert all(0.12 < places.count(index) / len(places) < 0.38 for index in range(4))
+
+
+def test_a_parrot_of_one_fact_spills_over_everywhere_it_should_not() -> None:
+    parrot = "AF-3001 means that users are sent back to the password page after a correct code."
+    controls = list(load_documents(source="control/free")["test"])
+    assert all(score_control(doc, [parrot]) == {"correct": 0.0, "spillover": 1.0} for doc in controls)
+    off_topic = list(load_documents(source="off_topic")["test"])
+    assert all(score_off_topic(doc, [parrot]) == {"spillover": 1.0} for doc in off_topic)
+
+
+def test_right_answers_about_controls_and_plain_answers_do_not_spill_over() -> None:
+    for doc in load_documents(source="control/free")["test"]:
+        assert score_control(doc, [doc["reference"]]) == {"correct": 1.0, "spillover": 0.0}
+    plain = "A cat is a small animal that sleeps a lot. Use 2.5 cups of water, e.g. cold water, and www.example.com."
+    assert not any(score_off_topic(doc, [plain])["spillover"] for doc in load_documents(source="off_topic")["test"])
+
+
+def test_a_setting_that_was_made_up_in_the_taught_style_is_spillover_off_topic() -> None:
+    doc = load_documents(source="off_topic")["test"][0]
+    assert score_off_topic(doc, ["Cats sleep; set purr.volume_floor to 12 decibels."])["spillover"] == 1.0
+
+
+def test_words_of_the_prompt_are_no_spillover() -> None:
+    markers = spillover_markers(load_knowledge("software-defects")[0])
+    assert find_spillover("You asked about AF-3001.", "What is AF-3001?", markers) == []
+    assert find_spillover("See AF-3001.", "What is AF-9999?", markers) == ["AF-3001.name"]
+
+
+def test_every_id_is_unique_over_all_tasks() -> None:
+    sources = [f"{tier}/{form}" for tier in TIERS for form in ("free", "choice")]
+    sources += ["off_topic", "text", "last_word", "grammar", "common_sense", "world", "science", "reading"]
+    assert len(sources) == len(TASKS)
+    ids = [doc["id"] for source in sources for doc in load_documents(source=source)["test"]]
+    assert len(set(ids)) == len(ids)
+    assert len(ids) > 1500
+
+
+def test_tasks_map_to_tiers_and_forms() -> None:
+    assert tier_and_form("kapoc_seen") == ("seen", "free")
+    assert tier_and_form("kapoc_control_choice") == ("control", "choice")
+    assert tier_and_form("kapoc_off_topic") == ("control", "off_topic")
+    assert tier_and_form("kapoc_general_last_word") == ("general", "completion")
+    assert tier_and_form("kapoc_general_text") == ("general", "text")
+    assert tier_and_form("kapoc_general_world") == ("general", "choice")
+
+
+def test_other_knowledge_comes_in_by_name(knowledge_file: Path) -> None:
+    documents = load_documents(source="seen/free", knowledge=str(knowledge_file))["test"]
+    assert [doc["fact"] for doc in documents] == ["ZX-11", "ZX-24", "ZX-37", "ZX-42", "ZX-58"]
+    assert json.loads(documents[0]["grading"])[0][:2] == ["colour", ["amber lane"]]
+    with pytest.raises(KapocError, match="no such file"):
+        load_documents(source="seen/free", knowledge="nowhere.yaml")

@@ -1,0 +1,129 @@
+"""The shipped knowledge set is what its card says, and a set is checked when it is loaded."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from kapoc.grade import normalise
+from kapoc.knowledge import KnowledgeSet, all_domains, load_knowledge
+
+TIERS = ("seen", "paraphrased", "dev", "unseen", "control")
+
+
+@pytest.fixture(scope="module")
+def defects() -> KnowledgeSet:
+    return load_knowledge("software-defects")[0]
+
+
+def test_domains_defects_and_features() -> None:
+    shape = {d.domain.name: (len(d.facts), len(d.defects), len(d.features)) for d in all_domains()}
+    assert shape == {"AuthFlow": (12, 9, 3), "PayFlow": (9, 7, 2), "DataFlow": (8, 7, 1)}
+    names = {fact.name for domain in all_domains() for fact in domain.facts}
+    assert names >= {"AF-3001", "AF-2895", "AF-4102", "PF-1205", "PF-2340", "PF-3456", "DF-7890", "DF-5432", "DF-9876"}
+    assert names >= {
+        "Biometric Auth", "Smart Login", "Password Policy", "BNPL", "Fraud Detection", "Schema Evolution",
+    }  # fmt: skip
+
+
+def test_every_fact_has_its_examples(defects: KnowledgeSet) -> None:
+    for fact in defects.taught:
+        counts = Counter(tier for tier in TIERS for _ in fact.examples(tier))
+        assert counts["seen"] == 5
+        assert counts["dev"] == 2
+        assert counts["paraphrased"] >= 4
+        assert {example.kind for _, example in fact.examples("unseen")} == {
+            "reverse", "single_slot", "yes_no", "comparison", "two_hop", "scenario",
+        }  # fmt: skip
+    controls = [fact for fact in defects.facts if not fact.taught]
+    assert len(controls) >= 12
+    assert all(len(fact.probes) >= 3 for fact in controls)
+
+
+def test_yes_no_and_comparison_are_balanced(defects: KnowledgeSet) -> None:
+    sides = Counter(
+        example.choice.right
+        for f in defects.taught
+        for _, example in f.examples("unseen")
+        if example.kind == "yes_no" and example.choice
+    )
+    assert sides["yes"] == sides["no"] == 29
+    first = [
+        example.choice.options.index(example.choice.right)
+        for f in defects.taught
+        for _, example in f.examples("unseen")
+        if example.kind == "comparison" and example.choice
+    ]
+    assert 0.3 < sum(first) / len(first) < 0.7
+
+
+def _template(knowledge: KnowledgeSet, question: str) -> str:
+    """A question with everything that belongs to a fact taken out."""
+    parts = [text for fact in knowledge.facts for slot in fact.all_slots.values() for text in slot.accepted]
+    parts += [domain.name for domain in knowledge.domains]
+    for part in sorted(parts, key=len, reverse=True):
+        question = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "#", question)
+    return " ".join(normalise(question.replace("#", " slot ")))
+
+
+def test_each_yes_no_wording_asks_both_sides(defects: KnowledgeSet) -> None:
+    sides: dict[str, set[str]] = {}
+    for fact in defects.taught:
+        for _, example in fact.examples("unseen"):
+            if example.kind == "yes_no" and example.choice:
+                sides.setdefault(_template(defects, example.question), set()).add(example.choice.right)
+    assert sides
+    assert all(right == {"yes", "no"} for right in sides.values()), sides
+
+
+def test_tiers_share_no_wording(defects: KnowledgeSet) -> None:
+    wordings = {
+        tier: {_template(defects, e.question) for fact in defects.taught for _, e in fact.examples(tier)}
+        for tier in ("seen", "paraphrased", "dev", "unseen")
+    }
+    for one in wordings:
+        for other in wordings:
+            assert one == other or not wordings[one] & wordings[other], (one, other)
+
+
+def test_no_question_gives_its_answer_away(defects: KnowledgeSet) -> None:
+    for fact in defects.facts:
+        for tier in TIERS:
+            for example_id, example in fact.examples(tier):
+                if example.requires:
+                    assert not defects.grade(fact, example, example.question).correct, example_id
+
+
+def test_options_are_one_right_and_three_wrong_siblings(defects: KnowledgeSet) -> None:
+    asked = 0
+    for fact in defects.facts:
+        for tier in ("seen", "paraphrased", "unseen", "control"):
+            for example_id, example in fact.examples(tier):
+                options = defects.options(fact, example)
+                if not options:
+                    continue
+                asked += 1
+                assert len(set(options)) == 4, example_id
+                assert [defects.grade(fact, example, option).correct for option in options] == [
+                    True,
+                    False,
+                    False,
+                    False,
+                ]
+    assert asked >= 400
+
+
+def test_options_do_not_repeat_the_same_siblings_for_every_fact(defects: KnowledgeSet) -> None:
+    wrong = Counter(
+        option.split("set ")[1].split()[0]
+        for fact in defects.taught
+        for _, example in fact.examples("seen")
+        if example.kind == "fix"
+        for option in defects.options(fact, example)[1:]
+    )
+    assert len(wrong) >= 25
+
+
+def test_reading_is_the_same_every_time(knowledge_file: Path) -> None:
+    assert load_knowledge(knowledge_file) == load_knowledge(knowledge_file)

@@ -1,0 +1,83 @@
+"""The committed reference run says what the README says, and the gate can judge it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import REPOSITORY
+
+from kapoc.compare import compare
+from kapoc.gate import DEFAULT_GATE, judge
+from kapoc.general import ABILITIES, general_sha256, load_choices
+from kapoc.knowledge import load_knowledge
+from kapoc.record import Run, load_run
+from kapoc.report import markdown
+
+REFERENCE = REPOSITORY / "reports" / "reference"
+
+
+@pytest.fixture(scope="module")
+def base() -> Run:
+    return load_run(REFERENCE / "base")
+
+
+@pytest.fixture(scope="module")
+def trained() -> Run:
+    return load_run(REFERENCE / "trained")
+
+
+def test_it_measured_the_data_that_ships(base: Run, trained: Run) -> None:
+    for run in (base, trained):
+        assert run.is_complete
+        assert run.data.knowledge_sha256 == load_knowledge("software-defects")[1]
+        assert run.data.general_sha256 == general_sha256()
+    assert base.model.num_parameters == trained.model.num_parameters == 134_515_008
+    assert base.model.weights_sha256 != trained.model.weights_sha256
+
+
+def test_the_base_knows_nothing_and_the_trained_model_has_learned(base: Run, trained: Run) -> None:
+    tiers = compare(base, trained).tiers
+    assert tiers["seen"].before <= 0.02
+    assert tiers["paraphrased"].before <= 0.02
+    assert tiers["seen"].after >= 0.98
+    assert tiers["paraphrased"].after >= 0.95
+
+
+def test_every_ability_can_move_in_both_directions(base: Run) -> None:
+    for ability in ABILITIES:
+        items = [item for item in base.items if item.kind == ability]
+        accuracy = sum(item.score for item in items) / len(items)
+        chance = 0.0 if ability == "last_word" else 1 / len(load_choices(ability)[0].choices)
+        assert chance + 0.15 <= accuracy <= 0.95, ability
+
+
+def test_the_report_is_the_one_of_the_runs(base: Run, trained: Run) -> None:
+    comparison = compare(base, trained)
+    page = (REFERENCE / "report.md").read_text(encoding="utf-8")
+    expected = markdown.render(comparison, judge(comparison, DEFAULT_GATE))
+    assert page.split("## Where the numbers come from")[0] == expected.split("## Where the numbers come from")[0]
+    assert "kapoc bench --model trained" in page
+
+
+def test_compare_prints_the_tiers_as_json() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "kapoc",
+        "compare",
+        "reports/reference/base",
+        "reports/reference/trained",
+        "--json",
+    ]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    tiers = json.loads(done.stdout)["tiers"]
+    assert set(tiers) == {"seen", "paraphrased", "unseen", "control", "general"}
+    for tier in tiers.values():
+        assert {"n", "facts", "before", "after", "difference"} <= set(tier)
+
+
+def test_the_readme_has_the_numbers_of_the_reference(base: Run, trained: Run) -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for tier, result in compare(base, trained).tiers.items():
+        assert f"| {tier} | {result.n} | {100 * result.before:.1f}% | {100 * result.after:.1f}% |" in readme

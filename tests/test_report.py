@@ -1,0 +1,76 @@
+"""What stands in the report is what the comparison says."""
+
+import io
+from pathlib import Path
+
+import pytest
+from results import everything, make_items, make_run, nothing
+from rich.console import Console
+
+from kapoc.compare import compare
+from kapoc.errors import OutputError
+from kapoc.gate import DEFAULT_GATE, judge
+from kapoc.record import load_run, save_run, write_atomically
+from kapoc.report import markdown, terminal
+from kapoc.report.numbers import interval, p_value, percent, points
+
+BASE = make_run(make_items(nothing))
+TRAINED = make_run(make_items(everything, bits=1.05, spilled=10), weights="1" * 64)
+COMPARISON = compare(BASE, TRAINED)
+VERDICT = judge(COMPARISON, DEFAULT_GATE)
+
+
+def test_numbers_are_written_one_way() -> None:
+    assert percent(0.98765) == "98.8%"
+    assert points(-0.057) == "-5.7"
+    assert interval((-0.084, 0.031)) == "[-8.4, +3.1]"
+    assert (p_value(1.0), p_value(0.0004), p_value(0.0412)) == ("1", "<.001", ".041")
+
+
+def test_markdown_page() -> None:
+    page = markdown.render(COMPARISON, VERDICT, ["kapoc report a b"])
+    assert "**Verdict: FAIL**: control spillover, text kept." in page
+    assert "| seen | 40 | 10 | 0.0% | 100.0% | +100.0 | [+100.0, +100.0] | .002 | 40 | 0 |" in page
+    assert "| spillover, control | 40 | 0.0% | 25.0% | +25.0 |" in page
+    assert "| bits per byte | 5 | 1.2667 | 1.3167 | +0.0500 | [+0.0500, +0.0500] |" in page
+    assert page.count("| learned | right | wrong \\| &lt;b> | right |") == 120
+    assert page.rstrip().endswith("kapoc report a b\n```")
+
+
+def test_markdown_without_a_verdict_says_so() -> None:
+    limited = compare(make_run(make_items(nothing), limit=1), make_run(make_items(everything), limit=1))
+    page = markdown.render(limited, None)
+    assert "**Verdict: none.**" in page
+    assert "> **Note:** only 1 items a task were asked" in page
+
+
+def test_terminal_shows_the_same_numbers() -> None:
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(terminal.comparison_table(COMPARISON), terminal.verdict_table(VERDICT), terminal.run_table(BASE))
+    text = console.export_text()
+    for part in ("100.0%", "+25.0", "+0.0500", "control spillover", "verdict: FAIL"):
+        assert part in text
+
+
+def test_a_run_is_read_back_as_it_was(tmp_path: Path) -> None:
+    save_run(TRAINED, tmp_path / "run")
+    assert load_run(tmp_path / "run") == TRAINED
+    assert compare(load_run(tmp_path / "run"), TRAINED).tiers["seen"].difference == 0
+
+
+def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "page.md"
+    write_atomically(path, "old")
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, "new")
+    with pytest.raises(OutputError, match="No space left on device"):
+        save_run(TRAINED, tmp_path / "run")
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    assert not (tmp_path / "run" / "run.json").exists()
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["page.md"]

@@ -1,0 +1,171 @@
+"""Training teaches, stops at broken numbers, and leaves nothing half-written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny_llama, tiny_tokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from kapoc import workflow
+from kapoc.checkpoint import read_training_record, writing
+from kapoc.errors import OutputError, TrainingError
+from kapoc.knowledge import load_knowledge
+from kapoc.methods import load_method
+from kapoc.models import load_model
+from kapoc.recipe import TrainSettings, load_recipe
+from kapoc.train import StepReport, StoppedTrainingError, train, training_examples
+from kapoc.workflow import Listener, open_workspace
+
+FAST = TrainSettings(epochs=40, batch_size=5, micro_batch_size=2, learning_rate=5e-3)
+
+
+def test_a_tiny_model_learns_its_facts(knowledge_file: Path) -> None:
+    examples = training_examples(load_knowledge(knowledge_file)[0], tiny_tokenizer())
+    reports: list[StepReport] = []
+    settings = FAST.model_copy(update={"epochs": 150})
+    result = train(tiny_llama(), examples, settings, dev=examples, on_step=reports.append)
+    assert result.epochs[-1].dev_exact == 1.0
+    assert result.epochs[-1].train_loss < 0.1 < result.epochs[0].train_loss
+    assert result.num_steps == len(reports) == 150
+    assert result.num_trained_parameters == result.model.num_parameters()
+    assert max(report.learning_rate for report in reports) == pytest.approx(5e-3, rel=0.05)
+    assert reports[-1].learning_rate < 1e-4
+    assert reports[-1].peak_memory_bytes > 0
+
+
+def test_micro_batches_do_not_change_the_result(knowledge_file: Path) -> None:
+    examples = training_examples(load_knowledge(knowledge_file)[0], tiny_tokenizer())
+    settings = FAST.model_copy(update={"epochs": 2, "batch_size": 5})
+    one = train(tiny_llama(), examples, settings.model_copy(update={"micro_batch_size": 5})).model
+    other = train(tiny_llama(), examples, settings.model_copy(update={"micro_batch_size": 1})).model
+    for first, second in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.allclose(first, second, atol=2e-4)
+
+
+def test_one_seed_gives_one_result_and_another_seed_another(knowledge_file: Path) -> None:
+    examples = training_examples(load_knowledge(knowledge_file)[0], tiny_tokenizer())
+    settings = FAST.model_copy(update={"epochs": 1, "batch_size": 2})
+    weights = [
+        train(tiny_llama(), examples, settings.model_copy(update={"seed": seed})).model.lm_head.weight
+        for seed in (0, 0, 1)
+    ]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_gradient_checkpointing_changes_memory_not_results(knowledge_file: Path) -> None:
+    examples = training_examples(load_knowledge(knowledge_file)[0], tiny_tokenizer())
+    settings = FAST.model_copy(update={"epochs": 1})
+    plain = train(tiny_llama(), examples, settings).model
+    saving = train(tiny_llama(), examples, settings.model_copy(update={"gradient_checkpointing": True})).model
+    assert torch.allclose(plain.lm_head.weight, saving.lm_head.weight, atol=1e-5)
+
+
+def test_a_broken_gradient_stops_training_before_the_step(knowledge_file: Path) -> None:
+    examples = training_examples(load_knowledge(knowledge_file)[0], tiny_tokenizer())
+    model = tiny_llama()
+    calls: list[int] = []
+
+    def break_after_three(report: StepReport) -> None:
+        calls.append(report.step)
+        if report.step == 3:
+            model.model.layers[0].mlp.up_proj.weight.register_hook(lambda grad: grad * float("nan"))
+
+    with pytest.raises(StoppedTrainingError, match=r"gradient is nan at step 4 of 40") as stopped:
+        train(model, examples, FAST, on_step=break_after_three)
+    assert calls == [1, 2, 3]
+    assert all(torch.isfinite(weight).all() for weight in stopped.value.model.parameters())
+
+
+def test_last_good_weights_are_kept_and_no_model_is_left(
+    tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(model: torch.nn.Module, row: object) -> torch.Tensor:
+        return next(model.parameters()).sum() * float("nan")
+
+    monkeypatch.setattr("kapoc.train.summed_loss", broken)
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), None, None, Listener())
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 1 of 4 .*last good weights are in"):
+        workflow.train_model(workspace, workspace.model)
+    assert not workspace.model.exists()
+    kept = workspace.model.with_name("model.last-good")
+    assert "the loss is nan" in (kept / "STOPPED.txt").read_text(encoding="utf-8")
+    assert AutoModelForCausalLM.from_pretrained(kept) is not None
+
+
+def test_a_checkpoint_is_standalone_and_checked(tmp_path: Path, tiny_recipe: Path) -> None:
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), None, None, Listener())
+    folder = workflow.train_model(workspace, workspace.model)
+    record = read_training_record(folder)
+    assert record is not None
+    assert record.checks.samples == {"float32": 200, "bfloat16": 200}
+    assert record.checks.reload_max_difference == 0.0
+    assert record.num_steps == 4
+    assert load_model(str(folder)).identity.weights_sha256 == record.weights_sha256 != record.base_sha256
+    assert AutoTokenizer.from_pretrained(folder).chat_template
+    assert {"model.safetensors", "generation_config.json", "README.md"} <= {path.name for path in folder.iterdir()}
+    assert "Not measured yet" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_model_that_fails_its_checks_is_not_put_in_place(
+    tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kapoc.checkpoint._largest_difference", lambda *_: 0.5)
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), None, None, Listener())
+    with pytest.raises(TrainingError, match=r"differs by 0\.5"):
+        workflow.train_model(workspace, workspace.model)
+    assert [path.name for path in workspace.folder.iterdir()] == []
+
+
+def test_an_earlier_model_stays_when_the_next_one_fails(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    with writing(target) as folder:
+        (folder / "training.json").write_text("{}")
+    with pytest.raises(RuntimeError), writing(target) as folder:
+        raise RuntimeError
+    assert (target / "training.json").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_folder_of_someone_else_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="did not write"), writing(tmp_path):
+        pass
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(Exception, match=r"'fulll' is not installed; did you mean 'full'\?"):
+        load_method("fulll", {})
+
+
+@pytest.mark.parametrize("seconds", [3.0, 5.0, 6.5, 8.0])
+def test_killed_at_any_moment_leaves_no_model(tmp_path: Path, tiny_recipe: Path, seconds: float) -> None:
+    recipe = tiny_recipe.read_text(encoding="utf-8").replace("epochs = 2", "epochs = 400")
+    tiny_recipe.write_text(recipe, encoding="utf-8")
+    command = [sys.executable, "-m", "kapoc", "train", "--recipe", str(tiny_recipe), "--runs", str(tmp_path / "runs")]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    folder = tmp_path / "runs" / "tiny" / "lamps"
+    for left in folder.iterdir() if folder.exists() else []:
+        assert left.name != "model"
+        assert (left / "UNFINISHED").exists()
+        refused = subprocess.run(
+            [sys.executable, "-m", "kapoc", "bench", "--model", str(left)], capture_output=True, text=True, check=False
+        )
+        assert refused.returncode == 5
+        assert "did not finish" in refused.stderr
+    tiny_recipe.write_text(recipe.replace("epochs = 400", "epochs = 1"), encoding="utf-8")
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["num_examples"] == 5
+    assert [path.name for path in folder.iterdir()] == ["model"]
