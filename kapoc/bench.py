@@ -1,21 +1,17 @@
 """A model -> a run: every task of the group `kapoc`, measured through lm-eval, item by item."""
 
+import hashlib
 import json
-import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from importlib.resources import files
 from typing import Any
-from unittest.mock import patch
 
 from lm_eval.api.instance import Instance
 from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
-from tqdm import tqdm
 from transformers import set_seed
 
 from kapoc import harness
@@ -25,6 +21,7 @@ from kapoc.errors import DataError
 from kapoc.general import ABILITIES, general_sha256
 from kapoc.knowledge import load_knowledge
 from kapoc.models import LoadedModel, package_versions
+from kapoc.quiet import quiet_logger, without_bar
 from kapoc.record import DataIdentity, Form, Item, Run, Settings, Tier
 
 GROUP = "kapoc"
@@ -49,6 +46,7 @@ def measure(
     batch_size: int = 32,
     limit: int | None = None,
     seed: int = 0,
+    command: str = "",
     show_progress: bool = False,
 ) -> Run:
     """Measure a model on every task.
@@ -59,6 +57,7 @@ def measure(
         batch_size: rows a forward pass; use one size for runs that are compared.
         limit: ask only so many items a task, to try things out; such a run cannot pass a gate.
         seed: of every random choice (greedy answers make none).
+        command: to be kept with the run.
         show_progress: whether to draw progress bars on standard error.
 
     Raises:
@@ -68,12 +67,16 @@ def measure(
     started, clock = datetime.now(UTC), time.monotonic()
     knowledge_set, knowledge_sha256 = load_knowledge(knowledge)
     set_seed(seed)
-    with _quiet_lm_eval():
+    tasks = load_tasks(knowledge)
+    with quiet_logger("lm_eval"), without_bar("lm_eval.api.task.tqdm"):
         lm = SharedPrefixLM(loaded, batch_size=batch_size, show_progress=show_progress)
-        results = _evaluate(lm, knowledge, limit)
+        results = _evaluate(lm, tasks, limit)
     items = _with_gold_logprobs(lm, _items(results["samples"]))
+    scores = {task: _scores(results["results"][task]) for task in sorted(TASKS)}
+    _check_scores(items, scores)
     return Run(
         created=started.isoformat(timespec="seconds"),
+        command=command,
         seconds=round(time.monotonic() - clock, 1),
         model=loaded.identity,
         data=DataIdentity(
@@ -81,6 +84,7 @@ def measure(
             knowledge_version=knowledge_set.version,
             knowledge_sha256=knowledge_sha256,
             general_sha256=general_sha256(),
+            documents_sha256=documents_sha256(tasks),
             tasks={task: results["versions"][task] for task in sorted(TASKS)},
         ),
         settings=Settings(
@@ -91,20 +95,41 @@ def measure(
             device=str(loaded.model.device.type),
         ),
         versions=package_versions(),
-        scores={task: _scores(results["results"][task]) for task in sorted(TASKS)},
+        scores=scores,
         num_items=len(items),
         items=items,
     )
 
 
-def _evaluate(lm: SharedPrefixLM, knowledge: str, limit: int | None) -> dict[str, Any]:
-    manager = TaskManager(include_path=tasks_folder(), include_defaults=False, metadata={"knowledge": str(knowledge)})
-    found = set(manager.all_tasks) - {GROUP}
-    if found != TASKS:
-        raise DataError(f"{tasks_folder()}: tasks missing or unknown: {sorted(found ^ TASKS)}; reinstall kapoc")
+def load_tasks(knowledge: str) -> dict[str, Any]:
+    """Every task with its documents, as lm-eval loads them: {"tasks": by name, "groups": by name}.
+
+    Raises:
+        DataError: a task did not load.
+    """
+    metadata = {"knowledge": str(knowledge)}
+    with quiet_logger("lm_eval"):
+        manager = TaskManager(include_path=tasks_folder(), include_defaults=False, metadata=metadata)
+        found = set(manager.all_tasks) - {GROUP}
+        if found != TASKS:
+            raise DataError(f"{tasks_folder()}: tasks missing or unknown: {sorted(found ^ TASKS)}; reinstall kapoc")
+        loaded: dict[str, Any] = manager.load([GROUP])
+    return loaded
+
+
+def documents_sha256(tasks: Mapping[str, Any]) -> str:
+    """The sha256 over every document of loaded tasks: what is asked and how it is graded."""
+    digest = hashlib.sha256()
+    for name in sorted(TASKS):
+        for document in tasks["tasks"][name].eval_docs:
+            digest.update(json.dumps(document, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _evaluate(lm: SharedPrefixLM, tasks: Mapping[str, Any], limit: int | None) -> dict[str, Any]:
     results: dict[str, Any] = evaluate(
         lm=lm,
-        task_dict=manager.load([GROUP]),
+        task_dict=tasks,
         limit=limit,
         bootstrap_iters=0,
         log_samples=True,
@@ -114,19 +139,6 @@ def _evaluate(lm: SharedPrefixLM, knowledge: str, limit: int | None) -> dict[str
     return results
 
 
-@contextmanager
-def _quiet_lm_eval() -> Iterator[None]:
-    """Keep lm-eval's advice off the screen, and the bar that it draws for every task and no setting turns off."""
-    logger = logging.getLogger("lm_eval")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    with patch("lm_eval.api.task.tqdm", partial(tqdm, disable=True)):
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-
-
 def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:
     """lm-eval's `"acc,none": 0.5` as `"acc": 0.5`; what is not a number is left out."""
     return {
@@ -134,6 +146,23 @@ def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:
         for key, value in metrics.items()
         if "," in key and not key.split(",")[0].endswith("_stderr") and isinstance(value, int | float)
     }
+
+
+def _check_scores(items: Sequence[Item], scores: Mapping[str, Mapping[str, float]]) -> None:
+    """Make sure that the items say what lm-eval's own metrics say.
+
+    Raises:
+        RuntimeError: they differ, which is an error in kapoc.
+    """
+    for task, metrics in scores.items():
+        chosen = [item for item in items if item.task == task]
+        weights = [item.num_bytes or 1 for item in chosen]
+        score = sum(item.score * weight for item, weight in zip(chosen, weights, strict=True)) / sum(weights)
+        spilled = sum(bool(item.spillover) for item in chosen) / len(chosen)
+        for metric, expected in metrics.items():
+            found = spilled if metric == "spillover" else score
+            if not math.isclose(found, expected, abs_tol=1e-6):
+                raise RuntimeError(f"{task}: the items' {metric} is {found}, lm-eval's is {expected}")
 
 
 def _items(samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Item, ...]:

@@ -48,8 +48,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 def encode_example(tokenizer: PreTrainedTokenizerBase, question: str, answer: str) -> EncodedExample:
     """Token ids of a question and its answer.
 
-    The end of the answer is the token with which the chat template closes an assistant's turn, where that is
-    one that stops generation; otherwise the tokenizer's end token.
+    The end of the answer is the token with which the chat template closes an assistant's turn, where that is a
+    known one; otherwise the tokenizer's end token.
 
     Raises:
         ValueError: prompt and answer do not split at a token boundary, or the tokenizer has no end token.

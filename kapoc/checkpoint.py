@@ -1,7 +1,6 @@
 """A trained model on disk: written beside its place, checked there, and moved in only when all checks passed."""
 
 import copy
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,11 +17,12 @@ from transformers import (
 )
 
 from kapoc.chat import encode, prompt_text
-from kapoc.errors import ModelError, OutputError, TrainingError
+from kapoc.errors import ModelError, OutputError, TrainingError, refuse_unwritable
 from kapoc.models import UNFINISHED, FiniteLogits, load_model, moved, refuse_non_finite, save_model, stop_tokens
 from kapoc.source import load_json
 
 TRAINING_FILE = "training.json"
+STOPPED_FILE = "STOPPED.txt"
 NUM_SAMPLES = 200
 SAMPLE_TOKENS = 16
 MAX_RELOAD_DIFFERENCE = 1e-4
@@ -105,14 +105,22 @@ def writing(target: Path) -> Iterator[Path]:
         partial.mkdir()
         (partial / UNFINISHED).touch()
         yield partial
-        (partial / UNFINISHED).unlink()
-        if target.exists():
-            shutil.rmtree(target)
-        partial.replace(target)
+        _put_in_place(partial, target)
     except OSError as error:
         raise OutputError(f"{target}: cannot be written ({error.strerror or error}); choose another --out") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    """Swap a finished folder in by renames alone, so that a kill leaves the old model, the new one, or none."""
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.replace(old)
+    (partial / UNFINISHED).unlink()
+    partial.replace(target)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def refuse_foreign(target: Path) -> None:
@@ -121,13 +129,9 @@ def refuse_foreign(target: Path) -> None:
     Raises:
         OutputError: the path is a file, or a folder that kapoc did not make, or it cannot be written.
     """
-    if target.is_file():
-        raise OutputError(f"{target}: is a file; choose another --out")
+    refuse_unwritable(target)
     if target.is_dir() and any(target.iterdir()) and not (target / TRAINING_FILE).is_file():
         raise OutputError(f"{target}: holds files that kapoc did not write; choose another --out or empty it")
-    parent = next(folder for folder in (target, *target.parents) if folder.exists())
-    if not os.access(parent, os.W_OK):
-        raise OutputError(f"{parent}: cannot be written (permission denied); choose another --out")
 
 
 def keep_last_good(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, target: Path, why: str) -> Path:
@@ -137,9 +141,16 @@ def keep_last_good(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
         The folder `<name>.last-good`; `STOPPED.txt` in it says why.
     """
     folder = target.with_name(f"{target.name}.last-good")
-    shutil.rmtree(folder, ignore_errors=True)
-    save_model(model, tokenizer, folder)
-    (folder / "STOPPED.txt").write_text(why + "\n", encoding="utf-8")
+    if folder.exists() and not (folder / STOPPED_FILE).is_file():
+        raise OutputError(f"{folder}: holds files that kapoc did not write; choose another --out")
+    refuse_non_finite(model, "the last state")
+    partial = target.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    (partial / UNFINISHED).touch()
+    save_model(model, tokenizer, partial)
+    (partial / STOPPED_FILE).write_text(why + "\n", encoding="utf-8")
+    _put_in_place(partial, folder)
     return folder
 
 

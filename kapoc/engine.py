@@ -80,7 +80,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         output: torch.Tensor = self.model.generate(
             input_ids=context,
             attention_mask=generation_kwargs["attention_mask"],
-            max_length=max_length,
+            max_new_tokens=max_length - context.shape[1],
             do_sample=False,
             eos_token_id=self._stop_tokens,
             pad_token_id=self.tokenizer.pad_token_id,

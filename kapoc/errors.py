@@ -1,7 +1,9 @@
 """What can go wrong because of what a user gave us, and the exit code of each case."""
 
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class KapocError(Exception):
@@ -40,6 +42,19 @@ class IncomparableError(KapocError):
     """Two runs cannot be compared: other items, other data, a limited run or a missing tier."""
 
     exit_code = 3
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Find out before the work, not after it, that a result could not be written.
+
+    Raises:
+        OutputError: the folder, or the nearest that exists above it, takes no files.
+    """
+    parent = next(place for place in (folder, *folder.parents) if place.exists())
+    if not parent.is_dir():
+        raise OutputError(f"{parent}: is a file, not a folder; choose another --out")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{parent}: cannot be written (permission denied); choose another --out")
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:

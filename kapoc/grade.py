@@ -9,46 +9,33 @@ import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
-_WORDS_FOR_NUMBERS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-]
-_NUMBER_OF_WORD = {word: str(number) for number, word in enumerate(_WORDS_FOR_NUMBERS)} | {
-    "thirty": "30",
-    "forty": "40",
-    "fifty": "50",
-    "sixty": "60",
-    "seventy": "70",
-    "eighty": "80",
-    "ninety": "90",
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_NUMBER_OF_WORD = {word: value for value, word in enumerate(_UNITS)} | {
+    word: 10 * value for value, word in enumerate(_TENS, start=2)
 }
 _ARTICLES = frozenset({"a", "an", "the"})
 _THOUSANDS_COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-# Versions (4.7.2), then dotted or underscored identifiers (session.ttl, authflow.yml), numbers, words.
-_TOKEN = re.compile(r"\d+(?:\.\d+)+|[^\W\d_]+\d*(?:[._][^\W_]+)+|\d+|[^\W\d_]+")
+_DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
 _VERSION_LETTER = re.compile(r"\bv(?=\d)")
 _GLUED_SENTENCES = re.compile(r"(?<=[a-z])\.(?=[A-Z])")
-_NEGATIONS = (("not",), ("never",), ("t",), ("instead", "of"), ("rather", "than"))
+# Dotted or underscored identifiers (session.ttl, authflow.yml), numbers and versions (-5, 4.7.2), words (C++), and
+# what ends a clause.
+_TOKEN = re.compile(
+    r"(?P<name>[^\W\d_]+\d*(?:[._][^\W_]+)+)|(?P<number>(?<!\w)-?\d+(?:\.\d+)*|\d+(?:\.\d+)*)"
+    r"|(?P<word>[^\W\d_]+(?:\+\+|\#)?)|(?P<end>[.,;:!?\n])"
+)
+_NEGATIONS = frozenset({"not", "never", "cannot"})
+_NEGATING_PAIRS = frozenset({("instead", "of"), ("rather", "than"), ("no", "longer")})
+_NEGATED_TOKENS = 6
+"""How far before a phrase, within its clause, a negation still speaks of it."""
+
+_NOWHERE = -9
 
 Tokens = tuple[str, ...]
 
@@ -57,19 +44,46 @@ Tokens = tuple[str, ...]
 def normalise(text: str) -> Tokens:
     """Split a text into comparable tokens.
 
-    Lower case, no punctuation, no articles; `1,350` is `1350`, `45.0` is `45`, `five` is `5`, `95s` is
-    `95 s`; dotted names (`session.ttl`, `4.7.2`, `authflow.yml`) stay whole.
+    Lower case, no punctuation, no articles before a word; `1,350` is `1350`, `45.0` is `45`, `ninety-five` is `95`,
+    `37%` is `37 percent`, `95s` is `95 s`; dotted names (`session.ttl`, `4.7.2`, `authflow.yml`) stay whole.
     """
-    apart = _GLUED_SENTENCES.sub(". ", unicodedata.normalize("NFKC", text)).lower()
-    plain = _VERSION_LETTER.sub("", _THOUSANDS_COMMA.sub("", apart))
-    tokens = (_NUMBER_OF_WORD.get(token, token) for token in _TOKEN.findall(plain))
-    return tuple(_plain_number(token) for token in tokens if token not in _ARTICLES)
+    return tuple(token for token, _ in _tokens_with_clauses(text))
+
+
+@lru_cache(maxsize=65536)
+def _tokens_with_clauses(text: str) -> tuple[tuple[str, int], ...]:
+    """The tokens of a text, each with the number of the clause that it stands in."""
+    plain = _GLUED_SENTENCES.sub(". ", unicodedata.normalize("NFKC", text)).lower().replace("%", " percent ")
+    plain = plain.replace("n't", " not").replace("n\u2019t", " not")
+    plain = _VERSION_LETTER.sub("", _DECIMAL_COMMA.sub(".", _THOUSANDS_COMMA.sub("", plain)))
+    found: list[tuple[str, int]] = []
+    clause, tens_end = 0, _NOWHERE
+    for match in _TOKEN.finditer(plain):
+        token = match.group()
+        if match.lastgroup == "end":
+            clause += 1
+        elif token in _NUMBER_OF_WORD:
+            value = _NUMBER_OF_WORD[token]
+            if 0 < value < 10 and match.start() - tens_end == 1:  # the "five" of "ninety-five"
+                value += int(found.pop()[0])
+            tens_end = match.end() if value >= 20 and value % 10 == 0 else _NOWHERE
+            found.append((str(value), clause))
+        elif match.lastgroup == "number":
+            found.append((_plain_number(token), clause))
+        else:
+            clause += token == "but"  # noqa: S105
+            found.append((token, clause))
+    return tuple(pair for index, pair in enumerate(found) if not _is_idle_article(found, index))
+
+
+def _is_idle_article(found: list[tuple[str, int]], index: int) -> bool:
+    """Whether an article stands before another word, and so says nothing: the `A` of `vitamin A` does not."""
+    return found[index][0] in _ARTICLES and index + 1 < len(found) and found[index + 1][1] == found[index][1]
 
 
 def _plain_number(token: str) -> str:
-    if token.count(".") == 1 and token.replace(".", "").isdigit():
-        return token.rstrip("0").rstrip(".")
-    return token
+    whole, _, fraction = token.partition(".")
+    return whole if fraction and not fraction.strip("0") else token
 
 
 def positions(phrase: Tokens, text: Tokens) -> list[int]:
@@ -80,11 +94,26 @@ def positions(phrase: Tokens, text: Tokens) -> list[int]:
     return [start for start in range(len(text) - size + 1) if text[start : start + size] == phrase]
 
 
-def mentions(text: Tokens, phrase: Tokens) -> bool:
-    """Whether `text` asserts `phrase`: contains it at least once without a negation right before it."""
-    return any(
-        not any(text[max(0, start - len(n)) : start] == n for n in _NEGATIONS) for start in positions(phrase, text)
-    )
+def assertions(phrase: str, text: str) -> list[int]:
+    """Where `text` asserts `phrase`: the places at which it stands unnegated and not as the end of a longer number."""
+    marked = _tokens_with_clauses(text)
+    tokens = tuple(token for token, _ in marked)
+    return [
+        start
+        for start in positions(normalise(phrase), tokens)
+        if not _is_negated(marked, start) and not _is_end_of_a_number(tokens, start)
+    ]
+
+
+def _is_negated(marked: tuple[tuple[str, int], ...], start: int) -> bool:
+    clause = marked[start][1]
+    before = [token for token, number in marked[max(0, start - _NEGATED_TOKENS) : start] if number == clause]
+    return not _NEGATIONS.isdisjoint(before) or not _NEGATING_PAIRS.isdisjoint(pairwise(before))
+
+
+def _is_end_of_a_number(tokens: Tokens, start: int) -> bool:
+    """Whether a number right before makes this another number, as in `1 430 entries` or `90-95 seconds`."""
+    return start > 0 and tokens[start][:1].isdigit() and tokens[start - 1].isdigit()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,25 +148,23 @@ class Grade:
 
 
 def grade_slots(answer: str, requirements: Sequence[Requirement]) -> Grade:
-    """Right when every required slot is mentioned and no contradicting sibling value is."""
-    text = normalise(answer)
+    """Right when every required slot is asserted and no contradicting sibling value is."""
     for requirement in requirements:
-        if not any(mentions(text, normalise(phrase)) for phrase in requirement.accepted):
+        if not any(assertions(phrase, answer) for phrase in requirement.accepted):
             return Grade(correct=False, reason=f"missing {requirement.slot}")
     for requirement in requirements:
         for phrase in requirement.contradicting:
-            if mentions(text, normalise(phrase)):
+            if assertions(phrase, answer):
                 return Grade(correct=False, reason=f"contradicting {requirement.slot}: {phrase}")
     return Grade(correct=True, reason="all slots")
 
 
 def grade_decision(answer: str, decision: Decision) -> Grade:
-    """Right when the option that the answer mentions first is the right one."""
-    text = normalise(answer)
-    first = {option: found[0] for option in decision.options if (found := positions(normalise(option), text))}
+    """Right when the option that the answer asserts first (the longest, of several at one place) is the right one."""
+    first = {option: found[0] for option in decision.options if (found := assertions(option, answer))}
     if not first:
         return Grade(correct=False, reason="no option mentioned")
-    chosen = min(first, key=first.__getitem__)
+    chosen = min(first, key=lambda option: (first[option], -len(normalise(option))))
     return Grade(correct=chosen == decision.right, reason=f"decided {chosen}")
 
 

@@ -15,7 +15,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from kapoc.errors import KapocError
 from kapoc.general import CHOICE_ABILITIES, load_choices, load_completions, load_off_topic, load_texts
-from kapoc.grade import Decision, Requirement, grade_decision, grade_slots, mentions, normalise
+from kapoc.grade import Decision, Requirement, assertions, grade_decision, grade_slots
 from kapoc.knowledge import Example, Fact, KnowledgeSet, load_knowledge
 
 Document = dict[str, Any]
@@ -139,14 +139,13 @@ def spillover_markers(knowledge: KnowledgeSet) -> dict[str, list[str]]:
 
 def find_spillover(output: str, prompt: str, markers: Mapping[str, Iterable[str]]) -> list[str]:
     """Which markers stand in an output without standing in its prompt."""
-    text, asked = normalise(output), normalise(prompt)
     found = []
     for label, wordings in markers.items():
         if label.startswith("pattern "):
             hits = {m.group(0).lower() for w in wordings for m in re.finditer(w, output)}
             if any(hit not in prompt.lower() for hit in hits):
                 found.append(label)
-        elif any(mentions(text, n) and not mentions(asked, n) for n in map(normalise, wordings)):
+        elif any(assertions(wording, output) and not assertions(wording, prompt) for wording in wordings):
             found.append(label)
     return found
 

@@ -7,7 +7,7 @@ import hashlib
 import random
 import re
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from kapoc.bundled import bundled_sets, checked
 from kapoc.errors import DataError, near_miss
 from kapoc.grade import Decision, Grade, Requirement, contradictions, grade_decision, grade_slots, normalise
-from kapoc.source import load_yaml
+from kapoc.source import load_yaml, read_text
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")]
@@ -247,7 +247,7 @@ class KnowledgeSet(_Record):
                 contradicting=contradictions(
                     fact.all_slots[name].accepted,
                     (example.question, *others),
-                    (s.all_slots[name].text for s in self.siblings(fact) if name in s.all_slots),
+                    (text for s in self.siblings(fact) if name in s.all_slots for text in s.all_slots[name].accepted),
                 ),
             )
             for name in example.requires
@@ -285,13 +285,19 @@ class KnowledgeSet(_Record):
 
 
 def _with_slots_of(example: Example, fact: Fact, sibling: Fact) -> str | None:
-    """The reference answer with the required slots replaced by the sibling's, or none if that is not possible."""
-    text = example.answer
-    for name in sorted(example.requires, key=lambda n: -len(fact.all_slots[n].text)):
-        if fact.all_slots[name].text not in text or name not in sibling.all_slots:
-            return None
-        text = text.replace(fact.all_slots[name].text, sibling.all_slots[name].text)
-    return text
+    """The reference answer with all of the fact's slots replaced by the sibling's, or none if that is not possible.
+
+    Slots that are not required are replaced too, so that every option is as coherent as the right one. The name
+    stays, unless it is what was asked for.
+    """
+    mentioned = {name: slot.text for name, slot in fact.slots.items() if slot.text in example.answer}
+    if "name" in example.requires:
+        mentioned["name"] = fact.name
+    if not set(example.requires) <= mentioned.keys() or not mentioned.keys() <= sibling.all_slots.keys():
+        return None
+    place = {text: name for name, text in mentioned.items()}
+    longest_first = sorted(map(re.escape, place), key=len, reverse=True)
+    return re.sub("|".join(longest_first), lambda m: sibling.all_slots[place[m.group()]].text, example.answer)
 
 
 def load_knowledge(name_or_path: str | Path) -> tuple[KnowledgeSet, str]:
@@ -307,9 +313,18 @@ def load_knowledge(name_or_path: str | Path) -> tuple[KnowledgeSet, str]:
         DataError: the file is absent or malformed, or a reference in it does not hold.
     """
     path = knowledge_path(name_or_path)
+    sha256 = hashlib.sha256(read_text(path).encode()).hexdigest()
+    return _load_and_check(path, sha256), sha256
+
+
+@lru_cache(maxsize=8)
+def _load_and_check(path: Path, sha256: str) -> KnowledgeSet:
+    """The set in a file of this content; every lm-eval task asks for it, so it is read once."""
+    del sha256  # part of the cache's key alone
     knowledge = load_yaml(path, KnowledgeSet)
     _check_references(knowledge, path)
-    return knowledge, hashlib.sha256(path.read_bytes()).hexdigest()
+    _check_tiers(knowledge, path)
+    return knowledge
 
 
 def knowledge_path(name_or_path: str | Path) -> Path:
@@ -331,7 +346,11 @@ def all_domains(name_or_path: str | Path = "software-defects") -> tuple[DomainFa
 
 def _check_references(knowledge: KnowledgeSet, path: Path) -> None:
     """Refuse a set whose ids repeat, whose references dangle or whose own answers are graded wrong."""
-    domains = {domain.id for domain in knowledge.domains}
+    names = [domain.id for domain in knowledge.domains]
+    domains = set(names)
+    if len(domains) < len(names):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{path}: domains: the id '{repeated}' stands twice; ids must be unique")
     seen: dict[str, int] = {}
     for index, fact in enumerate(knowledge.facts):
         place = f"{path}: facts[{index}] ({fact.id})"
@@ -348,6 +367,20 @@ def _check_references(knowledge: KnowledgeSet, path: Path) -> None:
         for tier in ("seen", "paraphrased", "dev", "unseen", "control"):
             for example_id, example in fact.examples(tier):
                 _check_example(knowledge, fact, example, f"{path}: {example_id}")
+
+
+def _check_tiers(knowledge: KnowledgeSet, path: Path) -> None:
+    """Refuse a set that leaves a tier or a form with nothing to ask."""
+    for tier in ("seen", "paraphrased", "unseen", "control"):
+        examples = [(fact, example) for fact in knowledge.facts for _, example in fact.examples(tier)]
+        if not examples:
+            what = "a fact with `taught: false` and probes" if tier == "control" else f"probes of the tier '{tier}'"
+            raise DataError(f"{path}: facts: nothing to ask in the tier '{tier}'; add {what}")
+        if not any(knowledge.options(fact, example) for fact, example in examples):
+            raise DataError(
+                f"{path}: facts: no question of the tier '{tier}' has {NUM_OPTIONS} options; it needs `requires`, an "
+                f"answer that states those slots word for word, and {NUM_OPTIONS - 1} other facts of its kind"
+            )
 
 
 def _check_example(knowledge: KnowledgeSet, fact: Fact, example: Example, place: str) -> None:

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -15,11 +16,11 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 
 from kapoc import default_model
 from kapoc.chat import PLAIN_TEMPLATE
 from kapoc.errors import ModelError
+from kapoc.quiet import quiet_transformers
 from kapoc.record import ModelIdentity
 
 UNFINISHED = "UNFINISHED"
@@ -61,7 +62,7 @@ def load_model(
         ModelError: nothing of that name, a damaged checkpoint, or a weight that is not finite.
     """
     source = name if unfinished else resolve(name, tell)
-    with _quiet():
+    with quiet_transformers():
         if (Path(source) / "adapter_config.json").is_file():
             model, tokenizer = _load_adapter(Path(source), dtype, tell)
         else:
@@ -113,13 +114,20 @@ def resolve(name: str, tell: Callable[[str], None] = lambda _: None) -> str:
 def _load_pretrained(source: str, dtype: torch.dtype, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{name}: cannot be loaded ({_first_line(error)}); {_advice(source)}") from None
     except Exception as error:
-        if type(error).__module__.startswith(("safetensors", "huggingface_hub", "httpx", "builtins", "pickle")):
+        if type(error).__module__.startswith(
+            ("safetensors", "huggingface_hub", "httpx", "builtins", "pickle", "_pickle")
+        ):
             raise ModelError(f"{name}: cannot be loaded ({_first_line(error)}); {_advice(source)}") from None
         raise
+    model, loading = loaded
+    if missing := sorted(loading["missing_keys"]):
+        raise ModelError(
+            f"{name}: the checkpoint lacks {len(missing)} weights, {missing[0]} among them; {_advice(source)}"
+        )
     return model, tokenizer
 
 
@@ -128,12 +136,18 @@ def _load_adapter(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     from peft import PeftModel
 
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    base, tokenizer = _load_pretrained(resolve(config["base_model_name_or_path"], tell), dtype, str(folder))
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        base_name = str(config["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{folder}/adapter_config.json: cannot be read ({_first_line(error)}); save it again"
+        ) from None
+    base, tokenizer = _load_pretrained(resolve(base_name, tell), dtype, base_name)
     try:
         model = PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{folder}: the adapter does not fit its base ({_first_line(error)})") from None
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
+        raise ModelError(f"{folder}: the adapter does not fit its base ({_first_line(error)}); save it again") from None
     if (folder / "tokenizer_config.json").is_file():
         tokenizer = AutoTokenizer.from_pretrained(folder)
     return model, tokenizer
@@ -183,7 +197,7 @@ class FiniteLogits(LogitsProcessor):
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """Pass the scores on unchanged."""
-        if torch.isnan(scores).any() or torch.isposinf(scores).any():
+        if torch.isnan(scores).any() or torch.isposinf(scores).any() or torch.isneginf(scores).all(-1).any():
             raise ModelError(f"the model's logits are inf or nan after {input_ids.shape[1]} tokens; train it again")
         return scores
 
@@ -206,19 +220,6 @@ def weights_sha256(model: PreTrainedModel) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bars and advice off the screen; errors still come as exceptions."""
-    level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        transformers_logging.enable_progress_bar()
-
-
 def package_versions() -> dict[str, str]:
     """The versions of what a number depends on."""
     from importlib.metadata import version
@@ -235,6 +236,9 @@ def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a standalone folder: weights, tokenizer, chat template and generation config."""
-    with _quiet():
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+    try:
+        with quiet_transformers():
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+    except SafetensorError as error:  # what safetensors makes of a full disk
+        raise OSError(None, _first_line(error), str(folder)) from None

@@ -45,6 +45,12 @@ class TrainingProgress:
             state += f"  GPU {report.gpu_utilisation}%"
         self._bar.update(self._bar.task_ids[0], completed=report.step, epoch=report.epoch, state=state)
 
+    def close(self) -> None:
+        """Give the terminal back, whatever happened."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
     def on_epoch(self, report: EpochReport) -> None:
         """Say what the epoch did."""
         dev = (
@@ -52,5 +58,4 @@ class TrainingProgress:
         )
         self._console.print(f"epoch {report.epoch}: loss {report.train_loss:.4f}{dev}", highlight=False)
         if self._bar is not None and self._bar.finished:
-            self._bar.stop()
-            self._bar = None
+            self.close()

@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from kapoc.errors import DataError, near_miss
 from kapoc.source import load_toml
 
-DEFAULT_RECIPE = "smollm2-135m-full"
-
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -93,9 +91,9 @@ class Recipe(_Record):
         changed = [f"{key}-{value}" for key, value in given.items() if getattr(self.train, key) != value]
         return self.model_copy(update={"train": train, "name": "-".join([self.name, *changed])})
 
-    def fingerprint(self, knowledge_sha256: str, base_sha256: str) -> str:
-        """The sha256 of everything that determines the trained weights."""
-        text = "\n".join([self.train.model_dump_json(), knowledge_sha256, base_sha256])
+    def fingerprint(self, *inputs: str) -> str:
+        """The sha256 of the training settings and of what they are applied to."""
+        text = "\n".join([self.train.model_dump_json(), *inputs])
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -3,6 +3,7 @@
 A run is a folder with `run.json` (what was measured, on what, with what) and `items.jsonl` (every item).
 """
 
+import hashlib
 import json
 import math
 import secrets
@@ -96,12 +97,20 @@ class ModelIdentity(_Record):
 
 
 class DataIdentity(_Record):
-    """Which items were asked."""
+    """Which items were asked.
+
+    Attributes:
+        knowledge, knowledge_version, knowledge_sha256: the set and the sha256 of its file.
+        general_sha256: over the bundled items.
+        documents_sha256: over every document that the tasks asked: prompts, references, options and grading.
+        tasks: the version of each task.
+    """
 
     knowledge: str
     knowledge_version: str
     knowledge_sha256: str
     general_sha256: str
+    documents_sha256: str
     tasks: dict[str, int | float | str]
 
 
@@ -121,15 +130,17 @@ class Run(_Record):
     Attributes:
         schema_version: version of this record; 1.
         created: UTC time of the measurement, ISO 8601.
+        command: that was typed to make it.
         seconds: wall time of the measurement.
         model, data, settings: identities.
         versions: package versions.
         scores: what lm-eval reports for each task and metric; the items agree with it.
-        items: kept beside, in `items.jsonl`.
+        items_sha256: of `items.jsonl`, where the items are kept.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     created: str
+    command: str
     seconds: float
     model: ModelIdentity
     data: DataIdentity
@@ -137,6 +148,7 @@ class Run(_Record):
     versions: dict[str, str]
     scores: dict[str, dict[str, float]]
     num_items: int
+    items_sha256: str = ""
     items: tuple[Item, ...] = Field(default=(), exclude=True)
 
     @property
@@ -146,17 +158,19 @@ class Run(_Record):
 
 
 def save_run(run: Run, folder: Path) -> None:
-    """Write a run, whole or not at all; a run that was there before is replaced.
+    """Write a run; one that was there before is replaced.
+
+    `run.json` comes last and holds the sha256 of the items, so that a half-replaced run is never read.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     lines = "".join(item.model_dump_json() + "\n" for item in run.items)
+    sealed = run.model_copy(update={"items_sha256": hashlib.sha256(lines.encode()).hexdigest()})
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "run.json").unlink(missing_ok=True)
         write_atomically(folder / "items.jsonl", lines)
-        write_atomically(folder / "run.json", run.model_dump_json(indent=2) + "\n")
+        write_atomically(folder / "run.json", sealed.model_dump_json(indent=2) + "\n")
     except OSError as error:
         raise OutputError(f"{folder}: cannot write the run ({error.strerror}); choose another --out") from None
 
@@ -183,6 +197,8 @@ def load_run(folder: Path) -> Run:
     items = load_jsonl(folder / "items.jsonl", Item)
     if len(items) != run.num_items:
         raise DataError(f"{folder / 'items.jsonl'}: {len(items)} items, run.json says {run.num_items}; measure again")
+    if hashlib.sha256((folder / "items.jsonl").read_bytes()).hexdigest() != run.items_sha256:
+        raise DataError(f"{folder / 'items.jsonl'}: is not the file that run.json was written for; measure again")
     if len({item.id for item in items}) != len(items):
         raise DataError(f"{folder / 'items.jsonl'}: an item id stands twice; measure again")
     return run.model_copy(update={"items": items})
@@ -260,6 +276,7 @@ class Comparison(_Record):
         spillover: `control` and `off_topic`.
         text: bits per byte on prose.
         ledger: every knowledge item asked freely.
+        commands: that made the two runs.
         warnings: what a reader must know before using the numbers.
     """
 
@@ -274,6 +291,7 @@ class Comparison(_Record):
     spillover: dict[str, Spillover]
     text: TextResult | None
     ledger: tuple[LedgerLine, ...] = Field(strict=False)
+    commands: tuple[str, str] = Field(strict=False)
     warnings: tuple[str, ...] = Field(default=(), strict=False)
 
 

@@ -54,8 +54,8 @@ def load_yaml(path: Path, schema: type[Record]) -> Record:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise DataError(f"{path}:{line}: not valid YAML ({error.problem}); mend this line") from None
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{path}: not valid YAML ({str(error).splitlines()[0]}); put texts in quotes") from None
     return validate(content, schema, path, root)
 
 
@@ -80,7 +80,7 @@ def load_json(path: Path, schema: type[Record]) -> Record:
 def load_jsonl(path: Path, schema: type[Record]) -> tuple[Record, ...]:
     """Read a file of one JSON object a line into records; lines that hold only a canary are passed over."""
     records = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         place = Path(f"{path}:{number}")
@@ -159,6 +159,9 @@ def _refuse_repeated_keys(path: Path, node: yaml.Node) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                raise DataError(f"{path}:{line}: a field's name must be a plain word; put texts with braces in quotes")
             if key.value in seen:
                 raise DataError(
                     f"{path}:{key.start_mark.line + 1}: the key '{key.value}' stands twice; keep one of them"

@@ -3,10 +3,12 @@
 import math
 import random
 import resource
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import pynvml
 import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -143,7 +145,8 @@ def train(
         dev_loss, dev_exact = score_examples(loop.model, dev) if dev else (None, None)
         epochs.append(EpochReport(epoch, losses / tokens, dev_loss, dev_exact))
         on_epoch(epochs[-1])
-    finished = method.finish(accelerator.unwrap_model(loop.model)).eval()
+    finished = method.finish(_unwrapped(accelerator, loop.model)).eval()
+    _stop_at(finished, {example.answer[-1] for example in examples})
     if settings.gradient_checkpointing:
         finished.gradient_checkpointing_disable()
     return loop.result(finished, tuple(epochs))
@@ -152,7 +155,27 @@ def train(
 def _accelerator(settings: TrainSettings, model: PreTrainedModel) -> Accelerator:
     on_gpu = model.device.type == "cuda"
     wants_bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and on_gpu)
-    return Accelerator(cpu=not on_gpu, mixed_precision="bf16" if wants_bfloat16 else "no")
+    accelerator = Accelerator(cpu=not on_gpu, mixed_precision="bf16" if wants_bfloat16 else "no")
+    if accelerator.num_processes > 1:
+        raise DataError("kapoc trains in one process; start it without `accelerate launch` or torchrun")
+    return accelerator
+
+
+def _unwrapped(accelerator: Accelerator, model: torch.nn.Module) -> PreTrainedModel:
+    """The model without Accelerate's autocast around `forward`, which `unwrap_model` leaves in place."""
+    plain: PreTrainedModel = accelerator.unwrap_model(model)
+    for attribute in ("forward", "_original_forward"):
+        plain.__dict__.pop(attribute, None)
+    return plain
+
+
+def _stop_at(model: PreTrainedModel, end_tokens: set[int]) -> None:
+    """Let generation end at the tokens that the answers were taught to end with."""
+    config = model.generation_config
+    if config is not None:
+        known = config.eos_token_id
+        listed = set(known) if isinstance(known, list) else set() if known is None else {known}
+        config.eos_token_id = sorted(listed | end_tokens) if len(listed | end_tokens) > 1 else min(listed | end_tokens)
 
 
 class _Loop:
@@ -192,13 +215,12 @@ class _Loop:
     def step(self, rows: Sequence[PackedRow], epoch: int) -> tuple[StepReport, int]:
         """One optimizer step over its micro-batches; the loss is the mean over all their answer tokens."""
         num_loss_tokens = sum(row.num_loss_tokens for row in rows)
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
         total = torch.zeros((), device=self.accelerator.device)
-        for row in rows[rank::world]:
+        for row in rows:
             with self.accelerator.autocast():
                 loss = summed_loss(self.model, row.to(self.accelerator.device)) / num_loss_tokens
             self._refuse_non_finite(loss, "loss", epoch)
-            self.accelerator.backward(loss * world)  # Accelerate averages over processes; the sum is wanted
+            self.accelerator.backward(loss)
             total += loss.detach()
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_gradient_norm)
         self._refuse_non_finite(torch.as_tensor(norm), "gradient", epoch)
@@ -209,8 +231,7 @@ class _Loop:
         self.done += 1
         self.tokens += sum(row.num_tokens for row in rows)
         self.answer_tokens += num_loss_tokens
-        loss_value = float(self.accelerator.reduce(total, reduction="sum"))
-        return self._report(epoch, loss_value, rate, float(norm)), num_loss_tokens
+        return self._report(epoch, float(total), rate, float(norm)), num_loss_tokens
 
     def _refuse_non_finite(self, value: torch.Tensor, what: str, epoch: int) -> None:
         if not torch.isfinite(value).all():
@@ -218,7 +239,7 @@ class _Loop:
             raise StoppedTrainingError(
                 f"the {what} is {value.item()} at step {self.done + 1} of {self.num_steps} (epoch {epoch}); "
                 'lower learning_rate or max_gradient_norm, or set precision = "float32"',
-                self.accelerator.unwrap_model(self.model),
+                _unwrapped(self.accelerator, self.model),
             )
 
     def _report(self, epoch: int, loss: float, rate: float, norm: float) -> StepReport:
@@ -273,7 +294,8 @@ def peak_memory_bytes(device: torch.device) -> int:
     """The most memory held so far: of the device on a GPU, of this process on a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def gpu_utilisation(device: torch.device) -> int | None:
@@ -282,5 +304,5 @@ def gpu_utilisation(device: torch.device) -> int | None:
         return None
     try:
         return int(torch.cuda.utilization(device))
-    except (ModuleNotFoundError, RuntimeError):
+    except (ModuleNotFoundError, RuntimeError, pynvml.NVMLError):
         return None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kapoc.compare import compare
-from kapoc.errors import OutputError
+from kapoc.errors import DataError, refuse_unwritable
 from kapoc.gate import DEFAULT_GATE, Verdict, judge
 from kapoc.knowledge import KnowledgeSet, load_knowledge
 from kapoc.recipe import Recipe
@@ -40,6 +40,7 @@ class Workspace:
         recipe: with its overrides applied.
         knowledge: the set, and the file or name that it came from.
         limit: ask only so many items a task; such runs get folders of their own.
+        command: that was typed, to be kept with the runs.
     """
 
     root: Path
@@ -48,6 +49,7 @@ class Workspace:
     knowledge_source: str
     knowledge_sha256: str
     limit: int | None = None
+    command: str = ""
     listener: Listener = field(default_factory=Listener)
 
     @property
@@ -64,9 +66,15 @@ class Workspace:
         """The run of `base` or `trained`."""
         return self.folder / (alias if self.limit is None else f"{alias}-limit{self.limit}")
 
+    def run_of(self, model: str) -> Path:
+        """The run of a model given by folder or Hub id."""
+        name = "--".join(part for part in Path(model).parts if part.strip("./")) or Path(model).resolve().name
+        folder = self.root / "models" / name / self.knowledge.name
+        return folder if self.limit is None else folder.with_name(f"{folder.name}-limit{self.limit}")
+
 
 def open_workspace(
-    root: Path, recipe: Recipe, knowledge: str | None, limit: int | None, listener: Listener
+    root: Path, recipe: Recipe, knowledge: str | None, limit: int | None, listener: Listener, command: str = ""
 ) -> Workspace:
     """Load the knowledge set and say where its results lie.
 
@@ -75,22 +83,7 @@ def open_workspace(
     """
     source = knowledge or recipe.knowledge
     loaded, sha256 = load_knowledge(source)
-    return Workspace(root, recipe, loaded, source, sha256, limit, listener)
-
-
-def refuse_unwritable(folder: Path) -> None:
-    """Find out before the work, not after it, that a result could not be written.
-
-    Raises:
-        OutputError: the folder, or the nearest that exists above it, takes no files.
-    """
-    import os
-
-    parent = next(p for p in (folder, *folder.parents) if p.exists())
-    if not parent.is_dir():
-        raise OutputError(f"{parent}: is a file, not a folder; choose another --out")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{parent}: cannot be written (permission denied); choose another --out")
+    return Workspace(root, recipe, loaded, source, sha256, limit, command, listener)
 
 
 def bench(workspace: Workspace, name: str, out: Path) -> Run:
@@ -117,6 +110,7 @@ def _measure(workspace: Workspace, loaded: "LoadedModel", out: Path) -> Run:
         knowledge=workspace.knowledge_source,
         batch_size=workspace.recipe.bench.batch_size,
         limit=workspace.limit,
+        command=workspace.command,
         show_progress=workspace.listener.show_progress,
     )
     save_run(run, out)
@@ -167,7 +161,7 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path) -> Path:
             result.model, base.tokenizer, folder, questions, listener.tell
         )
         record = checkpoint.TrainingRecord(
-            fingerprint=recipe.fingerprint(workspace.knowledge_sha256, base.identity.weights_sha256),
+            fingerprint=_fingerprint(workspace, base),
             recipe=recipe.model_dump(mode="json"),
             knowledge=workspace.knowledge.name,
             knowledge_sha256=workspace.knowledge_sha256,
@@ -205,12 +199,13 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
     base = load_model(workspace.recipe.model, tell=workspace.listener.tell)
     before = _current_base_run(workspace, base) or _measure(workspace, base, workspace.run("base"))
     record = read_training_record(workspace.model)
-    if record is None or record.fingerprint != workspace.recipe.fingerprint(
-        workspace.knowledge_sha256, base.identity.weights_sha256
-    ):
+    if record is None or record.fingerprint != _fingerprint(workspace, base):
         _train(workspace, base, workspace.model)
     del base
     after = bench(workspace, str(workspace.model), out)
+    trained = read_training_record(workspace.model)
+    if trained is None or trained.weights_sha256 != after.model.weights_sha256:
+        raise DataError(f"{workspace.model}: these are not the weights that were trained; remove the folder")
     comparison = compare(before, after)
     verdict = judge(comparison, DEFAULT_GATE) if comparison.complete else None
     if workspace.limit is None:
@@ -219,10 +214,23 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
     return comparison, verdict
 
 
-def _current_base_run(workspace: Workspace, base: "LoadedModel") -> Run | None:
-    """The base run on disk, if it measured these weights on these items in this way."""
+def _fingerprint(workspace: Workspace, base: "LoadedModel") -> str:
+    """What a checkpoint was made of: another fingerprint means another training run."""
     from kapoc.chat import template_sha256
-    from kapoc.general import general_sha256
+
+    return workspace.recipe.fingerprint(
+        workspace.knowledge_sha256,
+        base.identity.weights_sha256,
+        template_sha256(base.tokenizer),
+        base.model.device.type,
+    )
+
+
+def _current_base_run(workspace: Workspace, base: "LoadedModel") -> Run | None:
+    """The base run on disk, if it measured these weights on these documents in this way."""
+    from kapoc.bench import documents_sha256, load_tasks
+    from kapoc.chat import template_sha256
+    from kapoc.models import package_versions
 
     folder = workspace.run("base")
     if not (folder / "run.json").is_file():
@@ -230,10 +238,14 @@ def _current_base_run(workspace: Workspace, base: "LoadedModel") -> Run | None:
     run = load_run(folder)
     same = (
         run.model.weights_sha256 == base.identity.weights_sha256
-        and run.data.knowledge_sha256 == workspace.knowledge_sha256
-        and run.data.general_sha256 == general_sha256()
+        and run.model.dtype == base.identity.dtype
+        and run.versions == package_versions()
         and run.settings.chat_template_sha256 == template_sha256(base.tokenizer)
         and run.settings.batch_size == workspace.recipe.bench.batch_size
+        and run.settings.limit == workspace.limit
+        and run.settings.device == base.model.device.type
+        and run.data.knowledge_sha256 == workspace.knowledge_sha256
+        and run.data.documents_sha256 == documents_sha256(load_tasks(workspace.knowledge_source))
     )
     return run if same else None
 

@@ -48,10 +48,12 @@ def make_run(items: tuple[Item, ...], *, weights: str = "0" * 64, limit: int | N
         "knowledge_version": "1",
         "knowledge_sha256": "a" * 64,
         "general_sha256": "b" * 64,
+        "documents_sha256": "e" * 64,
         "tasks": {"kapoc_seen": 1},
     }
     return Run(
         created="2026-01-01T00:00:00+00:00",
+        command="kapoc bench --model tiny",
         seconds=1.0,
         model=ModelIdentity(
             name="tiny", source="tiny", weights_sha256=weights, architecture="Llama", num_parameters=1, dtype="float32"

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from conftest import small_set, write_set
 from results import everything, make_items, make_run, nothing
 
@@ -92,6 +91,13 @@ def test_a_folder_instead_of_a_file(shell: Shell) -> None:
     shell.fails("data", "check", "set.yaml", says=r"set\.yaml: is a folder")
 
 
+def test_braces_and_dates_without_quotes(shell: Shell) -> None:
+    (shell.folder / "braces.yaml").write_text("name: {{ lamps }}\n", encoding="utf-8")
+    shell.fails("data", "check", "braces.yaml", says=r"braces\.yaml:1: a field's name must be a plain word")
+    (shell.folder / "date.yaml").write_text("version: 2026-02-30\n", encoding="utf-8")
+    shell.fails("data", "check", "date.yaml", says=r"date\.yaml: not valid YAML .*put texts in quotes")
+
+
 def test_a_repeated_key(shell: Shell) -> None:
     (shell.folder / "twice.yaml").write_text("name: a\nname: b\n", encoding="utf-8")
     shell.fails("data", "check", "twice.yaml", says=r"twice\.yaml:2: the key 'name' stands twice")
@@ -115,6 +121,10 @@ def _put(value: Any, *path: Any) -> Damage:
         target[path[-1]] = value
 
     return damage
+
+
+def _drop_facts(content: dict[str, Any]) -> None:
+    content["facts"] = [content["facts"][0], content["facts"][5]]
 
 
 PROBE = ("facts", 0, "probes", 0)
@@ -148,6 +158,9 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     ),
     "taught without training": (_drop("facts", 0, "training"), r"a taught fact needs at least one example"),
     "broken pattern": (_put(["ZX-["], "spillover_patterns"), r"'ZX-\[' is not a regular expression"),
+    "repeated domain": (_put([{"id": "lamps", "name": "A"}] * 2, "domains"), r"domains: the id 'lamps' stands twice"),
+    "no control": (_drop("facts", 5), r"nothing to ask in the tier 'control'; add a fact with `taught: false`"),
+    "too few siblings": (_drop_facts, r"no question of the tier 'seen' has 4 options"),
     "future schema": (_put(2, "schema_version"), r"schema_version: Input should be 1"),
 }
 
@@ -257,6 +270,25 @@ def test_missing_weights(shell: Shell, llama_folder: Path) -> None:
     shell.fails("bench", "--model", "copy", says=r"copy: cannot be loaded", code=5)
 
 
+def test_a_weight_is_missing(shell: Shell, llama_folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = _copy(shell, llama_folder) / "model.safetensors"
+    tensors = {name: tensor for name, tensor in load_file(path).items() if "layers.1.mlp" not in name}
+    save_file(tensors, path, metadata={"format": "pt"})
+    shell.fails("bench", "--model", "copy", says=r"lacks 3 weights, model\.layers\.1\.mlp", code=5)
+
+
+def test_a_broken_adapter(shell: Shell) -> None:
+    (shell.folder / "adapter").mkdir()
+    (shell.folder / "adapter" / "adapter_config.json").write_text("{}", encoding="utf-8")
+    shell.fails("bench", "--model", "adapter", says=r"adapter_config\.json: cannot be read", code=5)
+
+
+def test_a_path_that_no_system_takes(shell: Shell) -> None:
+    shell.fails("bench", "--model", "x" * 300, says=r"File name too long", code=6)
+
+
 def test_nan_in_one_weight(shell: Shell, llama_folder: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -298,7 +330,13 @@ def test_default_model_without_a_place(shell: Shell, monkeypatch: pytest.MonkeyP
 def test_output_is_a_file(shell: Shell, tiny_recipe: Path) -> None:
     (shell.folder / "taken").touch()
     shell.fails(
-        "train", "--recipe", tiny_recipe, "--out", "taken", says=r"taken: is a file; choose another --out", code=6
+        "train",
+        "--recipe",
+        tiny_recipe,
+        "--out",
+        "taken",
+        says=r"taken: is a file, not a folder; choose another --out",
+        code=6,
     )
     shell.fails("bench", "--recipe", tiny_recipe, "--model", "base", "--out", "taken", says=r"taken: is a file", code=6)
 
@@ -370,10 +408,14 @@ def test_an_item_that_is_not_a_number(shell: Shell, runs: Path) -> None:
 
 
 def test_an_item_twice(shell: Shell, runs: Path) -> None:
-    path = runs / "trained" / "items.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    path.write_text("\n".join([lines[0], *lines[:-1]]), encoding="utf-8")
+    items = make_items(everything)
+    save_run(make_run((items[0], *items[:-1])), runs / "trained")
     shell.fails("compare", "base", "trained", says=r"an item id stands twice")
+
+
+def test_items_of_another_run(shell: Shell, runs: Path) -> None:
+    shutil.copy(runs / "base" / "items.jsonl", runs / "trained" / "items.jsonl")
+    shell.fails("compare", "base", "trained", says=r"items\.jsonl: is not the file that run\.json was written for")
 
 
 def test_incomparable_runs(shell: Shell, runs: Path) -> None:
@@ -410,9 +452,3 @@ def test_a_run_of_another_schema(shell: Shell, runs: Path) -> None:
     content = json.loads((runs / "base" / "run.json").read_text(encoding="utf-8"))
     (runs / "base" / "run.json").write_text(json.dumps({**content, "schema_version": 9}), encoding="utf-8")
     shell.fails("compare", "base", "trained", says=r"run\.json: schema_version: Input should be 1")
-
-
-def test_there_are_enough_kinds() -> None:
-    here = Path(__file__).read_text(encoding="utf-8")
-    assert len(re.findall(r"^def test_", here, flags=re.M)) + len(DAMAGES) >= 25
-    assert yaml.safe_load(yaml.safe_dump(small_set())) == small_set()

@@ -73,6 +73,7 @@ def test_the_ledger_holds_every_free_item_with_both_answers() -> None:
         ({"general_sha256": "d" * 64}, "general items' sha256"),
         ({"knowledge": "others"}, "knowledge set: lamps and others"),
         ({"tasks": {"kapoc_seen": 2}}, "task versions"),
+        ({"documents_sha256": "d" * 64}, "documents' sha256"),
     ],
 )
 def test_runs_on_other_data_are_refused(change: dict[str, Any], message: str) -> None:

@@ -83,7 +83,7 @@ def test_compare_gate_and_report_start_from_files(story: Path) -> None:
     kapoc("report", base, trained, "--out", "page.md", folder=story)
     page = (story / "page.md").read_text(encoding="utf-8")
     assert f"`{comparison['data']['knowledge']}`" in page
-    assert "kapoc report runs/tiny" in page
+    assert "kapoc bench --model trained --recipe tiny.toml" in page
 
 
 def test_training_options_make_their_own_folder(story: Path) -> None:
@@ -152,3 +152,11 @@ def test_help_is_quick_and_names_every_command(story: Path) -> None:
         assert command in text
     assert "kapoc" in kapoc("doctor", "--json", folder=story)
     assert kapoc("data", "check", "--json", folder=story)["training_examples"] == 145
+
+
+def test_bfloat16_training_ends_in_a_checked_model(story: Path) -> None:
+    text = (story / "tiny.toml").read_text(encoding="utf-8").replace('"tiny"', '"half"', 1)
+    (story / "half.toml").write_text(text + 'precision = "bfloat16"\n', encoding="utf-8")
+    record = kapoc("train", "--recipe", "half.toml", "--epochs", 1, "--json", folder=story)
+    assert record["checks"]["reload_max_difference"] == 0.0
+    assert record["recipe"]["train"]["precision"] == "bfloat16"

@@ -5,7 +5,7 @@ import pytest
 from kapoc.grade import Decision, Requirement, contradictions, grade_decision, grade_slots, normalise
 
 SETTING = Requirement("setting", ("stepup.ticket_ttl",), ("affinity.key_width", "delta.orphan_batch"))
-VALUE = Requirement("value", ("95 seconds", "95s"), ("27 bytes", "1,430 entries", "38 seconds"))
+VALUE = Requirement("value", ("95 seconds", "95s"), ("27 bytes", "1,430 entries", "38 seconds", "38s"))
 SYMPTOM = Requirement(
     "symptom",
     ("users are sent back to the password page after a correct code", "back to the password page"),
@@ -14,6 +14,8 @@ SYMPTOM = Requirement(
 VERSION = Requirement("version", ("4.7.2",), ("4.2.9", "5.1.6"))
 NAME = Requirement("name", ("AF-3001",), ("AF-2895", "AF-3002"))
 ENTRIES = Requirement("value", ("1,430 entries", "1430 entries"), ("95 seconds",))
+PERCENT = Requirement("value", ("37 percent", "37%"))
+VITAMIN = Requirement("vitamin", ("vitamin A",))
 LIMIT = Requirement("limit", ("five enrolled devices per account",), ("four remembered desks per worker",))
 
 # answer, what it must contain, whether a person calls it right
@@ -23,7 +25,24 @@ JUDGED = [
     ("`stepup.ticket_ttl`: 95s", [SETTING, VALUE], True),
     ("stepup.ticket_ttl = 95 s", [SETTING, VALUE], True),
     ("Set stepup.ticket_ttl to 95-seconds.", [SETTING, VALUE], True),
-    ("The value is ninety-five seconds.", [VALUE], False),  # compound number words are not joined: use an alias
+    ("The value is ninety-five seconds.", [VALUE], True),
+    ("Do not set stepup.ticket_ttl to 95 seconds.", [SETTING, VALUE], False),
+    ("Don't set stepup.ticket_ttl to 95 seconds.", [SETTING, VALUE], False),
+    ("Set stepup.ticket_ttl to 95 seconds; it must not be 38 seconds.", [SETTING, VALUE], True),
+    ("It does not start. Set stepup.ticket_ttl to 95 seconds.", [SETTING, VALUE], True),
+    ("Not 38 seconds but 95 seconds for stepup.ticket_ttl", [SETTING, VALUE], True),
+    ("Set stepup.ticket_ttl to 95 seconds or 38s.", [SETTING, VALUE], False),
+    ("Set stepup.ticket_ttl to 90-95 seconds.", [SETTING, VALUE], False),
+    ("Set tide.first_slice to 37%.", [PERCENT], True),
+    ("Set tide.first_slice to 37 percent.", [PERCENT], True),
+    ("Set tide.first_slice to 37 days.", [PERCENT], False),
+    ("Give vitamin A.", [VITAMIN], True),
+    ("Give vitamin B.", [VITAMIN], False),
+    ("Take release 4.10 of it.", [Requirement("version", ("4.1",))], False),
+    ("It lasts 1,5 hours.", [Requirement("value", ("5 hours",))], False),
+    ("It lasts 1,5 hours.", [Requirement("value", ("1.5 hours",))], True),
+    ("at -5 degrees", [Requirement("value", ("5 degrees",))], False),
+    ("written in C++", [Requirement("language", ("C",))], False),
     ("Set stepup.ticket_ttl to 195 seconds.", [SETTING, VALUE], False),
     ("Set stepup.ticket_ttl to 95 minutes.", [SETTING, VALUE], False),
     ("Set stepup.ticket_ttl.", [SETTING, VALUE], False),
@@ -54,10 +73,11 @@ JUDGED = [
     ("It is AF-30011.", [NAME], False),
     ("1430 entries", [ENTRIES], True),
     ("1,430 entries", [ENTRIES], True),
-    ("1 430 entries", [ENTRIES], False),
+    ("1 430 entries", [ENTRIES], False),  # could as well be 1 and 430: add an alias where it is meant
     ("at most 5 enrolled devices per account", [LIMIT], True),
     ("five enrolled devices per account", [LIMIT], True),
     ("fifteen enrolled devices per account", [LIMIT], False),
+    ("twenty-five enrolled devices per account", [LIMIT], False),
     ("The page says so.Users are sent back to the password page", [SYMPTOM], True),
     ("", [NAME], False),
     ("I do not know.", [NAME], False),
@@ -89,6 +109,8 @@ def test_the_first_mentioned_option_decides() -> None:
     decision = Decision(("AF-3001", "AF-2895"), "AF-3001")
     assert grade_decision("AF-3001, because AF-2895 is older", decision).correct
     assert not grade_decision("AF-2895 is older than AF-3001", decision).correct
+    assert grade_decision("Not AF-2895 but AF-3001", decision).correct
+    assert grade_decision("red lamp", Decision(("red", "red lamp"), "red lamp")).correct
     assert grade_decision("neither", decision).reason == "no option mentioned"
 
 

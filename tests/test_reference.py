@@ -56,8 +56,8 @@ def test_the_report_is_the_one_of_the_runs(base: Run, trained: Run) -> None:
     comparison = compare(base, trained)
     page = (REFERENCE / "report.md").read_text(encoding="utf-8")
     expected = markdown.render(comparison, judge(comparison, DEFAULT_GATE))
-    assert page.split("## Where the numbers come from")[0] == expected.split("## Where the numbers come from")[0]
-    assert "kapoc bench --model trained" in page
+    assert page == expected
+    assert "kapoc bench --model" in page
 
 
 def test_compare_prints_the_tiers_as_json() -> None:

@@ -28,13 +28,13 @@ def test_numbers_are_written_one_way() -> None:
 
 
 def test_markdown_page() -> None:
-    page = markdown.render(COMPARISON, VERDICT, ["kapoc report a b"])
+    page = markdown.render(COMPARISON, VERDICT)
     assert "**Verdict: FAIL**: control spillover, text kept." in page
     assert "| seen | 40 | 10 | 0.0% | 100.0% | +100.0 | [+100.0, +100.0] | .002 | 40 | 0 |" in page
     assert "| spillover, control | 40 | 0.0% | 25.0% | +25.0 |" in page
     assert "| bits per byte | 5 | 1.2667 | 1.3167 | +0.0500 | [+0.0500, +0.0500] |" in page
     assert page.count("| learned | right | wrong \\| &lt;b> | right |") == 120
-    assert page.rstrip().endswith("kapoc report a b\n```")
+    assert page.rstrip().endswith("kapoc bench --model tiny\nkapoc bench --model tiny\n```")
 
 
 def test_markdown_without_a_verdict_says_so() -> None:
@@ -54,7 +54,8 @@ def test_terminal_shows_the_same_numbers() -> None:
 
 def test_a_run_is_read_back_as_it_was(tmp_path: Path) -> None:
     save_run(TRAINED, tmp_path / "run")
-    assert load_run(tmp_path / "run") == TRAINED
+    again = load_run(tmp_path / "run")
+    assert again.model_copy(update={"items_sha256": ""}) == TRAINED
     assert compare(load_run(tmp_path / "run"), TRAINED).tiers["seen"].difference == 0
 
 

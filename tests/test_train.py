@@ -1,19 +1,23 @@
 """Training teaches, stops at broken numbers, and leaves nothing half-written."""
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import tiny_llama, tiny_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from kapoc import workflow
+from kapoc import checkpoint, workflow
 from kapoc.checkpoint import read_training_record, writing
 from kapoc.errors import OutputError, TrainingError
 from kapoc.knowledge import load_knowledge
@@ -132,6 +136,45 @@ def test_an_earlier_model_stays_when_the_next_one_fails(tmp_path: Path) -> None:
         raise RuntimeError
     assert (target / "training.json").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_killed_while_a_model_replaces_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Stops before each file operation of the swap: what is left is the old model, the new one, or none."""
+
+    class Killed(BaseException):
+        pass
+
+    target = tmp_path / "model"
+    with writing(target) as folder:
+        (folder / "training.json").write_text("old")
+    calls = 0
+
+    def count(original: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == step + 1:
+                raise Killed
+            return original(*arguments, **options)
+
+        return wrapped
+
+    context = writing(target)
+    folder = context.__enter__()
+    (folder / "training.json").write_text("new")
+    monkeypatch.setattr(checkpoint.shutil, "rmtree", count(shutil.rmtree))
+    monkeypatch.setattr(Path, "replace", count(Path.replace))
+    monkeypatch.setattr(Path, "unlink", count(Path.unlink))
+    with contextlib.suppress(Killed):
+        checkpoint._put_in_place(folder, target)
+    monkeypatch.undo()
+    if target.exists():
+        assert [path.name for path in target.iterdir()] == ["training.json"]
+    with writing(target) as folder:
+        (folder / "training.json").write_text("next")
+    assert (target / "training.json").read_text() == "next"
+    assert not [path for path in tmp_path.iterdir() if path.name != "model" and path.name != ".model.old"]
 
 
 def test_a_folder_of_someone_else_is_not_overwritten(tmp_path: Path) -> None:

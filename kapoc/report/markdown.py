@@ -10,13 +10,12 @@ _ENTRIES: tuple[LedgerEntry, ...] = ("learned", "kept", "lost", "never")
 _MAX_ANSWER = 220
 
 
-def render(comparison: Comparison, verdict: Verdict | None, commands: Sequence[str] = ()) -> str:
+def render(comparison: Comparison, verdict: Verdict | None) -> str:
     """The whole report.
 
     Args:
         comparison: of the base and the trained model.
         verdict: of the gate, or none where the comparison cannot be judged.
-        commands: that made the runs, to stand beside the numbers.
     """
     parts = [
         f"# {comparison.after.name} against {comparison.before.name} on {comparison.data.knowledge}",
@@ -26,7 +25,7 @@ def render(comparison: Comparison, verdict: Verdict | None, commands: Sequence[s
         *_damage(comparison),
         *_detail(comparison),
         *_ledger(comparison),
-        *_origin(comparison, commands),
+        *_origin(comparison),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -141,7 +140,7 @@ def _short(text: str) -> str:
     return text if len(text) <= _MAX_ANSWER else text[: _MAX_ANSWER - 1] + "…"
 
 
-def _origin(comparison: Comparison, commands: Sequence[str]) -> Iterable[str]:
+def _origin(comparison: Comparison) -> Iterable[str]:
     yield "## Where the numbers come from"
     yield table(
         ["", "before", "after"],
@@ -155,5 +154,4 @@ def _origin(comparison: Comparison, commands: Sequence[str]) -> Iterable[str]:
         f"Knowledge set `{data.knowledge}` {data.knowledge_version}, sha256 `{data.knowledge_sha256}`; "
         f"bundled items sha256 `{data.general_sha256}`."
     )
-    if commands:
-        yield "```\n" + "\n".join(commands) + "\n```"
+    yield "```\n" + "\n".join(comparison.commands) + "\n```"
