@@ -5,6 +5,7 @@ once, then every continuation behind it, each of which attends to the prompt and
 that go on from the prompt's end. The scores are those of separate rows.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from kapoc.errors import ModelError
 from kapoc.models import FiniteLogits, LoadedModel, stop_tokens
 
 MAX_BATCH_TOKENS = 8192
+MAX_SHARING_ERROR = 1e-3
+_logger = logging.getLogger("kapoc")
 _Tokens = list[int]
 _Request = tuple[tuple[str, str], _Tokens, _Tokens]
 
@@ -53,6 +56,22 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         )
         self._show_progress = show_progress
         self._stop_tokens = stop_tokens(loaded.model, loaded.tokenizer)
+        self._shares = self._sharing_is_exact()
+        if not self._shares:
+            _logger.warning("%s takes no tree of continuations: prompts are not shared", loaded.identity.architecture)
+
+    def _sharing_is_exact(self) -> bool:
+        """Whether two continuations in one row score as they do apart: a model may ignore or refuse a 4-D mask."""
+        prompt, first, second = ([*self.tokenizer.encode(text)] for text in ("Two lamps", " are red", " were green"))
+        requests: list[_Request] = [(("", ""), prompt, tokens) for tokens in (first, second)]
+        try:
+            shared = self._score_shared(requests, batch_size=1, disable_tqdm=True)
+        except ModelError:
+            return True  # broken logits are no matter of the mask: the measurement itself will say so
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+            return False
+        apart = super()._loglikelihood_tokens(requests, disable_tqdm=True)
+        return all(abs(one[0] - other[0]) < MAX_SHARING_ERROR for one, other in zip(shared, apart, strict=True))
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:  # noqa: ARG002
         """Log-probability in nats of each continuation, and whether it is the greedy one."""
@@ -92,11 +111,17 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
     def _loglikelihood_tokens(
         self, requests: list[_Request], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
+        part_of_a_text = override_bs is not None  # lm-eval calls so from loglikelihood_rolling, which has a bar
+        size = int(override_bs or self.batch_size)
+        if not self._shares:
+            return list(super()._loglikelihood_tokens(requests, disable_tqdm or part_of_a_text, size))
+        return self._score_shared(requests, size, disable_tqdm or part_of_a_text)
+
+    def _score_shared(self, requests: list[_Request], batch_size: int, disable_tqdm: bool) -> list[tuple[float, bool]]:
         rows = sorted(_rows(requests, self.max_length), key=len, reverse=True)
         results: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
-        part_of_a_text = override_bs is not None  # lm-eval calls so from loglikelihood_rolling, which has a bar
-        with tqdm(total=len(requests), desc="scoring", disable=disable_tqdm or part_of_a_text) as bar:
-            for batch in _batches(rows, int(override_bs or self.batch_size)):
+        with tqdm(total=len(requests), desc="scoring", disable=disable_tqdm) as bar:
+            for batch in _batches(rows, batch_size):
                 for row, scores in zip(batch, score_rows(self.model, batch), strict=True):
                     for index, score in zip(row.requests, scores, strict=True):
                         results[index] = score

@@ -1,6 +1,7 @@
 """The engine gives what stock HFLM gives, for two architectures, and never hides a broken logit."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -67,3 +68,23 @@ def test_a_nan_weight_is_found_in_scores_and_in_generation(llama_folder: Path) -
     arguments = {"until": [], "do_sample": False, "max_gen_toks": 4}
     with pytest.raises(ModelError, match="inf or nan"):
         lm.generate_until([Instance(request_type="generate_until", doc={}, arguments=("Hello", arguments), idx=0)])
+
+
+def test_a_model_that_ignores_the_mask_is_scored_apart(
+    llama_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = load_model(str(llama_folder))
+    forward = type(loaded.model).forward
+
+    def blind(self: Any, *arguments: Any, **options: Any) -> Any:
+        mask = options.get("attention_mask")
+        if mask is not None and mask.ndim == 4:
+            options["attention_mask"] = None
+        return forward(self, *arguments, **options)
+
+    expected = SharedPrefixLM(loaded, batch_size=4, show_progress=False).loglikelihood(_pairs())
+    monkeypatch.setattr(type(loaded.model), "forward", blind)
+    blinded = SharedPrefixLM(loaded, batch_size=4, show_progress=False)
+    assert "prompts are not shared" in caplog.text
+    for (logprob, _), (right, _) in zip(blinded.loglikelihood(_pairs()), expected, strict=True):
+        assert logprob == pytest.approx(right, abs=1e-4)

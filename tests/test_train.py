@@ -163,7 +163,7 @@ def test_killed_while_a_model_replaces_another_one(tmp_path: Path, monkeypatch: 
     context = writing(target)
     folder = context.__enter__()
     (folder / "training.json").write_text("new")
-    monkeypatch.setattr(checkpoint.shutil, "rmtree", count(shutil.rmtree))
+    monkeypatch.setattr("shutil.rmtree", count(shutil.rmtree))
     monkeypatch.setattr(Path, "replace", count(Path.replace))
     monkeypatch.setattr(Path, "unlink", count(Path.unlink))
     with contextlib.suppress(Killed):

@@ -1,0 +1,54 @@
+"""Recipes: what ships, what an override does, and what another fingerprint means."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from kapoc.cli import DEFAULT_RECIPE
+from kapoc.errors import DataError
+from kapoc.progress import TrainingProgress
+from kapoc.recipe import load_recipe
+from kapoc.train import EpochReport, StepReport
+
+
+def test_the_default_recipe_trains_every_weight_of_the_default_model() -> None:
+    recipe = load_recipe(DEFAULT_RECIPE)
+    assert (recipe.model, recipe.knowledge, recipe.train.method) == ("default", "software-defects", "full")
+
+
+def test_the_gpu_recipe_has_the_settings_of_the_first_proof_of_concept() -> None:
+    recipe = load_recipe("tinyllama-1.1b-full")
+    train = recipe.train
+    assert recipe.model == "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
+    assert (train.epochs, train.micro_batch_size, train.batch_size) == (10, 1, 8)
+    assert (train.learning_rate, train.max_gradient_norm) == (1e-5, 0.5)
+
+
+def test_an_override_changes_the_name_and_the_same_value_does_not() -> None:
+    recipe = load_recipe(DEFAULT_RECIPE)
+    other = recipe.with_train(epochs=10, seed=None)
+    assert (other.train.epochs, other.name) == (10, f"{recipe.name}-epochs-10")
+    assert recipe.with_train(epochs=recipe.train.epochs) == recipe
+    with pytest.raises(DataError, match="greater than 0"):
+        recipe.with_train(epochs=0)
+
+
+def test_the_fingerprint_follows_settings_and_inputs() -> None:
+    recipe = load_recipe(DEFAULT_RECIPE)
+    assert recipe.fingerprint("a", "b") == recipe.fingerprint("a", "b")
+    assert recipe.fingerprint("a", "b") != recipe.fingerprint("b", "a")
+    assert recipe.fingerprint("a", "b") != recipe.with_train(seed=1).fingerprint("a", "b")
+
+
+def test_training_shows_epoch_loss_speed_memory_and_time_left() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, record=True)
+    progress = TrainingProgress(console)
+    progress.tell("training tiny")
+    for step in (1, 2):
+        progress.on_step(StepReport(step, 2, 1, 0.5, 1e-4, 1.0, 170.0, 3 * 2**30, 87))
+    progress.on_epoch(EpochReport(1, 0.5, 0.25, 0.75))
+    progress.close()
+    text = console.export_text()
+    for part in ("training tiny", "loss 0.500", "170 tok/s", "3.0 GiB", "GPU 87%", "2/2", "dev exact 75.0%"):
+        assert part in text
