@@ -1,48 +1,35 @@
 """A model -> a run: every task of the group `kapoc`, measured through lm-eval, item by item."""
 
-import hashlib
 import json
 import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.evaluator import evaluate
-from lm_eval.tasks import TaskManager
 from transformers import set_seed
 
 from kapoc import harness
 from kapoc.chat import template_sha256
 from kapoc.engine import SharedPrefixLM
 from kapoc.errors import DataError
-from kapoc.general import ABILITIES, general_sha256
-from kapoc.knowledge import load_knowledge
+from kapoc.general import general_sha256
+from kapoc.knowledge_file import load_sources
 from kapoc.models import LoadedModel, package_versions
 from kapoc.quiet import quiet_logger, without_bar
 from kapoc.record import DataIdentity, Form, Item, Run, Settings, Tier
+from kapoc.task_list import load_tasks, tier_and_form
 
-GROUP = "kapoc"
-_TIERED: tuple[Tier, ...] = ("seen", "paraphrased", "unseen", "control")
-TASKS = frozenset(
-    [f"kapoc_{tier}{suffix}" for tier in _TIERED for suffix in ("", "_choice")]
-    + [f"kapoc_general_{ability}" for ability in (*ABILITIES, "text")]
-    + ["kapoc_off_topic"]
-)
-"""Exactly the tasks that must load: lm-eval passes over a broken YAML file without a word."""
-
-
-def tasks_folder() -> str:
-    """The folder of the task YAML, for `lm_eval --include_path`."""
-    return str(files("kapoc.tasks"))
+_NOTHING: dict[str, dict[str, Any]] = {"results": {}, "samples": {}, "versions": {}}
 
 
 def measure(
     loaded: LoadedModel,
     *,
-    knowledge: str = harness.DEFAULT_KNOWLEDGE,
+    knowledge: Sequence[str] = (harness.DEFAULT_KNOWLEDGE,),
+    general: Sequence[str] = (),
     batch_size: int = 32,
     limit: int | None = None,
     seed: int = 0,
@@ -53,7 +40,8 @@ def measure(
 
     Args:
         loaded: the model.
-        knowledge: a shipped set's name or a YAML file.
+        knowledge: shipped sets' names or files.
+        general: lm-eval tasks or JSONL files that join the general tier.
         batch_size: rows a forward pass; use one size for runs that are compared.
         limit: ask only so many items a task, to try things out; such a run cannot pass a gate.
         seed: of every random choice (greedy answers make none).
@@ -65,27 +53,27 @@ def measure(
         ModelError: a logit is inf or nan.
     """
     started, clock = datetime.now(UTC), time.monotonic()
-    knowledge_set, knowledge_sha256 = load_knowledge(knowledge)
+    sources = load_sources(knowledge)
     set_seed(seed)
-    tasks = load_tasks(knowledge)
+    tasks = load_tasks(knowledge, general)
     with quiet_logger("lm_eval"), without_bar("lm_eval.api.task.tqdm"):
         lm = SharedPrefixLM(loaded, batch_size=batch_size, show_progress=show_progress)
-        results = _evaluate(lm, tasks, limit)
-    items = _with_gold_logprobs(lm, _items(results["samples"]))
-    scores = {task: _scores(results["results"][task]) for task in sorted(TASKS)}
-    _check_scores(items, scores)
+        results = _evaluate(lm, tasks.packaged, limit, with_template=True)
+        own = _evaluate(lm, tasks.own, limit, with_template=False) if tasks.own else _NOTHING
+    items = _with_gold_logprobs(lm, _items(results["samples"]) + _own_items(own["samples"]))
+    scores = {task: _scores(metrics) for task, metrics in sorted({**results["results"], **own["results"]}.items())}
+    _check_scores([item for item in items if item.task in tasks.packaged], scores)
     return Run(
         created=started.isoformat(timespec="seconds"),
         command=command,
         seconds=round(time.monotonic() - clock, 1),
         model=loaded.identity,
         data=DataIdentity(
-            knowledge=knowledge_set.name,
-            knowledge_version=knowledge_set.version,
-            knowledge_sha256=knowledge_sha256,
+            knowledge=tuple(source.identity for source in sources),
+            general=tuple(sorted(tasks.own)),
             general_sha256=general_sha256(),
-            documents_sha256=documents_sha256(tasks),
-            tasks={task: results["versions"][task] for task in sorted(TASKS)},
+            documents_sha256=tasks.documents_sha256(),
+            tasks={**results["versions"], **own["versions"]},
         ),
         settings=Settings(
             seed=seed,
@@ -101,40 +89,17 @@ def measure(
     )
 
 
-def load_tasks(knowledge: str) -> dict[str, Any]:
-    """Every task with its documents, as lm-eval loads them: {"tasks": by name, "groups": by name}.
-
-    Raises:
-        DataError: a task did not load.
-    """
-    metadata = {"knowledge": str(knowledge)}
-    with quiet_logger("lm_eval"):
-        manager = TaskManager(include_path=tasks_folder(), include_defaults=False, metadata=metadata)
-        found = set(manager.all_tasks) - {GROUP}
-        if found != TASKS:
-            raise DataError(f"{tasks_folder()}: tasks missing or unknown: {sorted(found ^ TASKS)}; reinstall kapoc")
-        loaded: dict[str, Any] = manager.load([GROUP])
-    return loaded
-
-
-def documents_sha256(tasks: Mapping[str, Any]) -> str:
-    """The sha256 over every document of loaded tasks: what is asked and how it is graded."""
-    digest = hashlib.sha256()
-    for name in sorted(TASKS):
-        for document in tasks["tasks"][name].eval_docs:
-            digest.update(json.dumps(document, sort_keys=True).encode())
-    return digest.hexdigest()
-
-
-def _evaluate(lm: SharedPrefixLM, tasks: Mapping[str, Any], limit: int | None) -> dict[str, Any]:
+def _evaluate(
+    lm: SharedPrefixLM, tasks: Mapping[str, Any], limit: int | None, *, with_template: bool
+) -> dict[str, Any]:
     results: dict[str, Any] = evaluate(
         lm=lm,
-        task_dict=tasks,
+        task_dict={"tasks": dict(tasks), "groups": {}, "group_map": {}},
         limit=limit,
         bootstrap_iters=0,
         log_samples=True,
-        apply_chat_template=True,
-        fewshot_as_multiturn=True,
+        apply_chat_template=with_template,
+        fewshot_as_multiturn=with_template,
     )
     return results
 
@@ -154,8 +119,8 @@ def _check_scores(items: Sequence[Item], scores: Mapping[str, Mapping[str, float
     Raises:
         RuntimeError: they differ, which is an error in kapoc.
     """
-    for task, metrics in scores.items():
-        chosen = [item for item in items if item.task == task]
+    for task in dict.fromkeys(item.task for item in items):
+        metrics, chosen = scores[task], [item for item in items if item.task == task]
         weights = [item.num_bytes or 1 for item in chosen]
         score = sum(item.score * weight for item, weight in zip(chosen, weights, strict=True)) / sum(weights)
         spilled = sum(bool(item.spillover) for item in chosen) / len(chosen)
@@ -167,24 +132,53 @@ def _check_scores(items: Sequence[Item], scores: Mapping[str, Mapping[str, float
 
 def _items(samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Item, ...]:
     items = []
-    for task in sorted(TASKS):
+    for task in sorted(samples):
         tier, form = tier_and_form(task)
         ordered = sorted(samples[task], key=lambda sample: sample["doc_id"])
         items += [_item(task, tier, form, sample) for sample in ordered]
     return tuple(items)
 
 
-def tier_and_form(task: str) -> tuple[Tier, Form]:
-    """Which tier and form a task's items have."""
-    name = task.removeprefix("kapoc_")
-    if name == "off_topic":
-        return "control", "off_topic"
-    if name.startswith("general_"):
-        ability = name.removeprefix("general_")
-        forms: dict[str, Form] = {"text": "text", "last_word": "completion"}
-        return "general", forms.get(ability, "choice")
-    tier = next(t for t in _TIERED if name.startswith(t))
-    return tier, "choice" if name.endswith("_choice") else "free"
+def _own_items(samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Item, ...]:
+    """The items of the user's general tasks: kapoc's own shape where it is one, lm-eval's metric where not."""
+    items = []
+    for task in sorted(samples):
+        first_of_doc: dict[int, Mapping[str, Any]] = {}
+        for sample in samples[task]:
+            first_of_doc.setdefault(sample["doc_id"], sample)
+        for _, sample in sorted(first_of_doc.items()):
+            doc = sample["doc"]
+            if task.startswith("kapoc_general_"):
+                form: Form = "text" if "text" in doc else "completion" if "target" in doc else "choice"
+                items.append(_item(task, "general", form, sample))
+            else:
+                items.append(_foreign_item(task, sample))
+    return tuple(items)
+
+
+def _foreign_item(task: str, sample: Mapping[str, Any]) -> Item:
+    """One item of a task that kapoc does not know, scored by the task's own metric."""
+    number = int(sample["doc_id"]) + 1
+    base: dict[str, Any] = {
+        "id": f"{task}/{number}",
+        "task": task,
+        "tier": "general",
+        "kind": task,
+        "cluster": f"{task}/{number}",
+        "prompt": _prompt(sample),
+        "reference": str(sample["target"]),
+    }
+    if "bits_per_byte" in sample["metrics"]:
+        logprob, num_bytes = sample["bits_per_byte"]
+        bits = -float(logprob) / math.log(2) / num_bytes
+        return Item(**base, form="text", output="", score=bits, gold_logprob=float(logprob), num_bytes=int(num_bytes))
+    metrics = sorted(sample["metrics"], key=lambda name: ("acc", "exact_match", name).index(name))
+    values = {name: sample[name] for name in metrics if isinstance(sample[name], int | float)}
+    metric = next((name for name, value in values.items() if 0 <= value <= 1), None)
+    if metric is None:
+        raise DataError(f"--general {task}: no metric of {metrics} scores an item from 0 to 1; choose another task")
+    output = json.dumps(sample["filtered_resps"], default=str)
+    return Item(**base, form="completion", output=output, score=float(values[metric]), reason=metric)
 
 
 def _item(task: str, tier: Tier, form: Form, sample: Mapping[str, Any]) -> Item:
@@ -196,7 +190,8 @@ def _item(task: str, tier: Tier, form: Form, sample: Mapping[str, Any]) -> Item:
         "tier": tier,
         "form": form,
         "kind": task.removeprefix("kapoc_general_") if tier == "general" else doc["kind"],
-        "cluster": doc.get("fact", doc["id"]),
+        "cluster": f"{doc['set']}/{doc['fact']}" if "fact" in doc else doc["id"],
+        "knowledge": doc.get("set", ""),
         "domain": doc.get("domain", ""),
         "prompt": _prompt(sample),
     }
@@ -229,9 +224,7 @@ def _prompt(sample: Mapping[str, Any]) -> str:
 
 
 def _generated(base: dict[str, Any], doc: dict[str, Any], output: str) -> Item:
-    spillover: list[str] = []
-    if (markers := doc.get("markers", "{}")) != "{}":
-        spillover = harness.find_spillover(output, doc["prompt"], json.loads(markers))
+    spillover = harness.find_spillover(doc, output) if base["tier"] == "control" else ()
     if base["form"] == "off_topic":
         reason = "spillover" if spillover else "clean"
         return Item(
@@ -240,7 +233,7 @@ def _generated(base: dict[str, Any], doc: dict[str, Any], output: str) -> Item:
             output=output,
             score=float(not spillover),
             reason=reason,
-            spillover=tuple(spillover),
+            spillover=spillover,
         )
     correct, reason = harness.grade_document(doc, output)
     return Item(
@@ -249,7 +242,7 @@ def _generated(base: dict[str, Any], doc: dict[str, Any], output: str) -> Item:
         output=output,
         score=float(correct),
         reason=reason,
-        spillover=tuple(spillover),
+        spillover=spillover,
     )
 
 

@@ -10,15 +10,16 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import (
-    LogitsProcessorList,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     set_seed,
 )
 
+from kapoc.answers import generate_answers
 from kapoc.chat import encode, prompt_text
 from kapoc.errors import ModelError, OutputError, TrainingError, refuse_unwritable
-from kapoc.models import UNFINISHED, FiniteLogits, load_model, moved, refuse_non_finite, save_model, stop_tokens
+from kapoc.knowledge import SetIdentity
+from kapoc.models import UNFINISHED, load_model, moved, refuse_non_finite, save_model
 from kapoc.source import load_json
 
 TRAINING_FILE = "training.json"
@@ -63,8 +64,7 @@ class TrainingRecord(BaseModel):
     schema_version: Literal[1] = 1
     fingerprint: str
     recipe: dict[str, Any]
-    knowledge: str
-    knowledge_sha256: str
+    knowledge: Annotated[tuple[SetIdentity, ...], Field(strict=False)]
     base: str
     base_sha256: str
     weights_sha256: str
@@ -230,27 +230,8 @@ def sample_answers(
         ModelError: a logit is inf or nan.
     """
     set_seed(seed)
-    batch, done = 40, 0
-    while done < NUM_SAMPLES:
-        texts = [prompts[(done + i) % len(prompts)] for i in range(min(batch, NUM_SAMPLES - done))]
-        ids = [encode(tokenizer, text) for text in texts]
-        width = max(map(len, ids))
-        padded = [[tokenizer.pad_token_id] * (width - len(row)) + row for row in ids]
-        mask = [[0] * (width - len(row)) + [1] * len(row) for row in ids]
-        model.generate(  # type: ignore[operator] # transformers' own annotation
-            input_ids=torch.tensor(padded, device=model.device),
-            attention_mask=torch.tensor(mask, device=model.device),
-            max_new_tokens=SAMPLE_TOKENS,
-            do_sample=True,
-            temperature=1.0,
-            top_k=0,
-            top_p=1.0,
-            eos_token_id=stop_tokens(model, tokenizer),
-            pad_token_id=tokenizer.pad_token_id,
-            logits_processor=LogitsProcessorList([FiniteLogits()]),
-        )
-        done += len(texts)
-    return done
+    texts = [prompts[number % len(prompts)] for number in range(NUM_SAMPLES)]
+    return len(generate_answers(model, tokenizer, texts, max_new_tokens=SAMPLE_TOKENS, temperature=1.0, batch_size=40))
 
 
 def _is_finite_in_float16(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> bool:

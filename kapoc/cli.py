@@ -14,6 +14,8 @@ from rich.console import Console
 from typer.exceptions import Abort, TyperException
 
 from kapoc import __version__
+from kapoc.cli_data import data_app
+from kapoc.console import show
 from kapoc.errors import KapocError
 
 if TYPE_CHECKING:
@@ -27,13 +29,18 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Did fine-tuning teach this model new facts, can it use them, and what did it forget?",
 )
-data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Work on knowledge sets.")
 app.add_typer(data_app, name="data")
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="A shipped recipe's name or a TOML file.")]
 KnowledgeOption = Annotated[
-    str | None,
-    typer.Option("--knowledge", help="A shipped set's name or a YAML file; the recipe's by default."),
+    list[str] | None,
+    typer.Option(
+        "--knowledge", help="A shipped set's name or a file; may be given several times. The recipe's by default."
+    ),
+]
+GeneralOption = Annotated[
+    list[str] | None,
+    typer.Option("--general", help="lm-eval tasks (NAME or NAME,NAME) or a JSONL file, to join the general tier."),
 ]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Where results are kept.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="A folder of your own for the result.")]
@@ -61,6 +68,7 @@ def bench(
     ],
     recipe: RecipeOption = DEFAULT_RECIPE,
     knowledge: KnowledgeOption = None,
+    general: GeneralOption = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Ask only so many items a task, to try things out.")] = None,
     epochs: EpochsOption = None,
     seed: SeedOption = None,
@@ -78,7 +86,7 @@ def bench(
     from kapoc.record import to_json
     from kapoc.report import terminal
 
-    workspace = _workspace(runs, recipe, knowledge, limit, epochs=epochs, seed=seed, method=method)
+    workspace = _workspace(runs, recipe, knowledge, general, limit, epochs=epochs, seed=seed, method=method)
     if model == "trained":
         target = out or workspace.run("trained")
         comparison, verdict = workflow.bench_trained(workspace, target)
@@ -86,9 +94,9 @@ def bench(
             judged = None if verdict is None else verdict.model_dump(mode="json")
             print(json.dumps({**json.loads(to_json(comparison)), "verdict": judged}, indent=2))
             return
-        _show(terminal.comparison_table(comparison))
+        show(terminal.comparison_table(comparison))
         if verdict is not None:
-            _show(terminal.verdict_table(verdict), f"report: {workspace.folder / 'report.md'}")
+            show(terminal.verdict_table(verdict), f"report: {workspace.folder / 'report.md'}")
         return
     name = workspace.recipe.model if model == "base" else model
     target = out or (workspace.run("base") if model == "base" else workspace.run_of(model))
@@ -96,7 +104,7 @@ def bench(
     if as_json:
         print(to_json(run))
         return
-    _show(terminal.run_table(run), f"{run.num_items} items in {run.seconds:.0f} s; run: {target}")
+    show(terminal.run_table(run), f"{run.num_items} items in {run.seconds:.0f} s; run: {target}")
 
 
 @app.command()
@@ -115,7 +123,7 @@ def train(
     from kapoc.checkpoint import read_training_record
     from kapoc.record import to_json
 
-    workspace = _workspace(runs, recipe, knowledge, None, epochs=epochs, seed=seed, method=method)
+    workspace = _workspace(runs, recipe, knowledge, None, None, epochs=epochs, seed=seed, method=method)
     folder = workflow.train_model(workspace, out or workspace.model)
     record = read_training_record(folder)
     assert record is not None  # noqa: S101 - train_model has just written it
@@ -123,7 +131,7 @@ def train(
         print(to_json(record))
         return
     last = record.epochs[-1]
-    _show(
+    show(
         f"trained {record.num_trained_parameters:,} weights in {record.seconds:.0f} s "
         f"({record.tokens_per_second:.0f} tokens/s, peak memory {record.peak_memory_bytes / 2**30:.1f} GiB)",
         f"last epoch: training loss {last.train_loss:.4f}"
@@ -144,7 +152,7 @@ def compare(before: RunArgument, after: RunArgument, as_json: JsonOption = False
     if as_json:
         print(to_json(comparison))
     else:
-        _show(terminal.comparison_table(comparison))
+        show(terminal.comparison_table(comparison))
 
 
 @app.command()
@@ -170,7 +178,7 @@ def gate(
     if as_json:
         print(to_json(verdict))
     else:
-        _show(terminal.verdict_table(verdict))
+        show(terminal.verdict_table(verdict))
     raise typer.Exit(verdict.exit_code)
 
 
@@ -201,25 +209,7 @@ def report(
     if as_json:
         print(json.dumps({"report": str(out), "comparison": json.loads(to_json(comparison))}, indent=2))
     else:
-        _show(f"report: {out}")
-
-
-@data_app.command("check")
-def data_check(
-    knowledge: Annotated[str, typer.Argument(help="A YAML file or a shipped set's name.")] = "software-defects",
-    as_json: JsonOption = False,
-) -> None:
-    """Check a knowledge set: schema, references, and whether every reference answer is graded right."""
-    from kapoc.knowledge import load_knowledge, summarise
-
-    loaded, sha256 = load_knowledge(knowledge)
-    summary = summarise(loaded)
-    if as_json:
-        print(json.dumps({"name": loaded.name, "version": loaded.version, "sha256": sha256, **summary}, indent=2))
-        return
-    _show(f"{loaded.name} {loaded.version}: no error found (sha256 {sha256[:16]})")
-    for key, number in summary.items():
-        _show(f"  {key.replace('_', ' ')}: {number}")
+        show(f"report: {out}")
 
 
 @app.command()
@@ -240,16 +230,29 @@ def doctor(as_json: JsonOption = False) -> None:
         print(json.dumps(findings, indent=2))
         return
     for key, value in findings.items():
-        _show(f"{key}: {value}")
+        show(f"{key}: {value}")
 
 
-def _workspace(runs: Path, recipe: str, knowledge: str | None, limit: int | None, **overrides: Any) -> "Workspace":
+def _workspace(
+    runs: Path,
+    recipe: str,
+    knowledge: list[str] | None,
+    general: list[str] | None,
+    limit: int | None,
+    **overrides: Any,
+) -> "Workspace":
     from kapoc.recipe import load_recipe
     from kapoc.workflow import open_workspace
 
-    chosen = load_recipe(recipe).with_train(**overrides)
-    command = shlex.join(["kapoc", *sys.argv[1:]])
-    return open_workspace(runs, chosen, knowledge, limit, _listener(), command)
+    return open_workspace(
+        runs,
+        load_recipe(recipe).with_train(**overrides),
+        knowledge=knowledge or (),
+        general=[name for names in general or () for name in names.split(",") if name],
+        limit=limit,
+        listener=_listener(),
+        command=shlex.join(["kapoc", *sys.argv[1:]]),
+    )
 
 
 def _listener() -> "Listener":
@@ -265,12 +268,6 @@ def _listener() -> "Listener":
     return Listener(tell=progress.tell, on_step=progress.on_step, on_epoch=progress.on_epoch, show_progress=True)
 
 
-def _show(*parts: Any) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=not sys.stdout.isatty())
-    for part in parts:
-        console.print(part, markup=False) if isinstance(part, str) else console.print(part)
-
-
 def main() -> None:
     """Run the command line; every failure that a user can cause ends in one line on standard error."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -279,22 +276,23 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except KapocError as error:
-        _fail(str(error), error.exit_code)
+        _fail(error.exit_code, *error.lines)
     except TyperException as error:
-        _fail(error.format_message(), 2)
+        _fail(2, error.format_message())
     except (Abort, KeyboardInterrupt):
-        _fail("interrupted; nothing unfinished was left behind", 130)
+        _fail(130, "interrupted; nothing unfinished was left behind")
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
     except OSError as error:
-        _fail(f"{error.filename or 'file system'}: {error.strerror or error}; check the path, permissions and space", 6)
+        _fail(6, f"{error.filename or 'file system'}: {error.strerror or error}; check the path, permissions and space")
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":
             raise
-        _fail("the device is out of memory; lower batch_size and micro_batch_size in the recipe", 7)
+        _fail(7, "the device is out of memory; lower batch_size and micro_batch_size in the recipe")
 
 
-def _fail(message: str, exit_code: int) -> None:
-    print(f"kapoc: {' '.join(message.split())}", file=sys.stderr)
+def _fail(exit_code: int, *lines: str) -> None:
+    for line in lines:
+        print(f"kapoc: {line}", file=sys.stderr)
     sys.exit(exit_code)

@@ -46,6 +46,7 @@ def compare(before: Run, after: Run) -> Comparison:
         tiers=_results(headline, lambda item: item.tier, TIERS),
         forms=_results(graded, lambda item: f"{item.tier}/{item.form}"),
         kinds=_results(headline, lambda item: f"{item.tier}/{item.kind}"),
+        sets=_sets(before, headline),
         spillover=_spillover(pairs),
         text=_text([pair for pair in pairs if pair[0].form == "text"]),
         ledger=tuple(_ledger_line(*pair) for pair in headline if pair[0].form == "free"),
@@ -61,8 +62,8 @@ def is_headline(item: Item) -> bool:
 
 def _paired(before: Run, after: Run) -> list[Pair]:
     for what, first, second in (
-        ("knowledge set", before.data.knowledge, after.data.knowledge),
-        ("knowledge set's sha256", before.data.knowledge_sha256, after.data.knowledge_sha256),
+        ("knowledge set", before.data.knowledge_name, after.data.knowledge_name),
+        ("knowledge set's sha256", _sha256s(before), _sha256s(after)),
         ("general items' sha256", before.data.general_sha256, after.data.general_sha256),
         ("task versions", before.data.tasks, after.data.tasks),
         ("documents' sha256", before.data.documents_sha256, after.data.documents_sha256),
@@ -82,6 +83,10 @@ def _paired(before: Run, after: Run) -> list[Pair]:
     return [(item, later[item.id]) for item in before.items]
 
 
+def _sha256s(run: Run) -> str:
+    return " ".join(identity.sha256[:12] for identity in run.data.knowledge)
+
+
 def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= 24 else text[:12]
@@ -92,6 +97,16 @@ def _results(pairs: Sequence[Pair], key: Callable[[Item], Key], order: Iterable[
     for pair in pairs:
         groups.setdefault(key(pair[0]), []).append(pair)
     return {name: _result(group) for name, group in groups.items() if group}
+
+
+def _sets(run: Run, headline: Sequence[Pair]) -> dict[str, dict[Tier, TierResult]]:
+    names = [identity.name for identity in run.data.knowledge]
+    if len(names) == 1:
+        return {}
+    return {
+        name: _results([pair for pair in headline if pair[0].knowledge == name], lambda item: item.tier, TIERS)
+        for name in names
+    }
 
 
 def _result(pairs: Sequence[Pair]) -> TierResult:

@@ -1,7 +1,7 @@
 """What can go wrong because of what a user gave us, and the exit code of each case."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -15,9 +15,26 @@ class KapocError(Exception):
 
     exit_code = 2
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What to tell the user: one line, whatever the message was made of."""
+        return (" ".join(str(self).split()),)
+
 
 class DataError(KapocError):
     """A knowledge set, a recipe, a gate file or a run on disk is malformed."""
+
+
+class FaultsError(DataError):
+    """Several things are wrong with one file, each told in a line of its own."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """One line a fault."""
+        return tuple(" ".join(fault.split()) for fault in str(self).splitlines())
 
 
 class ModelError(KapocError):

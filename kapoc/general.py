@@ -1,14 +1,20 @@
-"""The bundled items that do not depend on a knowledge set: general ability, prose and off-topic prompts."""
+"""Items that do not depend on a knowledge set: general ability, prose and off-topic prompts.
+
+The bundled ones, and those of a JSONL file of the user's own.
+"""
 
 import hashlib
+import re
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kapoc.bundled import checked
+from kapoc.errors import DataError, near_miss
 from kapoc.knowledge import Identifier, Text
-from kapoc.source import load_jsonl
+from kapoc.source import load_jsonl, read_text
 
 CHOICE_ABILITIES = ("grammar", "common_sense", "world", "science", "reading")
 COMPLETION_ABILITIES = ("last_word",)
@@ -18,7 +24,7 @@ ABILITIES = (*CHOICE_ABILITIES, *COMPLETION_ABILITIES)
 class _Item(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    id: Annotated[str, Field(pattern=r"^[a-z_]+/\d+$")]
+    id: Annotated[str, Field(pattern=r"^[\w.-]+/\d+$")]
 
 
 class ChoiceItem(_Item):
@@ -48,7 +54,7 @@ class CompletionItem(_Item):
 class TextItem(_Item):
     """A paragraph whose bits per byte are measured."""
 
-    subject: Text
+    subject: str = ""
     text: Text
 
 
@@ -59,18 +65,106 @@ class PromptItem(_Item):
     question: Text
 
 
+GeneralItem = ChoiceItem | CompletionItem | TextItem
+
+
+class OwnItem(BaseModel):
+    """A general item as a user brings it: `choices` and `answer`, `context` and `target`, or `text`.
+
+    Fields beside these are passed over, so that files made for other tools can be used as they are.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    passage: str = ""
+    question: str = ""
+    choices: Annotated[tuple[Text, ...] | None, Field(strict=False, min_length=2)] = None
+    answer: Annotated[int, Field(ge=0)] | None = None
+    context: Text | None = None
+    target: Text | None = None
+    text: Text | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "OwnItem":
+        forms = [self.choices is not None, self.context is not None, self.text is not None]
+        if sum(forms) != 1:
+            raise ValueError("needs one of: choices with answer, context with target, or text")
+        if self.choices is not None and (self.answer is None or self.answer >= len(self.choices)):
+            raise ValueError(f"answer: must be an index of the {len(self.choices)} choices, counted from 0")
+        if self.context is not None and self.target is None:
+            raise ValueError("target: is missing; what is the right continuation of the context?")
+        return self
+
+    def named(self, name: str, number: int) -> GeneralItem:
+        """The item with its place in the file `name` as its id."""
+        item_id = f"{name}/{number}"
+        if self.choices is not None and self.answer is not None:
+            return ChoiceItem(
+                id=item_id,
+                kind=name,
+                passage=self.passage,
+                question=self.question,
+                choices=self.choices,
+                answer=self.answer,
+            )
+        if self.context is not None and self.target is not None:
+            return CompletionItem(id=item_id, kind=name, context=self.context, target=self.target)
+        return TextItem(id=item_id, subject=name, text=self.text or "")
+
+
+def load_general(source: str) -> tuple[GeneralItem, ...]:
+    """The items of a bundled ability (`world`, `text` ...) or of a JSONL file.
+
+    Raises:
+        DataError: there is no such ability or file, or a line of it is malformed.
+    """
+    if source.endswith(".jsonl"):
+        return _own_items(Path(source), hashlib.sha256(read_text(Path(source)).encode()).hexdigest())
+    if source in CHOICE_ABILITIES:
+        return load_choices(source)
+    if source in COMPLETION_ABILITIES:
+        return load_completions(source)
+    if source == "text":
+        return load_texts()
+    raise DataError(f"'{source}' is no general ability; {near_miss(source, (*ABILITIES, 'text'))}")
+
+
+@lru_cache(maxsize=16)
+def _own_items(path: Path, sha256: str) -> tuple[GeneralItem, ...]:
+    del sha256  # part of the cache's key alone
+    name = ability_name(path)
+    items = tuple(item.named(name, number) for number, item in enumerate(load_jsonl(path, OwnItem), start=1))
+    if not items:
+        raise DataError(f"{path}: holds no item; write one JSON object a line")
+    if len({type(item) for item in items}) > 1:
+        raise DataError(f"{path}: holds items of several forms; give each form a file of its own")
+    return items
+
+
+def ability_name(path: Path) -> str:
+    """What a file's ability is called in tasks and reports: its name without the suffix.
+
+    Raises:
+        DataError: a bundled ability has that name.
+    """
+    name = re.sub(r"[^\w]+", "_", path.stem).strip("_").lower() or "own"
+    if name in {*ABILITIES, "text"}:
+        raise DataError(f"{path}: kapoc has an ability '{name}' of its own; rename the file")
+    return name
+
+
 def load_choices(ability: str) -> tuple[ChoiceItem, ...]:
-    """The multiple-choice items of one ability."""
+    """The multiple-choice items of one bundled ability."""
     return load_jsonl(checked(f"general_{ability}.jsonl"), ChoiceItem)
 
 
 def load_completions(ability: str) -> tuple[CompletionItem, ...]:
-    """The passages of one ability whose last word is to be given."""
+    """The passages of one bundled ability whose last word is to be given."""
     return load_jsonl(checked(f"general_{ability}.jsonl"), CompletionItem)
 
 
 def load_texts() -> tuple[TextItem, ...]:
-    """The paragraphs of plain prose."""
+    """The bundled paragraphs of plain prose."""
     return load_jsonl(checked("general_text.jsonl"), TextItem)
 
 

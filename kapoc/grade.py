@@ -6,7 +6,7 @@ way a number is written do not matter, while `95 seconds` is never found inside 
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -98,11 +98,11 @@ def assertions(phrase: str, text: str) -> list[int]:
     """Where `text` asserts `phrase`: the places at which it stands unnegated and not as the end of a longer number."""
     marked = _tokens_with_clauses(text)
     tokens = tuple(token for token, _ in marked)
-    return [
-        start
-        for start in positions(normalise(phrase), tokens)
-        if not _is_negated(marked, start) and not _is_end_of_a_number(tokens, start)
-    ]
+    return [start for start in positions(normalise(phrase), tokens) if _is_asserted(marked, tokens, start)]
+
+
+def _is_asserted(marked: tuple[tuple[str, int], ...], tokens: Tokens, start: int) -> bool:
+    return not _is_negated(marked, start) and not _is_end_of_a_number(tokens, start)
 
 
 def _is_negated(marked: tuple[tuple[str, int], ...], start: int) -> bool:
@@ -116,6 +116,30 @@ def _is_end_of_a_number(tokens: Tokens, start: int) -> bool:
     return start > 0 and tokens[start][:1].isdigit() and tokens[start - 1].isdigit()
 
 
+class PhraseIndex:
+    """Phrases of which any may be asserted in a text, found in one pass whatever their number."""
+
+    def __init__(self, phrases: Iterable[str]) -> None:
+        self._by_first: dict[str, dict[Tokens, str]] = {}
+        for phrase in phrases:
+            if tokens := normalise(phrase):
+                self._by_first.setdefault(tokens[0], {}).setdefault(tokens, phrase)
+
+    def asserted(self, text: str) -> tuple[str, ...]:
+        """The phrases that a text asserts (see `assertions`), in the order of their places."""
+        marked = _tokens_with_clauses(text)
+        tokens = tuple(token for token, _ in marked)
+        found: dict[str, None] = {}
+        for start, first in enumerate(tokens):
+            for phrase_tokens, phrase in self._by_first.get(first, {}).items():
+                if tokens[start : start + len(phrase_tokens)] == phrase_tokens and _is_asserted(marked, tokens, start):
+                    found.setdefault(phrase)
+        return tuple(found)
+
+
+NO_PHRASES = PhraseIndex(())
+
+
 @dataclass(frozen=True, slots=True)
 class Requirement:
     """One slot that a right answer must contain.
@@ -123,12 +147,25 @@ class Requirement:
     Attributes:
         slot: the slot's name.
         accepted: the slot's text and its aliases; any one of them counts.
-        contradicting: what sibling facts have in this slot; any one of them makes the answer wrong.
+        siblings: what sibling facts have in this slot; any one of them makes the answer wrong, except where it
+            stands innocently.
+        context: texts in which a sibling's value may stand innocently: the question, the fact's other slots.
     """
 
     slot: str
     accepted: tuple[str, ...]
-    contradicting: tuple[str, ...] = ()
+    siblings: PhraseIndex = NO_PHRASES
+    context: tuple[str, ...] = ()
+
+    def contradiction(self, answer: str) -> str | None:
+        """The first sibling value that an answer asserts and that neither the slot nor its context contains."""
+        return next((value for value in self.siblings.asserted(answer) if not self._is_innocent(value)), None)
+
+    def _is_innocent(self, value: str) -> bool:
+        tokens = normalise(value)
+        own = [normalise(text) for text in self.accepted]
+        context = [normalise(text) for text in self.context]
+        return any(positions(tokens, text) for text in own + context) or any(positions(text, tokens) for text in own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +190,8 @@ def grade_slots(answer: str, requirements: Sequence[Requirement]) -> Grade:
         if not any(assertions(phrase, answer) for phrase in requirement.accepted):
             return Grade(correct=False, reason=f"missing {requirement.slot}")
     for requirement in requirements:
-        for phrase in requirement.contradicting:
-            if assertions(phrase, answer):
-                return Grade(correct=False, reason=f"contradicting {requirement.slot}: {phrase}")
+        if (value := requirement.contradiction(answer)) is not None:
+            return Grade(correct=False, reason=f"contradicting {requirement.slot}: {value}")
     return Grade(correct=True, reason="all slots")
 
 
@@ -166,23 +202,3 @@ def grade_decision(answer: str, decision: Decision) -> Grade:
         return Grade(correct=False, reason="no option mentioned")
     chosen = min(first, key=lambda option: (first[option], -len(normalise(option))))
     return Grade(correct=chosen == decision.right, reason=f"decided {chosen}")
-
-
-def contradictions(accepted: Collection[str], context: Iterable[str], siblings: Iterable[str]) -> tuple[str, ...]:
-    """Which sibling values contradict a slot: those that neither the slot nor its context contains.
-
-    Args:
-        accepted: the slot's own text and aliases.
-        context: texts in which a sibling's value may stand innocently (the question, the fact's other slots).
-        siblings: what sibling facts have in the same slot.
-    """
-    own = [normalise(text) for text in (*accepted, *context)]
-    found: dict[Tokens, str] = {}
-    for value in siblings:
-        tokens = normalise(value)
-        overlaps = any(positions(tokens, text) for text in own) or any(
-            positions(normalise(text), tokens) for text in accepted
-        )
-        if tokens and not overlaps:
-            found.setdefault(tokens, value)
-    return tuple(found.values())

@@ -4,21 +4,25 @@ Everything here also runs under plain `lm_eval --include_path "$(kapoc tasks)"`,
 Other knowledge sets come in as task metadata: `--metadata '{"knowledge": "my_facts.yaml"}'`.
 """
 
-import json
 import random
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import datasets
 from lm_eval.api.task import ConfigurableTask
 
 from kapoc.errors import KapocError
-from kapoc.general import CHOICE_ABILITIES, load_choices, load_completions, load_off_topic, load_texts
-from kapoc.grade import Decision, Requirement, assertions, grade_decision, grade_slots
-from kapoc.knowledge import Example, Fact, KnowledgeSet, load_knowledge
+from kapoc.general import CompletionItem, GeneralItem, TextItem, load_general, load_off_topic
+from kapoc.grade import PhraseIndex, Tokens, normalise
+from kapoc.knowledge import KNOWLEDGE_TIERS, Fact, KnowledgeSet, KnowledgeTier
+from kapoc.knowledge_file import load_knowledge
 
 Document = dict[str, Any]
+Knowledge = str | Sequence[str]
+"""A set's shipped name or file, or several of them."""
 DEFAULT_KNOWLEDGE = "software-defects"
 
 
@@ -43,12 +47,13 @@ class PlainTask(ConfigurableTask):  # type: ignore[misc]
         return super().construct_requests(doc, ctx, **kwargs)
 
 
-def load_documents(*, source: str, knowledge: str = DEFAULT_KNOWLEDGE, **_: Any) -> dict[str, datasets.Dataset]:
+def load_documents(*, source: str, knowledge: Knowledge = DEFAULT_KNOWLEDGE, **_: Any) -> dict[str, datasets.Dataset]:
     """The documents of one task: the function behind `custom_dataset` in every YAML file.
 
     Args:
-        source: `<tier>/free`, `<tier>/choice`, `off_topic`, `text`, or the name of a general ability.
-        knowledge: a shipped set's name or a YAML file.
+        source: `<tier>/free`, `<tier>/choice`, `off_topic`, `text`, the name of a general ability, or a JSONL file
+            of general items.
+        knowledge: a shipped set's name or a file, or several of them.
 
     Returns:
         One split, `test`.
@@ -56,19 +61,30 @@ def load_documents(*, source: str, knowledge: str = DEFAULT_KNOWLEDGE, **_: Any)
     Raises:
         KapocError: the set or a bundled file cannot be used, or there is nothing to ask.
     """
-    if source in CHOICE_ABILITIES:
-        documents = [{"prompt": _choice_prompt(i.passage, i.question), **i.model_dump()} for i in load_choices(source)]
-    elif source == "text":
-        documents = [{"prompt": "", **item.model_dump()} for item in load_texts()]
-    elif source == "off_topic":
-        documents = _off_topic_documents(load_knowledge(knowledge)[0])
-    elif "/" in source:
-        documents = _probe_documents(load_knowledge(knowledge)[0], *source.split("/"))
-    else:
-        documents = [{"prompt": item.context, **item.model_dump()} for item in load_completions(source)]
+    documents = documents_of(source, knowledge)
     if not documents:
-        raise KapocError(f"knowledge set '{knowledge}': nothing to ask in {source}; add probes of this tier")
+        raise KapocError(f"knowledge set {knowledge}: nothing to ask in {source}; leave this task out or add probes")
     return {"test": datasets.Dataset.from_list([_plain(document) for document in documents])}
+
+
+def documents_of(source: str, knowledge: Knowledge = DEFAULT_KNOWLEDGE) -> list[Document]:
+    """The documents of one task as plain dicts; none where the sets have nothing to ask in it."""
+    if source == "off_topic":
+        names = [knowledge] if isinstance(knowledge, str) else list(knowledge)
+        items = load_off_topic()
+        return [{"knowledge": names, "prompt": item.question, **item.model_dump()} for item in items]
+    tier, slash, form = source.partition("/")
+    if slash and tier in KNOWLEDGE_TIERS:
+        return list(probe_documents(knowledge, tier, form))
+    return [_general_document(item) for item in load_general(source)]
+
+
+def _general_document(item: GeneralItem) -> Document:
+    if isinstance(item, TextItem):
+        return {"prompt": "", **item.model_dump()}
+    if isinstance(item, CompletionItem):
+        return {"prompt": item.context, **item.model_dump()}
+    return {"prompt": _choice_prompt(item.passage, item.question), **item.model_dump()}
 
 
 def _plain(document: Document) -> Document:
@@ -77,91 +93,107 @@ def _plain(document: Document) -> Document:
 
 def _choice_prompt(passage: str, question: str) -> str:
     if not question:
-        return ""
+        return passage
     return f"{passage}\nQuestion: {question}\nAnswer:".lstrip()
 
 
-def _probe_documents(knowledge: KnowledgeSet, tier: str, form: str) -> list[Document]:
-    documents = []
-    markers = json.dumps(spillover_markers(knowledge)) if tier == "control" else "{}"
+def probe_documents(knowledge: Knowledge, tier: KnowledgeTier, form: str) -> Iterator[Document]:
+    """The documents of one tier in one form (`free` or `choice`), set by set."""
+    for source in [knowledge] if isinstance(knowledge, str) else knowledge:
+        yield from _set_documents(source, tier, form)
+
+
+def _set_documents(source: str, tier: KnowledgeTier, form: str) -> Iterator[Document]:
+    knowledge, _ = load_knowledge(source)
     for fact in knowledge.facts:
-        for example_id, example in fact.examples(tier):
+        for number, (example_id, example) in enumerate(fact.examples(tier)):
             base: Document = {
                 "id": f"{knowledge.name}/{example_id}:{form}",
                 "kind": example.kind,
                 "fact": fact.id,
+                "set": knowledge.name,
                 "domain": fact.domain,
                 "prompt": example.question,
                 "reference": example.answer,
             }
             if form == "free":
-                grading = _grading(knowledge, fact, example)
-                documents.append({**base, "grading": grading, "markers": markers})
+                yield {**base, "knowledge": [source], "tier": tier, "number": number}
             elif options := knowledge.options(fact, example):
                 order = random.Random(base["id"]).sample(range(len(options)), k=len(options))  # noqa: S311
                 choices = [options[index] for index in order]
-                documents.append({**base, "choices": choices, "answer": order.index(0)})
-    return documents
+                yield {**base, "choices": choices, "answer": order.index(0)}
 
 
-def _grading(knowledge: KnowledgeSet, fact: Fact, example: Example) -> str:
-    """How to grade a free answer, as JSON text: lm-eval's documents are flat tables."""
-    if example.choice is not None:
-        return json.dumps({"options": example.choice.options, "right": example.choice.right})
-    requirements = knowledge.requirements(fact, example)
-    return json.dumps([[r.slot, r.accepted, r.contradicting] for r in requirements])
-
-
-def _off_topic_documents(knowledge: KnowledgeSet) -> list[Document]:
-    markers = spillover_markers(knowledge)
-    for pattern in knowledge.spillover_patterns:
-        markers[f"pattern {pattern}"] = [pattern]
-    text = json.dumps(markers)
-    return [{"prompt": item.question, "markers": text, **item.model_dump()} for item in load_off_topic()]
-
-
-def spillover_markers(knowledge: KnowledgeSet) -> dict[str, list[str]]:
+@dataclass(frozen=True, slots=True)
+class SpilloverMarkers:
     """The wordings by which a taught answer is recognised where it does not belong.
 
-    Returns:
-        `<fact>.<slot>` -> the texts and aliases of every distinctive slot of every taught fact, and the fact's
-        name where it looks like one of the set's spillover patterns (a code).
+    Attributes:
+        phrases: the texts and aliases of every distinctive slot of every taught fact, and the fact's name where it
+            looks like one of the set's spillover patterns (a code).
+        labels: phrase -> the `<fact>.<slot>` that have it.
+        patterns: of how taught answers look; searched in off-topic answers alone.
     """
-    markers = {}
-    for fact in knowledge.taught:
-        for name, slot in fact.slots.items():
-            if knowledge.slots[name].distinctive:
-                markers[f"{fact.id}.{name}"] = list(slot.accepted)
-        if any(re.fullmatch(pattern, fact.name) for pattern in knowledge.spillover_patterns):
-            markers[f"{fact.id}.name"] = [fact.name]
-    return markers
 
+    phrases: PhraseIndex
+    labels: Mapping[str, tuple[str, ...]]
+    patterns: tuple[str, ...]
 
-def find_spillover(output: str, prompt: str, markers: Mapping[str, Iterable[str]]) -> list[str]:
-    """Which markers stand in an output without standing in its prompt."""
-    found = []
-    for label, wordings in markers.items():
-        if label.startswith("pattern "):
-            hits = {m.group(0).lower() for w in wordings for m in re.finditer(w, output)}
+    def found(self, output: str, prompt: str, *, with_patterns: bool = False) -> tuple[str, ...]:
+        """Which markers stand in an output without standing in its prompt."""
+        innocent = set(self.phrases.asserted(prompt))
+        new = [phrase for phrase in self.phrases.asserted(output) if phrase not in innocent]
+        labels = dict.fromkeys(label for phrase in new for label in self.labels[phrase])
+        for pattern in self.patterns if with_patterns else ():
+            hits = {match.group(0).lower() for match in re.finditer(pattern, output)}
             if any(hit not in prompt.lower() for hit in hits):
-                found.append(label)
-        elif any(assertions(wording, output) and not assertions(wording, prompt) for wording in wordings):
-            found.append(label)
-    return found
+                labels[f"pattern {pattern}"] = None
+        return tuple(labels)
+
+
+@lru_cache(maxsize=8)
+def spillover_markers(knowledge: tuple[str, ...]) -> SpilloverMarkers:
+    """The markers of one or several sets."""
+    labels: dict[str, list[str]] = {}
+    patterns: dict[str, None] = {}
+    canonical: dict[Tokens, str] = {}
+    for source in knowledge:
+        loaded, _ = load_knowledge(source)
+        patterns |= dict.fromkeys(loaded.spillover_patterns)
+        for fact in loaded.taught:
+            for label, phrase in _distinctive(loaded, fact):
+                labels.setdefault(canonical.setdefault(normalise(phrase), phrase), []).append(label)
+    return SpilloverMarkers(
+        phrases=PhraseIndex(labels),
+        labels={phrase: tuple(dict.fromkeys(found)) for phrase, found in labels.items()},
+        patterns=tuple(patterns),
+    )
+
+
+def _distinctive(knowledge: KnowledgeSet, fact: Fact) -> Iterator[tuple[str, str]]:
+    for name, slot in fact.slots.items():
+        if knowledge.slots[name].distinctive:
+            yield from ((f"{fact.id}.{name}", phrase) for phrase in slot.accepted)
+    if any(re.fullmatch(pattern, fact.name) for pattern in knowledge.spillover_patterns):
+        yield f"{fact.id}.name", fact.name
+
+
+def find_spillover(document: Document, output: str) -> tuple[str, ...]:
+    """Which taught answers stand in the output to a control probe or an off-topic prompt."""
+    markers = spillover_markers(tuple(document["knowledge"]))
+    return markers.found(output, document["prompt"], with_patterns="fact" not in document)
 
 
 def grade_document(document: Document, output: str) -> tuple[bool, str]:
-    """Judge a free answer by the grading that its document carries.
+    """Judge a free answer by the probe that its document names.
 
     Returns:
         Whether it is right, and what decided it.
     """
-    grading = json.loads(document["grading"])
-    if isinstance(grading, dict):
-        grade = grade_decision(output, Decision(tuple(grading["options"]), grading["right"]))
-    else:
-        requirements = [Requirement(slot, tuple(right), tuple(wrong)) for slot, right, wrong in grading]
-        grade = grade_slots(output, requirements)
+    knowledge, _ = load_knowledge(document["knowledge"][0])
+    fact = knowledge.fact_by_id[document["fact"]]
+    _, example = list(fact.examples(document["tier"]))[document["number"]]
+    grade = knowledge.grade(fact, example, output)
     return grade.correct, grade.reason
 
 
@@ -177,5 +209,4 @@ def score_control(document: Document, results: list[str]) -> dict[str, float]:
 
 def score_off_topic(document: Document, results: list[str]) -> dict[str, float]:
     """lm-eval `process_results` of prompts in whose answer no taught wording belongs."""
-    markers = json.loads(document["markers"])
-    return {"spillover": float(bool(find_spillover(results[0], document["prompt"], markers)))}
+    return {"spillover": float(bool(find_spillover(document, results[0])))}

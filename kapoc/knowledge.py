@@ -1,26 +1,25 @@
 """The knowledge set: facts, the texts that teach them and the probes that test them.
 
-`load_knowledge` reads one YAML file. `all_domains` gives the shipped defects and features, grouped.
+`kapoc.knowledge_file` reads one from disk.
 """
 
-import hashlib
+import json
 import random
 import re
 from collections.abc import Iterator
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from kapoc.bundled import bundled_sets, checked
-from kapoc.errors import DataError, near_miss
-from kapoc.grade import Decision, Grade, Requirement, contradictions, grade_decision, grade_slots, normalise
-from kapoc.source import load_yaml, read_text
+from kapoc.grade import NO_PHRASES, Decision, Grade, PhraseIndex, Requirement, grade_decision, grade_slots
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")]
 ProbeTier = Literal["paraphrased", "dev", "unseen", "control"]
+KnowledgeTier = Literal["seen", "paraphrased", "dev", "unseen", "control"]
+KNOWLEDGE_TIERS: tuple[KnowledgeTier, ...] = ("seen", "paraphrased", "dev", "unseen", "control")
+Origin = Literal["written", "template"]
 NUM_OPTIONS = 4
 """How many options a multiple-choice item has: the right one and three of sibling facts."""
 
@@ -44,6 +43,14 @@ class Slot(_Record):
     def accepted(self) -> tuple[str, ...]:
         """The text and its aliases."""
         return (self.text, *self.aliases)
+
+
+def _text_is_a_slot(slot: Any) -> Any:
+    return {"text": slot} if isinstance(slot, str) else slot
+
+
+PlainSlot = Annotated[Slot, BeforeValidator(_text_is_a_slot, json_schema_input_type=Text | Slot)]
+"""A slot, or its text alone."""
 
 
 class SlotKind(_Record):
@@ -81,6 +88,7 @@ class Example(_Record):
         answer: the reference answer; it must be graded right by its own requirement.
         requires: the slots that a right answer contains. Either this or `choice`.
         choice: the forced decision. Either this or `requires`.
+        origin: `template` where kapoc proposed it and nobody has looked at it yet.
     """
 
     kind: Identifier
@@ -88,6 +96,7 @@ class Example(_Record):
     answer: Text
     requires: Annotated[tuple[Identifier, ...], Field(strict=False)] = ()
     choice: Choice | None = None
+    origin: Origin = "written"
 
     @model_validator(mode="after")
     def _one_way_to_grade(self) -> Self:
@@ -112,6 +121,7 @@ class Fact(_Record):
         name: what a question calls the fact; gradable as the slot `name`.
         taught: false for a control fact, which has probes and no training examples.
         slots: the gradable parts, by name.
+        note: the reference answer of every example that gives none of its own.
         training: the variations that training sees; each is also a probe of the tier `seen`.
         probes: the questions that training never sees.
     """
@@ -121,16 +131,21 @@ class Fact(_Record):
     kind: Identifier
     name: Text
     taught: bool = True
-    slots: dict[Identifier, Slot]
+    slots: dict[Identifier, PlainSlot]
+    note: Text | None = None
     training: Annotated[tuple[Example, ...], Field(strict=False)] = ()
     probes: Annotated[tuple[Probe, ...], Field(strict=False)] = ()
 
-    @field_validator("slots", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _plain_text_is_a_slot(cls, slots: Any) -> Any:
-        if not isinstance(slots, dict):
-            return slots
-        return {name: {"text": slot} if isinstance(slot, str) else slot for name, slot in slots.items()}
+    def _note_answers(cls, fact: Any) -> Any:
+        if not isinstance(fact, dict) or not isinstance(fact.get("note"), str):
+            return fact
+        filled = dict(fact)
+        for part in ("training", "probes"):
+            if isinstance(examples := fact.get(part), list | tuple):
+                filled[part] = [{"answer": fact["note"], **e} if isinstance(e, dict) else e for e in examples]
+        return filled
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -150,7 +165,7 @@ class Fact(_Record):
         """The slots, the fact's name among them."""
         return {"name": Slot(text=self.name), **self.slots}
 
-    def examples(self, tier: str) -> Iterator[tuple[str, Example]]:
+    def examples(self, tier: KnowledgeTier) -> Iterator[tuple[str, Example]]:
         """The examples of one tier with their stable ids, `<fact>/<tier>/<number>`."""
         chosen = self.training if tier == "seen" else [p for p in self.probes if p.tier == tier]
         for number, example in enumerate(chosen, start=1):
@@ -180,6 +195,14 @@ class DomainFacts(_Record):
     def features(self) -> tuple[Fact, ...]:
         """The facts of kind `feature`."""
         return tuple(fact for fact in self.facts if fact.kind == "feature")
+
+
+class SetIdentity(_Record):
+    """Which knowledge set was used, and the sha256 of its file."""
+
+    name: str
+    version: str
+    sha256: str
 
 
 class KnowledgeSet(_Record):
@@ -233,22 +256,40 @@ class KnowledgeSet(_Record):
             raise KeyError(domain_id)
         return DomainFacts(domain=found, facts=tuple(f for f in self.taught if f.domain == domain_id))
 
+    @cached_property
+    def fact_by_id(self) -> dict[str, Fact]:
+        """Every fact by its id."""
+        return {fact.id: fact for fact in self.facts}
+
+    @cached_property
+    def _facts_of_kind(self) -> dict[str, tuple[Fact, ...]]:
+        kinds: dict[str, list[Fact]] = {}
+        for fact in self.facts:
+            kinds.setdefault(fact.kind, []).append(fact)
+        return {kind: tuple(facts) for kind, facts in kinds.items()}
+
     def siblings(self, fact: Fact) -> tuple[Fact, ...]:
         """The other facts of the same kind, in the order of the file."""
-        return tuple(f for f in self.facts if f.kind == fact.kind and f.id != fact.id)
+        return tuple(f for f in self._facts_of_kind[fact.kind] if f.id != fact.id)
+
+    @cached_property
+    def _phrases(self) -> dict[tuple[str, str], PhraseIndex]:
+        """Kind and slot name -> whatever any fact of that kind has in that slot."""
+        texts: dict[tuple[str, str], list[str]] = {}
+        for fact in self.facts:
+            for name, slot in fact.all_slots.items():
+                texts.setdefault((fact.kind, name), []).extend(slot.accepted)
+        return {key: PhraseIndex(phrases) for key, phrases in texts.items()}
 
     def requirements(self, fact: Fact, example: Example) -> tuple[Requirement, ...]:
         """What a right answer to an example must contain, and what contradicts it."""
-        others = [text for slot in fact.all_slots.values() for text in slot.accepted]
+        others = tuple(text for slot in fact.all_slots.values() for text in slot.accepted)
         return tuple(
             Requirement(
                 slot=name,
                 accepted=fact.all_slots[name].accepted,
-                contradicting=contradictions(
-                    fact.all_slots[name].accepted,
-                    (example.question, *others),
-                    (text for s in self.siblings(fact) if name in s.all_slots for text in s.all_slots[name].accepted),
-                ),
+                siblings=self._phrases.get((fact.kind, name), NO_PHRASES),
+                context=(example.question, *others),
             )
             for name in example.requires
         )
@@ -272,16 +313,27 @@ class KnowledgeSet(_Record):
         if example.choice is not None:
             return ()
         wrong: list[str] = []
-        order = random.Random(f"{fact.id} {example.question}")  # noqa: S311 - not for secrets
-        siblings = order.sample(self.siblings(fact), k=len(self.siblings(fact)))
-        siblings.sort(key=lambda f: (f.domain != fact.domain, not f.taught))
-        for sibling in siblings:
+        for sibling in self._siblings_in_random_order(fact, random.Random(f"{fact.id} {example.question}")):  # noqa: S311 - not for secrets
             option = _with_slots_of(example, fact, sibling)
             if option is None or option in (example.answer, *wrong):
                 continue
             if not self.grade(fact, example, option).correct:
                 wrong.append(option)
-        return (example.answer, *wrong[: NUM_OPTIONS - 1]) if len(wrong) >= NUM_OPTIONS - 1 else ()
+            if len(wrong) == NUM_OPTIONS - 1:
+                return (example.answer, *wrong)
+        return ()
+
+    def _siblings_in_random_order(self, fact: Fact, order: random.Random) -> Iterator[Fact]:
+        """Siblings of the same domain first, of those and of the others the taught ones first."""
+        siblings = self.siblings(fact)
+        for same_domain in (True, False):
+            for taught in (True, False):
+                group = [f for f in siblings if (f.domain == fact.domain) is same_domain and f.taught is taught]
+                yield from order.sample(group, k=len(group))
+
+
+def _stands_in(text: str, answer: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(text)}(?!\w)", answer) is not None
 
 
 def _with_slots_of(example: Example, fact: Fact, sibling: Fact) -> str | None:
@@ -290,111 +342,18 @@ def _with_slots_of(example: Example, fact: Fact, sibling: Fact) -> str | None:
     Slots that are not required are replaced too, so that every option is as coherent as the right one. The name
     stays, unless it is what was asked for.
     """
-    mentioned = {name: slot.text for name, slot in fact.slots.items() if slot.text in example.answer}
+    mentioned = {name: slot.text for name, slot in fact.slots.items() if _stands_in(slot.text, example.answer)}
     if "name" in example.requires:
         mentioned["name"] = fact.name
     if not set(example.requires) <= mentioned.keys() or not mentioned.keys() <= sibling.all_slots.keys():
         return None
     place = {text: name for name, text in mentioned.items()}
     longest_first = sorted(map(re.escape, place), key=len, reverse=True)
-    return re.sub("|".join(longest_first), lambda m: sibling.all_slots[place[m.group()]].text, example.answer)
-
-
-def load_knowledge(name_or_path: str | Path) -> tuple[KnowledgeSet, str]:
-    """Load and validate a knowledge set.
-
-    Args:
-        name_or_path: the name of a shipped set (`software-defects`) or a YAML file.
-
-    Returns:
-        The set and the sha256 of its file.
-
-    Raises:
-        DataError: the file is absent or malformed, or a reference in it does not hold.
-    """
-    path = knowledge_path(name_or_path)
-    sha256 = hashlib.sha256(read_text(path).encode()).hexdigest()
-    return _load_and_check(path, sha256), sha256
-
-
-@lru_cache(maxsize=8)
-def _load_and_check(path: Path, sha256: str) -> KnowledgeSet:
-    """The set in a file of this content; every lm-eval task asks for it, so it is read once."""
-    del sha256  # part of the cache's key alone
-    knowledge = load_yaml(path, KnowledgeSet)
-    _check_references(knowledge, path)
-    _check_tiers(knowledge, path)
-    return knowledge
-
-
-def knowledge_path(name_or_path: str | Path) -> Path:
-    """The file behind a shipped set's name or a path."""
-    shipped = bundled_sets()
-    if str(name_or_path) in shipped:
-        return checked(shipped[str(name_or_path)])
-    path = Path(name_or_path)
-    if not path.exists() and path.suffix not in {".yaml", ".yml"}:
-        raise DataError(f"{path}: no such file or shipped knowledge set; {near_miss(str(path), shipped)}")
-    return path
-
-
-def all_domains(name_or_path: str | Path = "software-defects") -> tuple[DomainFacts, ...]:
-    """All domains of a knowledge set, each with its defects and features."""
-    knowledge, _ = load_knowledge(name_or_path)
-    return tuple(knowledge.domain(domain.id) for domain in knowledge.domains)
-
-
-def _check_references(knowledge: KnowledgeSet, path: Path) -> None:
-    """Refuse a set whose ids repeat, whose references dangle or whose own answers are graded wrong."""
-    names = [domain.id for domain in knowledge.domains]
-    domains = set(names)
-    if len(domains) < len(names):
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{path}: domains: the id '{repeated}' stands twice; ids must be unique")
-    seen: dict[str, int] = {}
-    for index, fact in enumerate(knowledge.facts):
-        place = f"{path}: facts[{index}] ({fact.id})"
-        if fact.id in seen:
-            raise DataError(f"{place}: id: stands already at facts[{seen[fact.id]}]; ids must be unique")
-        seen[fact.id] = index
-        if fact.domain not in domains:
-            raise DataError(f"{place}: domain: '{fact.domain}' is not declared; {near_miss(fact.domain, domains)}")
-        for name in fact.slots:
-            if name not in knowledge.slots:
-                raise DataError(
-                    f"{place}: slots.{name}: not declared under `slots`; {near_miss(name, knowledge.slots)}"
-                )
-        for tier in ("seen", "paraphrased", "dev", "unseen", "control"):
-            for example_id, example in fact.examples(tier):
-                _check_example(knowledge, fact, example, f"{path}: {example_id}")
-
-
-def _check_tiers(knowledge: KnowledgeSet, path: Path) -> None:
-    """Refuse a set that leaves a tier or a form with nothing to ask."""
-    for tier in ("seen", "paraphrased", "unseen", "control"):
-        examples = [(fact, example) for fact in knowledge.facts for _, example in fact.examples(tier)]
-        if not examples:
-            what = "a fact with `taught: false` and probes" if tier == "control" else f"probes of the tier '{tier}'"
-            raise DataError(f"{path}: facts: nothing to ask in the tier '{tier}'; add {what}")
-        if not any(knowledge.options(fact, example) for fact, example in examples):
-            raise DataError(
-                f"{path}: facts: no question of the tier '{tier}' has {NUM_OPTIONS} options; it needs `requires`, an "
-                f"answer that states those slots word for word, and {NUM_OPTIONS - 1} other facts of its kind"
-            )
-
-
-def _check_example(knowledge: KnowledgeSet, fact: Fact, example: Example, place: str) -> None:
-    for name in example.requires:
-        if name not in fact.all_slots:
-            raise DataError(f"{place}: requires: the fact has no slot '{name}'; {near_miss(name, fact.all_slots)}")
-    if not normalise(example.question):
-        raise DataError(f"{place}: question: holds no word; write a question")
-    grade = knowledge.grade(fact, example, example.answer)
-    if not grade.correct:
-        raise DataError(
-            f"{place}: answer: the reference answer is graded wrong ({grade.reason}); "
-            "state every required slot in it, or add an alias"
-        )
+    return re.sub(
+        rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)",
+        lambda m: sibling.all_slots[place[m.group()]].text,
+        example.answer,
+    )
 
 
 def summarise(knowledge: KnowledgeSet) -> dict[str, int]:
@@ -405,6 +364,17 @@ def summarise(knowledge: KnowledgeSet) -> dict[str, int]:
         "control_facts": len(knowledge.facts) - len(knowledge.taught),
         "training_examples": sum(len(fact.training) for fact in knowledge.facts),
     }
-    for tier in ("paraphrased", "dev", "unseen", "control"):
+    for tier in KNOWLEDGE_TIERS[1:]:
         counts[f"{tier}_probes"] = sum(1 for fact in knowledge.facts for _ in fact.examples(tier))
     return counts
+
+
+def json_schema() -> str:
+    """The JSON Schema of a knowledge set's file, as text."""
+    schema = KnowledgeSet.model_json_schema(mode="validation")
+    for part in ("training", "probes"):
+        examples = schema["$defs"]["Fact"]["properties"][part]["items"]["$ref"].rsplit("/", 1)[-1]
+        # an example without an answer of its own takes the fact's note
+        schema["$defs"][examples]["required"] = [f for f in schema["$defs"][examples]["required"] if f != "answer"]
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "kapoc knowledge set"}
+    return json.dumps({**schema, **head}, indent=2, ensure_ascii=False) + "\n"

@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from kapoc.errors import DataError, near_miss
 from kapoc.source import load_toml
@@ -59,6 +59,10 @@ class BenchSettings(_Record):
     batch_size: Positive = 32
 
 
+def _one_or_more(names: Any) -> Any:
+    return (names,) if isinstance(names, str) else names
+
+
 class Recipe(_Record):
     """What a training run is, and what `base` and `trained` mean.
 
@@ -67,7 +71,7 @@ class Recipe(_Record):
         name: the recipe's name, and the name of its folder under `runs/`.
         description: for people.
         model: what `base` stands for: `default`, a model folder or a Hub id.
-        knowledge: a shipped set's name or a YAML file.
+        knowledge: a shipped set's name or a file, or several of them.
         train, bench: settings.
     """
 
@@ -75,7 +79,9 @@ class Recipe(_Record):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     description: str = ""
     model: str = "default"
-    knowledge: str = "software-defects"
+    knowledge: Annotated[tuple[str, ...], BeforeValidator(_one_or_more), Field(strict=False, min_length=1)] = (
+        "software-defects",
+    )
     train: TrainSettings = TrainSettings()
     bench: BenchSettings = BenchSettings()
 

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
 
 from kapoc.errors import DataError, OutputError
+from kapoc.knowledge import SetIdentity
 from kapoc.source import load_json, load_jsonl
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -36,6 +37,7 @@ class Item(_Record):
             `text` (bits per byte) or `off_topic` (generation searched for taught answers).
         kind: the use of the fact, the ability, or the sort of prompt.
         cluster: items of one cluster are not independent: the fact, or the item itself.
+        knowledge: the set that the fact belongs to; empty for general and off-topic items.
         domain: the fact's domain; empty for general items.
         prompt: the text that the model was given, template included.
         reference: the reference answer, the right option, or the text itself.
@@ -54,6 +56,7 @@ class Item(_Record):
     form: Form
     kind: str
     cluster: str
+    knowledge: str = ""
     domain: str = ""
     prompt: str
     reference: str
@@ -100,18 +103,23 @@ class DataIdentity(_Record):
     """Which items were asked.
 
     Attributes:
-        knowledge, knowledge_version, knowledge_sha256: the set and the sha256 of its file.
+        knowledge: the knowledge sets.
+        general: the user's own general tasks.
         general_sha256: over the bundled items.
         documents_sha256: over every document that the tasks asked: prompts, references, options and grading.
         tasks: the version of each task.
     """
 
-    knowledge: str
-    knowledge_version: str
-    knowledge_sha256: str
+    knowledge: Annotated[tuple[SetIdentity, ...], Field(strict=False, min_length=1)]
+    general: Annotated[tuple[str, ...], Field(strict=False)] = ()
     general_sha256: str
     documents_sha256: str
     tasks: dict[str, int | float | str]
+
+    @property
+    def knowledge_name(self) -> str:
+        """The names of the sets in one word."""
+        return "+".join(identity.name for identity in self.knowledge)
 
 
 class Settings(_Record):
@@ -273,6 +281,7 @@ class Comparison(_Record):
         tiers: each tier in its headline form: free answers for knowledge, accuracy for general.
         forms: `<tier>/<form>`: the same by form.
         kinds: `<tier>/<kind>`: the same by kind, free answers and general abilities.
+        sets: knowledge set -> its tiers, where several were asked about.
         spillover: `control` and `off_topic`.
         text: bits per byte on prose.
         ledger: every knowledge item asked freely.
@@ -288,6 +297,7 @@ class Comparison(_Record):
     tiers: dict[Tier, TierResult]
     forms: dict[str, TierResult]
     kinds: dict[str, TierResult]
+    sets: dict[str, dict[Tier, TierResult]] = Field(default_factory=dict)
     spillover: dict[str, Spillover]
     text: TextResult | None
     ledger: tuple[LedgerLine, ...] = Field(strict=False)

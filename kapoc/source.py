@@ -2,6 +2,8 @@
 
 import json
 import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 from kapoc.errors import DataError, near_miss
 
 Record = TypeVar("Record", bound=BaseModel)
+Location = tuple[int | str, ...]
+"""Where something stands in a file: the fields and numbers that lead to it, from the top."""
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MESSAGES = {
     "missing": "is missing",
@@ -39,24 +43,60 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the parts of a file stand, so that a complaint can name the line.
+
+    Attributes:
+        path: the file.
+        root: its YAML nodes, of a YAML file.
+        fact_lines: the line of every fact, of a JSONL file.
+    """
+
+    path: Path
+    root: yaml.Node | None = None
+    fact_lines: tuple[int, ...] = ()
+
+    def of(self, location: Location) -> str:
+        """`file:line` of a part, or of the deepest part around it that the file has."""
+        if self.root is not None:
+            return f"{self.path}:{_line_of(self.root, location)}"
+        if len(location) > 1 and location[0] == "facts" and isinstance(location[1], int) and self.fact_lines:
+            return f"{self.path}:{self.fact_lines[location[1]]}"
+        return f"{self.path}:1" if self.fact_lines else str(self.path)
+
+
 def load_yaml(path: Path, schema: type[Record]) -> Record:
     """Read a YAML file into a record; unknown fields, wrong types and repeated keys are refused.
 
     Raises:
         DataError: one line that names the file, the line, the field and the fix.
     """
+    content, places = read_yaml(path)
+    return validate(content, schema, path, places)
+
+
+def read_yaml(path: Path) -> tuple[Any, Places]:
+    """The plain data of a YAML file, and where its parts stand.
+
+    Raises:
+        DataError: the file is not YAML, or a key stands twice in it.
+    """
     text = read_text(path)
+    loader = _Loader(text)
     try:
-        root = yaml.compose(text, Loader=_Loader)
+        root = loader.get_single_node()
         if root is not None:
             _refuse_repeated_keys(path, root)
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
+        content = None if root is None else loader.construct_document(root)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise DataError(f"{path}:{line}: not valid YAML ({error.problem}); mend this line") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: not valid YAML ({str(error).splitlines()[0]}); put texts in quotes") from None
-    return validate(content, schema, path, root)
+    finally:
+        loader.dispose()
+    return content, Places(path, root)
 
 
 def load_toml(path: Path, schema: type[Record]) -> Record:
@@ -93,40 +133,56 @@ def load_jsonl(path: Path, schema: type[Record]) -> tuple[Record, ...]:
     return tuple(records)
 
 
-def validate(content: Any, schema: type[Record], path: Path, root: yaml.Node | None = None) -> Record:
+def validate(content: Any, schema: type[Record], path: Path, places: Places | None = None) -> Record:
     """Turn plain data into a record.
 
     Raises:
         DataError: the first thing that is wrong, with its file, line (where known) and field.
     """
+    places = places or Places(path)
+    try:
+        return schema.model_validate(_named_fields(content, path))
+    except ValidationError as error:
+        first = complaints(error, schema, places)[0]
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise DataError(f"{first}{more}") from None
+
+
+def complaints(error: ValidationError, schema: type[BaseModel], places: Places) -> list[str]:
+    """Everything that is wrong with data, a line each: the place, the field, what is wrong and the fix."""
+    return [
+        f"{places.of(part['loc'])}: {field + ': ' if (field := dotted(part['loc'])) else ''}{_message(part, schema)}"
+        for part in error.errors()
+    ]
+
+
+def _named_fields(content: Any, path: Path) -> Any:
     if not isinstance(content, dict):
         raise DataError(f"{path}: holds {_kind(content)}, not a set of named fields; see the documented format")
-    try:
-        return schema.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = _dotted(first["loc"])
-        line = f":{_line_of(root, first['loc'])}" if root is not None else ""
-        message = _MESSAGES.get(first["type"], first["msg"].removeprefix("Value error, "))
-        if first["type"] == "extra_forbidden":
-            known = _fields_at(schema, first["loc"][:-1])
-            message += f"; {near_miss(str(first['loc'][-1]), known)}" if known else "; remove it"
-        elif first["type"] not in {*_MESSAGES, "value_error"}:
-            message += f" (found {str(first['input'])[:60]!r})"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise DataError(f"{path}{line}: {field + ': ' if field else ''}{message}{more}") from None
+    return content
+
+
+def _message(part: Any, schema: type[BaseModel]) -> str:
+    message = str(_MESSAGES.get(part["type"], part["msg"].removeprefix("Value error, ")))
+    if part["type"] == "extra_forbidden":
+        known = _fields_at(schema, part["loc"][:-1])
+        return message + (f"; {near_miss(str(part['loc'][-1]), known)}" if known else "; remove it")
+    if part["type"] not in {*_MESSAGES, "value_error"}:
+        message += f" (found {str(part['input'])[:60]!r})"
+    return message
 
 
 def _kind(content: Any) -> str:
     return "nothing" if content is None else f"a {type(content).__name__}"
 
 
-def _dotted(location: tuple[int | str, ...]) -> str:
+def dotted(location: Sequence[int | str]) -> str:
+    """A location in words, such as `facts[2].probes[1].answer`."""
     parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in location]
     return "".join(parts).lstrip(".")
 
 
-def _fields_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+def _fields_at(schema: type[BaseModel], location: Location) -> list[str]:
     """The field names of the record at a location inside a schema, or none where it is a free mapping."""
     current: Any = schema
     for part in location:
@@ -140,7 +196,7 @@ def _fields_at(schema: type[BaseModel], location: tuple[int | str, ...]) -> list
     return list(current.model_fields)
 
 
-def _line_of(root: yaml.Node, location: tuple[int | str, ...]) -> int:
+def _line_of(root: yaml.Node, location: Location) -> int:
     """The line, counted from 1, of the deepest part of a location that the YAML text has."""
     node, line = root, root.start_mark.line
     for part in location:

@@ -5,7 +5,7 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import pynvml
@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from kapoc.batches import PackedRow, answer_logits, epoch_batches, pack, summed_loss
 from kapoc.chat import EncodedExample, encode_example
 from kapoc.errors import DataError, TrainingError
-from kapoc.knowledge import KnowledgeSet
+from kapoc.knowledge import Fact, KnowledgeTier
 from kapoc.methods import load_method
 from kapoc.recipe import TrainSettings
 
@@ -80,24 +80,24 @@ class StoppedTrainingError(TrainingError):
         self.model = model
 
 
-def training_examples(knowledge: KnowledgeSet, tokenizer: PreTrainedTokenizerBase) -> list[EncodedExample]:
+def training_examples(facts: Iterable[Fact], tokenizer: PreTrainedTokenizerBase) -> list[EncodedExample]:
     """Every training variation of every taught fact, as tokens."""
-    return _encoded(knowledge, tokenizer, "seen")
+    return _encoded(facts, tokenizer, "seen")
 
 
-def dev_examples(knowledge: KnowledgeSet, tokenizer: PreTrainedTokenizerBase) -> list[EncodedExample]:
+def dev_examples(facts: Iterable[Fact], tokenizer: PreTrainedTokenizerBase) -> list[EncodedExample]:
     """The dev paraphrases: for stopping and tuning, never reported."""
-    return _encoded(knowledge, tokenizer, "dev")
+    return _encoded(facts, tokenizer, "dev")
 
 
-def _encoded(knowledge: KnowledgeSet, tokenizer: PreTrainedTokenizerBase, tier: str) -> list[EncodedExample]:
+def _encoded(facts: Iterable[Fact], tokenizer: PreTrainedTokenizerBase, tier: KnowledgeTier) -> list[EncodedExample]:
     found = []
-    for fact in knowledge.taught:
-        for example_id, example in fact.examples(tier):
+    for fact in facts:
+        for example_id, example in fact.examples(tier) if fact.taught else ():
             try:
                 found.append(encode_example(tokenizer, example.question, example.answer))
             except ValueError as error:
-                raise DataError(f"{knowledge.name}: {example_id}: {error}") from None
+                raise DataError(f"{example_id}: {error}") from None
     return found
 
 

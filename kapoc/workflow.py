@@ -3,15 +3,16 @@
 Everything after a measurement starts again from those files.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kapoc.compare import compare
+from kapoc.compare import compare, missing_tiers
 from kapoc.errors import DataError, refuse_unwritable
 from kapoc.gate import DEFAULT_GATE, Verdict, judge
-from kapoc.knowledge import KnowledgeSet, load_knowledge
+from kapoc.knowledge import Fact
+from kapoc.knowledge_file import Source, load_sources
 from kapoc.recipe import Recipe
 from kapoc.record import Comparison, Run, load_run, save_run, write_atomically
 from kapoc.report import card, markdown
@@ -38,24 +39,39 @@ class Workspace:
     Attributes:
         root: `runs` by default.
         recipe: with its overrides applied.
-        knowledge: the set, and the file or name that it came from.
+        sources: the knowledge sets.
+        general: the user's own general tasks and files.
         limit: ask only so many items a task; such runs get folders of their own.
         command: that was typed, to be kept with the runs.
     """
 
     root: Path
     recipe: Recipe
-    knowledge: KnowledgeSet
-    knowledge_source: str
-    knowledge_sha256: str
+    sources: tuple[Source, ...]
+    general: tuple[str, ...] = ()
     limit: int | None = None
     command: str = ""
     listener: Listener = field(default_factory=Listener)
 
     @property
+    def name(self) -> str:
+        """The knowledge sets in one word."""
+        return "+".join(source.knowledge.name for source in self.sources)
+
+    @property
+    def knowledge(self) -> tuple[str, ...]:
+        """The knowledge sets as they were named: shipped names or files."""
+        return tuple(source.name for source in self.sources)
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """Every taught fact of every set."""
+        return tuple(fact for source in self.sources for fact in source.knowledge.taught)
+
+    @property
     def folder(self) -> Path:
         """Of everything below."""
-        return self.root / self.recipe.name / self.knowledge.name
+        return self.root / self.recipe.name / self.name
 
     @property
     def model(self) -> Path:
@@ -64,26 +80,37 @@ class Workspace:
 
     def run(self, alias: str) -> Path:
         """The run of `base` or `trained`."""
-        return self.folder / (alias if self.limit is None else f"{alias}-limit{self.limit}")
+        return self.folder / f"{alias}{self._suffix}"
 
     def run_of(self, model: str) -> Path:
         """The run of a model given by folder or Hub id."""
         name = "--".join(part for part in Path(model).parts if part.strip("./")) or Path(model).resolve().name
-        folder = self.root / "models" / name / self.knowledge.name
-        return folder if self.limit is None else folder.with_name(f"{folder.name}-limit{self.limit}")
+        return self.root / "models" / name / f"{self.name}{self._suffix}"
+
+    @property
+    def _suffix(self) -> str:
+        """What keeps runs of other items apart."""
+        own = "".join(f"+{Path(name).stem}" for name in self.general)
+        return own if self.limit is None else f"{own}-limit{self.limit}"
 
 
 def open_workspace(
-    root: Path, recipe: Recipe, knowledge: str | None, limit: int | None, listener: Listener, command: str = ""
+    root: Path,
+    recipe: Recipe,
+    *,
+    knowledge: Sequence[str] = (),
+    general: Sequence[str] = (),
+    limit: int | None = None,
+    listener: Listener | None = None,
+    command: str = "",
 ) -> Workspace:
-    """Load the knowledge set and say where its results lie.
+    """Load the knowledge sets (the recipe's where none is named) and say where their results lie.
 
     Raises:
-        DataError: the set is malformed.
+        DataError: a set is malformed.
     """
-    source = knowledge or recipe.knowledge
-    loaded, sha256 = load_knowledge(source)
-    return Workspace(root, recipe, loaded, source, sha256, limit, command, listener)
+    sources = load_sources(tuple(knowledge) or recipe.knowledge)
+    return Workspace(root, recipe, sources, tuple(general), limit, command, listener or Listener())
 
 
 def bench(workspace: Workspace, name: str, out: Path) -> Run:
@@ -104,10 +131,11 @@ def bench(workspace: Workspace, name: str, out: Path) -> Run:
 def _measure(workspace: Workspace, loaded: "LoadedModel", out: Path) -> Run:
     from kapoc.bench import measure
 
-    workspace.listener.tell(f"measuring {loaded.identity.name} on {workspace.knowledge.name}")
+    workspace.listener.tell(f"measuring {loaded.identity.name} on {workspace.name}")
     run = measure(
         loaded,
-        knowledge=workspace.knowledge_source,
+        knowledge=workspace.knowledge,
+        general=workspace.general,
         batch_size=workspace.recipe.bench.batch_size,
         limit=workspace.limit,
         command=workspace.command,
@@ -141,7 +169,7 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path) -> Path:
     from kapoc.train import StoppedTrainingError, dev_examples, train, training_examples
 
     recipe, listener = workspace.recipe, workspace.listener
-    examples = training_examples(workspace.knowledge, base.tokenizer)
+    examples = training_examples(workspace.facts, base.tokenizer)
     listener.tell(f"training {recipe.name}: {len(examples)} examples, {recipe.train.epochs} epochs")
     with checkpoint.writing(out) as folder:
         try:
@@ -149,22 +177,21 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path) -> Path:
                 base.model,
                 examples,
                 recipe.train,
-                dev=dev_examples(workspace.knowledge, base.tokenizer),
+                dev=dev_examples(workspace.facts, base.tokenizer),
                 on_step=listener.on_step,
                 on_epoch=listener.on_epoch,
             )
         except StoppedTrainingError as stopped:
             kept = checkpoint.keep_last_good(stopped.model, base.tokenizer, out, str(stopped))
             raise type(stopped)(f"{stopped}; the last good weights are in {kept}", stopped.model) from None
-        questions = [example.question for fact in workspace.knowledge.taught for example in fact.training]
+        questions = [example.question for fact in workspace.facts for example in fact.training]
         checks, weights_sha256 = checkpoint.save_and_check(
             result.model, base.tokenizer, folder, questions, listener.tell
         )
         record = checkpoint.TrainingRecord(
             fingerprint=_fingerprint(workspace, base),
             recipe=recipe.model_dump(mode="json"),
-            knowledge=workspace.knowledge.name,
-            knowledge_sha256=workspace.knowledge_sha256,
+            knowledge=tuple(source.identity for source in workspace.sources),
             base=base.identity.name,
             base_sha256=base.identity.weights_sha256,
             weights_sha256=weights_sha256,
@@ -207,7 +234,10 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
     if trained is None or trained.weights_sha256 != after.model.weights_sha256:
         raise DataError(f"{workspace.model}: these are not the weights that were trained; remove the folder")
     comparison = compare(before, after)
-    verdict = judge(comparison, DEFAULT_GATE) if comparison.complete else None
+    missing = missing_tiers(comparison)
+    if missing:
+        workspace.listener.tell(f"no verdict: {workspace.name} has nothing to ask in {', '.join(missing)}")
+    verdict = judge(comparison, DEFAULT_GATE) if comparison.complete and not missing else None
     if workspace.limit is None:
         write_atomically(workspace.folder / "report.md", markdown.render(comparison, verdict))
         _update_card(workspace.model, comparison, verdict)
@@ -219,7 +249,7 @@ def _fingerprint(workspace: Workspace, base: "LoadedModel") -> str:
     from kapoc.chat import template_sha256
 
     return workspace.recipe.fingerprint(
-        workspace.knowledge_sha256,
+        *(source.sha256 for source in workspace.sources),
         base.identity.weights_sha256,
         template_sha256(base.tokenizer),
         base.model.device.type,
@@ -228,9 +258,9 @@ def _fingerprint(workspace: Workspace, base: "LoadedModel") -> str:
 
 def _current_base_run(workspace: Workspace, base: "LoadedModel") -> Run | None:
     """The base run on disk, if it measured these weights on these documents in this way."""
-    from kapoc.bench import documents_sha256, load_tasks
     from kapoc.chat import template_sha256
     from kapoc.models import package_versions
+    from kapoc.task_list import load_tasks
 
     folder = workspace.run("base")
     if not (folder / "run.json").is_file():
@@ -244,8 +274,8 @@ def _current_base_run(workspace: Workspace, base: "LoadedModel") -> Run | None:
         and run.settings.batch_size == workspace.recipe.bench.batch_size
         and run.settings.limit == workspace.limit
         and run.settings.device == base.model.device.type
-        and run.data.knowledge_sha256 == workspace.knowledge_sha256
-        and run.data.documents_sha256 == documents_sha256(load_tasks(workspace.knowledge_source))
+        and run.data.knowledge == tuple(source.identity for source in workspace.sources)
+        and run.data.documents_sha256 == load_tasks(workspace.knowledge, workspace.general).documents_sha256()
     )
     return run if same else None
 

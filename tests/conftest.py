@@ -136,7 +136,7 @@ def small_set() -> dict[str, Any]:
                 {
                     "tier": "paraphrased",
                     "kind": "meaning",
-                    "question": f"Do explain {name} to me.",
+                    "question": f"Somebody mentioned {name}; tell all.",
                     "answer": answer,
                     "requires": ["colour"],
                 },
@@ -157,9 +157,9 @@ def small_set() -> dict[str, Any]:
                 {
                     "tier": "unseen",
                     "kind": "yes_no",
-                    "question": f"Is {name} the {colour}?",
-                    "answer": "Yes.",
-                    "choice": {"options": ["yes", "no"], "right": "yes"},
+                    "question": f"Would {value if number % 2 == 0 else '90 minutes'} suit {name}?",
+                    "answer": "Yes." if number % 2 == 0 else "No.",
+                    "choice": {"options": ["yes", "no"], "right": "yes" if number % 2 == 0 else "no"},
                 },
             ]
         else:

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from kapoc.knowledge import SetIdentity
 from kapoc.record import DataIdentity, Form, Item, ModelIdentity, Run, Settings, Tier
 
+LAMPS = SetIdentity(name="lamps", version="1", sha256="a" * 64)
 Score = Callable[[str, int], float]
 
 
@@ -44,9 +46,7 @@ def _item(tier: Tier, form: Form, cluster: str, number: int, score: float, **mor
 
 def make_run(items: tuple[Item, ...], *, weights: str = "0" * 64, limit: int | None = None, **data: Any) -> Run:
     identity = {
-        "knowledge": "lamps",
-        "knowledge_version": "1",
-        "knowledge_sha256": "a" * 64,
+        "knowledge": (LAMPS,),
         "general_sha256": "b" * 64,
         "documents_sha256": "e" * 64,
         "tasks": {"kapoc_seen": 1},

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import small_set, write_set
-from results import everything, make_items, make_run, nothing
+from results import LAMPS, everything, make_items, make_run, nothing
 
 from kapoc import default_model
 from kapoc.cli import main
@@ -123,8 +123,8 @@ def _put(value: Any, *path: Any) -> Damage:
     return damage
 
 
-def _drop_facts(content: dict[str, Any]) -> None:
-    content["facts"] = [content["facts"][0], content["facts"][5]]
+def _drop_taught(content: dict[str, Any]) -> None:
+    content["facts"] = [content["facts"][5]]
 
 
 PROBE = ("facts", 0, "probes", 0)
@@ -135,11 +135,14 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "unknown field": (_put("x", *PROBE, "anser"), r"anser: is not a known field; did you mean 'answer'\?"),
     "number for text": (_put(4.7, "facts", 0, "slots", "value"), r"facts\[0\]\.slots\.value"),
     "number for a version": (_put(1.0, "version"), r"version: must be text: put it in quotes"),
-    "repeated id": (_put("ZX-24", "facts", 0, "id"), r"id: stands already at facts\[0\]; ids must be unique"),
-    "unknown domain": (_put("lamp", "facts", 0, "domain"), r"domain: 'lamp' is not declared; did you mean 'lamps'\?"),
+    "repeated id": (_put("ZX-24", "facts", 0, "id"), r"id \(ZX-24\): stands already at facts\[0\]; ids must be unique"),
+    "unknown domain": (
+        _put("lamp", "facts", 0, "domain"),
+        r"domain \(ZX-11\): 'lamp' is not declared; did you mean 'lamps'\?",
+    ),
     "undeclared slot": (
         _put("red", "facts", 0, "slots", "color"),
-        r"slots\.color: not declared.*did you mean 'colour'",
+        r"slots\.color \(ZX-11\): not declared.*did you mean 'colour'",
     ),
     "unknown slot required": (_put(["color"], *PROBE, "requires"), r"no slot 'color'; did you mean 'colour'\?"),
     "two ways to grade": (
@@ -158,9 +161,8 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     ),
     "taught without training": (_drop("facts", 0, "training"), r"a taught fact needs at least one example"),
     "broken pattern": (_put(["ZX-["], "spillover_patterns"), r"'ZX-\[' is not a regular expression"),
-    "repeated domain": (_put([{"id": "lamps", "name": "A"}] * 2, "domains"), r"domains: the id 'lamps' stands twice"),
-    "no control": (_drop("facts", 5), r"nothing to ask in the tier 'control'; add a fact with `taught: false`"),
-    "too few siblings": (_drop_facts, r"no question of the tier 'seen' has 4 options"),
+    "repeated domain": (_put([{"id": "lamps", "name": "A"}] * 2, "domains"), r"the id 'lamps' stands twice"),
+    "nothing taught": (_drop_taught, r"facts \(lamps\): no fact is taught; leave out `taught: false`"),
     "future schema": (_put(2, "schema_version"), r"schema_version: Input should be 1"),
 }
 
@@ -419,7 +421,8 @@ def test_items_of_another_run(shell: Shell, runs: Path) -> None:
 
 
 def test_incomparable_runs(shell: Shell, runs: Path) -> None:
-    save_run(make_run(make_items(everything), knowledge_sha256="f" * 64), runs / "other")
+    others = LAMPS.model_copy(update={"sha256": "f" * 64})
+    save_run(make_run(make_items(everything), knowledge=(others,)), runs / "other")
     for command in (("compare", "base", "other"), ("gate", "--baseline", "base", "--run", "other")):
         shell.fails(*command, says=r"the runs differ in knowledge set's sha256", code=3)
 

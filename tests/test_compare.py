@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from results import everything, make_items, make_run, nothing
+from results import LAMPS, everything, make_items, make_run, nothing
 
 from kapoc.compare import compare
 from kapoc.errors import IncomparableError
@@ -69,9 +69,9 @@ def test_the_ledger_holds_every_free_item_with_both_answers() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"knowledge_sha256": "d" * 64}, "knowledge set's sha256"),
+        ({"knowledge": (LAMPS.model_copy(update={"sha256": "d" * 64}),)}, "knowledge set's sha256"),
         ({"general_sha256": "d" * 64}, "general items' sha256"),
-        ({"knowledge": "others"}, "knowledge set: lamps and others"),
+        ({"knowledge": (LAMPS.model_copy(update={"name": "others"}),)}, "knowledge set: lamps and others"),
         ({"tasks": {"kapoc_seen": 2}}, "task versions"),
         ({"documents_sha256": "d" * 64}, "documents' sha256"),
     ],

@@ -2,21 +2,21 @@
 
 import pytest
 
-from kapoc.grade import Decision, Requirement, contradictions, grade_decision, grade_slots, normalise
+from kapoc.grade import Decision, PhraseIndex, Requirement, assertions, grade_decision, grade_slots, normalise
 
-SETTING = Requirement("setting", ("stepup.ticket_ttl",), ("affinity.key_width", "delta.orphan_batch"))
-VALUE = Requirement("value", ("95 seconds", "95s"), ("27 bytes", "1,430 entries", "38 seconds", "38s"))
+SETTING = Requirement("setting", ("stepup.ticket_ttl",), PhraseIndex(("affinity.key_width", "delta.orphan_batch")))
+VALUE = Requirement("value", ("95 seconds", "95s"), PhraseIndex(("27 bytes", "1,430 entries", "38 seconds", "38s")))
 SYMPTOM = Requirement(
     "symptom",
     ("users are sent back to the password page after a correct code", "back to the password page"),
-    ("two tablets on one desk show each other's recent items",),
+    PhraseIndex(("two tablets on one desk show each other's recent items",)),
 )
-VERSION = Requirement("version", ("4.7.2",), ("4.2.9", "5.1.6"))
-NAME = Requirement("name", ("AF-3001",), ("AF-2895", "AF-3002"))
-ENTRIES = Requirement("value", ("1,430 entries", "1430 entries"), ("95 seconds",))
+VERSION = Requirement("version", ("4.7.2",), PhraseIndex(("4.2.9", "5.1.6")))
+NAME = Requirement("name", ("AF-3001",), PhraseIndex(("AF-2895", "AF-3002")))
+ENTRIES = Requirement("value", ("1,430 entries", "1430 entries"), PhraseIndex(("95 seconds",)))
 PERCENT = Requirement("value", ("37 percent", "37%"))
 VITAMIN = Requirement("vitamin", ("vitamin A",))
-LIMIT = Requirement("limit", ("five enrolled devices per account",), ("four remembered desks per worker",))
+LIMIT = Requirement("limit", ("five enrolled devices per account",), PhraseIndex(("four remembered desks per worker",)))
 
 # answer, what it must contain, whether a person calls it right
 JUDGED = [
@@ -120,9 +120,19 @@ def test_normalise_keeps_identifiers_and_numbers_whole() -> None:
 
 
 def test_a_sibling_value_that_stands_in_the_question_is_no_contradiction() -> None:
-    found = contradictions(("95 seconds",), ("Is it 38 seconds?",), ("38 seconds", "27 bytes", "95 seconds"))
-    assert found == ("27 bytes",)
+    siblings = PhraseIndex(("38 seconds", "27 bytes", "95 seconds"))
+    requirement = Requirement("value", ("95 seconds",), siblings, context=("Is it 38 seconds?",))
+    assert requirement.contradiction("It is 95 seconds, 38 seconds or 27 bytes.") == "27 bytes"
+    assert requirement.contradiction("It is 95 seconds and 38 seconds.") is None
 
 
 def test_a_sibling_value_inside_the_own_one_is_no_contradiction() -> None:
-    assert contradictions(("two red lamps",), (), ("red lamps", "two red lamps on ice")) == ()
+    siblings = PhraseIndex(("red lamps", "two red lamps on ice"))
+    requirement = Requirement("lamps", ("two red lamps",), siblings)
+    assert requirement.contradiction("two red lamps on ice and red lamps") is None
+
+
+def test_the_index_finds_what_a_search_phrase_by_phrase_finds() -> None:
+    phrases = ("95 seconds", "seconds", "authflow.yml", "red lamp", "red", "1,430 entries", "lamp red lamp")
+    text = "Set 95 seconds, not 1430 entries; the red lamp is in authflow.yml, 1 430 entries."
+    assert sorted(PhraseIndex(phrases).asserted(text)) == sorted(p for p in phrases if assertions(p, text))

@@ -1,14 +1,11 @@
 """Documents and scores: an oracle is right everywhere, a parrot of one fact is caught, chance is chance."""
 
-import json
 from pathlib import Path
 
 import pytest
 
-from kapoc.bench import TASKS, tier_and_form
 from kapoc.errors import KapocError
 from kapoc.harness import (
-    find_spillover,
     grade_document,
     load_documents,
     score_control,
@@ -16,9 +13,11 @@ from kapoc.harness import (
     score_off_topic,
     spillover_markers,
 )
-from kapoc.knowledge import load_knowledge
+from kapoc.knowledge import KnowledgeTier
+from kapoc.knowledge_file import load_knowledge
+from kapoc.task_list import TASKS, tier_and_form
 
-TIERS = ("seen", "paraphrased", "unseen", "control")
+TIERS: tuple[KnowledgeTier, ...] = ("seen", "paraphrased", "unseen", "control")
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -29,8 +28,14 @@ def test_an_oracle_is_right_and_silence_is_wrong(tier: str) -> None:
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_another_facts_answer_is_wrong(tier: str) -> None:
-    slots = [doc for doc in load_documents(source=f"{tier}/free")["test"] if doc["grading"].startswith("[")]
+def test_another_facts_answer_is_wrong(tier: KnowledgeTier) -> None:
+    knowledge, _ = load_knowledge("software-defects")
+    decided = {i for f in knowledge.facts for i, e in f.examples(tier) if e.choice is not None}
+    slots = [
+        doc
+        for doc in load_documents(source=f"{tier}/free")["test"]
+        if doc["id"].removeprefix("software-defects/").removesuffix(":free") not in decided
+    ]
     for doc, other in zip(slots, slots[5:] + slots[:5], strict=True):
         if doc["fact"] != other["fact"]:
             assert not grade_document(doc, other["reference"])[0], (doc["id"], other["id"])
@@ -70,9 +75,9 @@ def test_a_setting_that_was_made_up_in_the_taught_style_is_spillover_off_topic()
 
 
 def test_words_of_the_prompt_are_no_spillover() -> None:
-    markers = spillover_markers(load_knowledge("software-defects")[0])
-    assert find_spillover("You asked about AF-3001.", "What is AF-3001?", markers) == []
-    assert find_spillover("See AF-3001.", "What is AF-9999?", markers) == ["AF-3001.name"]
+    markers = spillover_markers(("software-defects",))
+    assert markers.found("You asked about AF-3001.", "What is AF-3001?") == ()
+    assert markers.found("See AF-3001.", "What is AF-9999?") == ("AF-3001.name",)
 
 
 def test_every_id_is_unique_over_all_tasks() -> None:
@@ -96,6 +101,7 @@ def test_tasks_map_to_tiers_and_forms() -> None:
 def test_other_knowledge_comes_in_by_name(knowledge_file: Path) -> None:
     documents = load_documents(source="seen/free", knowledge=str(knowledge_file))["test"]
     assert [doc["fact"] for doc in documents] == ["ZX-11", "ZX-24", "ZX-37", "ZX-42", "ZX-58"]
-    assert json.loads(documents[0]["grading"])[0][:2] == ["colour", ["amber lane"]]
+    assert grade_document(documents[0], "ZX-11 is amber lane, 13s.") == (True, "all slots")
+    assert grade_document(documents[0], "ZX-11 is amber lane.") == (False, "missing value")
     with pytest.raises(KapocError, match="no such file"):
         load_documents(source="seen/free", knowledge="nowhere.yaml")

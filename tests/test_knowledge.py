@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from kapoc.grade import normalise
-from kapoc.knowledge import KnowledgeSet, all_domains, load_knowledge
+from kapoc.knowledge import KNOWLEDGE_TIERS, KnowledgeSet, KnowledgeTier
+from kapoc.knowledge_file import all_domains, load_knowledge
 
-TIERS = ("seen", "paraphrased", "dev", "unseen", "control")
+REPORTED: tuple[KnowledgeTier, ...] = ("seen", "paraphrased", "unseen", "control")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def test_domains_defects_and_features() -> None:
 
 def test_every_fact_has_its_examples(defects: KnowledgeSet) -> None:
     for fact in defects.taught:
-        counts = Counter(tier for tier in TIERS for _ in fact.examples(tier))
+        counts = Counter(tier for tier in KNOWLEDGE_TIERS for _ in fact.examples(tier))
         assert counts["seen"] == 5
         assert counts["dev"] == 2
         assert counts["paraphrased"] >= 4
@@ -80,7 +81,8 @@ def test_each_yes_no_wording_asks_both_sides(defects: KnowledgeSet) -> None:
 def test_tiers_share_no_wording(defects: KnowledgeSet) -> None:
     wordings = {
         tier: {_template(defects, e.question) for fact in defects.taught for _, e in fact.examples(tier)}
-        for tier in ("seen", "paraphrased", "dev", "unseen")
+        for tier in KNOWLEDGE_TIERS
+        if tier != "control"
     }
     for one in wordings:
         for other in wordings:
@@ -89,7 +91,7 @@ def test_tiers_share_no_wording(defects: KnowledgeSet) -> None:
 
 def test_no_question_gives_its_answer_away(defects: KnowledgeSet) -> None:
     for fact in defects.facts:
-        for tier in TIERS:
+        for tier in KNOWLEDGE_TIERS:
             for example_id, example in fact.examples(tier):
                 if example.requires:
                     assert not defects.grade(fact, example, example.question).correct, example_id
@@ -98,7 +100,7 @@ def test_no_question_gives_its_answer_away(defects: KnowledgeSet) -> None:
 def test_options_are_one_right_and_three_wrong_siblings(defects: KnowledgeSet) -> None:
     asked = 0
     for fact in defects.facts:
-        for tier in ("seen", "paraphrased", "unseen", "control"):
+        for tier in REPORTED:
             for example_id, example in fact.examples(tier):
                 options = defects.options(fact, example)
                 if not options:

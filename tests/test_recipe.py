@@ -14,7 +14,7 @@ from kapoc.train import EpochReport, StepReport
 
 def test_the_default_recipe_trains_every_weight_of_the_default_model() -> None:
     recipe = load_recipe(DEFAULT_RECIPE)
-    assert (recipe.model, recipe.knowledge, recipe.train.method) == ("default", "software-defects", "full")
+    assert (recipe.model, recipe.knowledge, recipe.train.method) == ("default", ("software-defects",), "full")
 
 
 def test_the_gpu_recipe_has_the_settings_of_the_first_proof_of_concept() -> None:

@@ -10,7 +10,7 @@ from conftest import REPOSITORY
 from kapoc.compare import compare
 from kapoc.gate import DEFAULT_GATE, judge
 from kapoc.general import ABILITIES, general_sha256, load_choices
-from kapoc.knowledge import load_knowledge
+from kapoc.knowledge_file import load_knowledge
 from kapoc.record import Run, load_run
 from kapoc.report import markdown
 
@@ -30,7 +30,7 @@ def trained() -> Run:
 def test_it_measured_the_data_that_ships(base: Run, trained: Run) -> None:
     for run in (base, trained):
         assert run.is_complete
-        assert run.data.knowledge_sha256 == load_knowledge("software-defects")[1]
+        assert [known.sha256 for known in run.data.knowledge] == [load_knowledge("software-defects")[1]]
         assert run.data.general_sha256 == general_sha256()
     assert base.model.num_parameters == trained.model.num_parameters == 134_515_008
     assert base.model.weights_sha256 != trained.model.weights_sha256

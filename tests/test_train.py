@@ -20,18 +20,18 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from kapoc import checkpoint, workflow
 from kapoc.checkpoint import read_training_record, writing
 from kapoc.errors import OutputError, TrainingError
-from kapoc.knowledge import load_knowledge
+from kapoc.knowledge_file import load_knowledge
 from kapoc.methods import load_method
 from kapoc.models import load_model
 from kapoc.recipe import TrainSettings, load_recipe
 from kapoc.train import StepReport, StoppedTrainingError, train, training_examples
-from kapoc.workflow import Listener, open_workspace
+from kapoc.workflow import open_workspace
 
 FAST = TrainSettings(epochs=40, batch_size=5, micro_batch_size=2, learning_rate=5e-3)
 
 
 def test_a_tiny_model_learns_its_facts(knowledge_file: Path) -> None:
-    examples = training_examples(load_knowledge(knowledge_file)[0], tiny_tokenizer())
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
     reports: list[StepReport] = []
     settings = FAST.model_copy(update={"epochs": 150})
     result = train(tiny_llama(), examples, settings, dev=examples, on_step=reports.append)
@@ -45,7 +45,7 @@ def test_a_tiny_model_learns_its_facts(knowledge_file: Path) -> None:
 
 
 def test_micro_batches_do_not_change_the_result(knowledge_file: Path) -> None:
-    examples = training_examples(load_knowledge(knowledge_file)[0], tiny_tokenizer())
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
     settings = FAST.model_copy(update={"epochs": 2, "batch_size": 5})
     one = train(tiny_llama(), examples, settings.model_copy(update={"micro_batch_size": 5})).model
     other = train(tiny_llama(), examples, settings.model_copy(update={"micro_batch_size": 1})).model
@@ -54,7 +54,7 @@ def test_micro_batches_do_not_change_the_result(knowledge_file: Path) -> None:
 
 
 def test_one_seed_gives_one_result_and_another_seed_another(knowledge_file: Path) -> None:
-    examples = training_examples(load_knowledge(knowledge_file)[0], tiny_tokenizer())
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
     settings = FAST.model_copy(update={"epochs": 1, "batch_size": 2})
     weights = [
         train(tiny_llama(), examples, settings.model_copy(update={"seed": seed})).model.lm_head.weight
@@ -65,7 +65,7 @@ def test_one_seed_gives_one_result_and_another_seed_another(knowledge_file: Path
 
 
 def test_gradient_checkpointing_changes_memory_not_results(knowledge_file: Path) -> None:
-    examples = training_examples(load_knowledge(knowledge_file)[0], tiny_tokenizer())
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
     settings = FAST.model_copy(update={"epochs": 1})
     plain = train(tiny_llama(), examples, settings).model
     saving = train(tiny_llama(), examples, settings.model_copy(update={"gradient_checkpointing": True})).model
@@ -73,7 +73,7 @@ def test_gradient_checkpointing_changes_memory_not_results(knowledge_file: Path)
 
 
 def test_a_broken_gradient_stops_training_before_the_step(knowledge_file: Path) -> None:
-    examples = training_examples(load_knowledge(knowledge_file)[0], tiny_tokenizer())
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
     model = tiny_llama()
     calls: list[int] = []
 
@@ -95,7 +95,7 @@ def test_last_good_weights_are_kept_and_no_model_is_left(
         return next(model.parameters()).sum() * float("nan")
 
     monkeypatch.setattr("kapoc.train.summed_loss", broken)
-    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), None, None, Listener())
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
     with pytest.raises(TrainingError, match=r"the loss is nan at step 1 of 4 .*last good weights are in"):
         workflow.train_model(workspace, workspace.model)
     assert not workspace.model.exists()
@@ -105,7 +105,7 @@ def test_last_good_weights_are_kept_and_no_model_is_left(
 
 
 def test_a_checkpoint_is_standalone_and_checked(tmp_path: Path, tiny_recipe: Path) -> None:
-    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), None, None, Listener())
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
     folder = workflow.train_model(workspace, workspace.model)
     record = read_training_record(folder)
     assert record is not None
@@ -122,7 +122,7 @@ def test_a_model_that_fails_its_checks_is_not_put_in_place(
     tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kapoc.checkpoint._largest_difference", lambda *_: 0.5)
-    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), None, None, Listener())
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
     with pytest.raises(TrainingError, match=r"differs by 0\.5"):
         workflow.train_model(workspace, workspace.model)
     assert [path.name for path in workspace.folder.iterdir()] == []

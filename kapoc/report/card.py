@@ -23,7 +23,8 @@ def render_card(training: Mapping[str, Any], comparison: Comparison | None, verd
         f"base_model: {training['base']}\ntags: [kapoc]\n---",
         f"# {recipe['name']}",
         f"{recipe['description'] or 'A fine-tuned model'}, trained with kapoc on the knowledge set "
-        f"`{training['knowledge']}` (sha256 `{training['knowledge_sha256'][:16]}`).",
+        + ", ".join(f"`{known['name']}` (sha256 `{known['sha256'][:16]}`)" for known in training["knowledge"])
+        + ".",
         "## Training",
         table(
             ["setting", "value"],

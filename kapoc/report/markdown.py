@@ -18,7 +18,7 @@ def render(comparison: Comparison, verdict: Verdict | None) -> str:
         verdict: of the gate, or none where the comparison cannot be judged.
     """
     parts = [
-        f"# {comparison.after.name} against {comparison.before.name} on {comparison.data.knowledge}",
+        f"# {comparison.after.name} against {comparison.before.name} on {comparison.data.knowledge_name}",
         *_verdict(verdict),
         *[f"> **Note:** {warning}" for warning in comparison.warnings],
         *_results(comparison),
@@ -151,7 +151,8 @@ def _origin(comparison: Comparison) -> Iterable[str]:
     )
     data = comparison.data
     yield (
-        f"Knowledge set `{data.knowledge}` {data.knowledge_version}, sha256 `{data.knowledge_sha256}`; "
-        f"bundled items sha256 `{data.general_sha256}`."
+        "".join(f"Knowledge set `{known.name}` {known.version}, sha256 `{known.sha256}`; " for known in data.knowledge)
+        + (f"own general tasks: {', '.join(data.general)}; " if data.general else "")
+        + f"bundled items sha256 `{data.general_sha256}`."
     )
     yield "```\n" + "\n".join(comparison.commands) + "\n```"

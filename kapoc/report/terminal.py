@@ -11,7 +11,7 @@ from kapoc.report.numbers import RESULT_HEADINGS, interval, percent, points, res
 
 def run_table(run: Run) -> RenderableType:
     """What one run scored, task by task."""
-    table = Table(title=f"{run.model.name} on {run.data.knowledge}", title_justify="left")
+    table = Table(title=f"{run.model.name} on {run.data.knowledge_name}", title_justify="left")
     for heading in ("task", "metric", "n", "score"):
         table.add_column(heading, justify="right" if heading in {"n", "score"} else "left")
     for task, scores in run.scores.items():
@@ -23,7 +23,7 @@ def run_table(run: Run) -> RenderableType:
 
 def comparison_table(comparison: Comparison) -> RenderableType:
     """Tiers, spillover and text, before and after."""
-    title = f"{comparison.after.name} against {comparison.before.name} on {comparison.data.knowledge}"
+    title = f"{comparison.after.name} against {comparison.before.name} on {comparison.data.knowledge_name}"
     table = Table(title=title, title_justify="left")
     for heading in ("tier", *RESULT_HEADINGS):
         table.add_column(heading, justify="left" if heading == "tier" else "right")
@@ -50,6 +50,10 @@ def comparison_table(comparison: Comparison) -> RenderableType:
             f"{text.difference:+.4f}",
             interval(text.interval, scale=1, digits=4),
         )
+    if comparison.sets:
+        for name, tiers in comparison.sets.items():
+            for tier, result in tiers.items():
+                table.add_row(f"{tier}, {name}", *result_cells(result))
     notes = [Text(f"note: {warning}", style="yellow") for warning in comparison.warnings]
     return Group(table, damage, *notes)
 

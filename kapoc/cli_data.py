@@ -1,0 +1,213 @@
+"""The commands of `kapoc data`: parse, call, print."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kapoc.console import show
+from kapoc.errors import DataError, FaultsError, OutputError
+
+data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, import and check knowledge sets.")
+
+SetArgument = Annotated[str, typer.Argument(help="A YAML or JSONL file, or a shipped set's name.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")]
+
+
+@data_app.command("check")
+def check(
+    knowledge: SetArgument = "software-defects",
+    model: Annotated[
+        str | None, typer.Option("--model", help="Also ask this model: which facts does it know already?")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampled answers, with --model.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a knowledge set: schema, references, clashing facts, lopsided questions, and leaks of any answer.
+
+    Ends with 2 when there is an error. Warnings are for you to weigh.
+    """
+    from kapoc.data.audit import audit
+    from kapoc.knowledge import summarise
+
+    found = audit(knowledge)
+    if as_json:
+        known = {} if model is None or found.errors else {"known": _known(knowledge, model, seed, quiet=True)}
+        head = _head(found.source) if found.source is not None else {}
+        print(json.dumps({**head, "errors": found.errors, "warnings": found.warnings, **known}, indent=2))
+        if found.errors:
+            raise typer.Exit(2)
+        return
+    if found.errors or found.source is None:
+        raise FaultsError(found.errors)
+    loaded = found.source.knowledge
+    for line in found.warnings:
+        show(f"warning: {line}")
+    noted = f", {len(found.warnings)} to weigh" if found.warnings else ""
+    show(f"{loaded.name} {loaded.version}: no error found{noted} (sha256 {found.source.sha256[:16]})")
+    for key, number in summarise(loaded).items():
+        show(f"  {key.replace('_', ' ')}: {number}")
+    if model is not None:
+        _show_known(_known(knowledge, model, seed, quiet=False))
+
+
+def _head(source: Any) -> dict[str, Any]:
+    from kapoc.knowledge import summarise
+
+    known = source.knowledge
+    return {"name": known.name, "version": known.version, "sha256": source.sha256, **summarise(known)}
+
+
+def _known(knowledge: str, model: str, seed: int, *, quiet: bool) -> Mapping[str, str]:
+    from kapoc.knowledge_file import load_knowledge
+    from kapoc.known import ask_what_is_known
+    from kapoc.models import load_model
+    from kapoc.recipe import load_recipe
+
+    name = load_recipe("smollm2-135m-full").model if model == "base" else model
+    loaded = load_model(name, tell=(lambda _: None) if quiet else show)
+    return ask_what_is_known(loaded, load_knowledge(knowledge)[0], seed=seed)
+
+
+def _show_known(known: Mapping[str, str]) -> None:
+    for state in ("known", "weakly known", "unknown"):
+        facts = [fact for fact, found in known.items() if found == state]
+        names = f": {', '.join(facts)}" if facts and state != "unknown" else ""
+        show(f"  {state} to the model: {len(facts)}{names}")
+
+
+@data_app.command("show")
+def show_fact(
+    knowledge: SetArgument,
+    fact: Annotated[str | None, typer.Argument(help="A fact's id; all facts in a line each if left out.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a fact turns into: training texts, probes, what a right answer needs, wrong options."""
+    from kapoc.data.show import describe_fact
+    from kapoc.errors import near_miss
+    from kapoc.knowledge_file import load_knowledge
+
+    loaded, _ = load_knowledge(knowledge)
+    if fact is None:
+        rows = [(f.id, f.domain, f.kind, len(f.training), len(f.probes)) for f in loaded.facts]
+        if as_json:
+            print(json.dumps([dict(zip(("id", "domain", "kind", "training", "probes"), r, strict=True)) for r in rows]))
+            return
+        for fact_id, domain, kind, num_training, num_probes in rows:
+            show(f"{fact_id}  ({domain}, {kind}): {num_training} training examples, {num_probes} probes")
+        return
+    if fact not in loaded.fact_by_id:
+        raise DataError(f"{knowledge}: there is no fact '{fact}'; {near_miss(fact, loaded.fact_by_id)}")
+    chosen = loaded.fact_by_id[fact]
+    if as_json:
+        print(chosen.model_dump_json(indent=2))
+        return
+    for line in describe_fact(loaded, chosen):
+        show(line)
+
+
+@data_app.command("new")
+def new(
+    path: Annotated[Path, typer.Argument(help="The YAML file to write.")] = Path("my_facts.yaml"),
+    force: ForceOption = False,
+) -> None:
+    """Write a commented starter file with three facts and a control, which runs as it is.
+
+    The JSON Schema that editors use is put beside it.
+    """
+    from importlib.resources import files
+
+    starter = files("kapoc.data").joinpath("starter.yaml").read_text(encoding="utf-8")
+    _write(path, starter, force=force)
+    schema = path.with_name("knowledge.schema.json")
+    _write(schema, files("kapoc.benchmark").joinpath(schema.name).read_text(encoding="utf-8"), force=True)
+    show(f"wrote {path} and {schema}", f"check it: kapoc data check {path}")
+
+
+@data_app.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of a knowledge set."""
+    from kapoc.knowledge import json_schema
+
+    print(json_schema(), end="")
+
+
+@data_app.command("generate")
+def generate(
+    facts: Annotated[int, typer.Option("--facts", min=4, help="How many taught facts.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other facts.")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", help="A .yaml or .jsonl file.")] = None,
+    force: ForceOption = False,
+) -> None:
+    """Write an invented knowledge set of any size, the same byte for byte for the same numbers."""
+    from kapoc.data.generate import generate as generate_set
+
+    made = generate_set(facts, seed)
+    path = out or Path(f"{made.name}.yaml")
+    _write_set(path, made, "Invented by `kapoc data generate`; nothing in it is real.", force=force)
+    show(f"wrote {path}: {len(made.taught)} taught facts, {len(made.facts) - len(made.taught)} controls")
+
+
+@data_app.command("import")
+def import_(
+    source: Annotated[
+        str, typer.Argument(help="A CSV, TSV, JSONL, JSON, Parquet or Markdown file, or a Hugging Face dataset's id.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="The .yaml or .jsonl file to write.")] = None,
+    set_name: Annotated[str | None, typer.Option("--set-name", help="What the set is called.")] = None,
+    question: Annotated[str | None, typer.Option(help="The column with the question.")] = None,
+    answer: Annotated[str | None, typer.Option(help="The column with the answer.")] = None,
+    name: Annotated[str | None, typer.Option(help="The column with what questions call the fact.")] = None,
+    slots: Annotated[str | None, typer.Option(help="The columns with the fact's parts: COL,COL,...")] = None,
+    fact_id: Annotated[str | None, typer.Option("--id", help="The column with the fact's id.")] = None,
+    domain: Annotated[str | None, typer.Option(help="The column with the fact's group.")] = None,
+    taught: Annotated[str | None, typer.Option(help="The column that says no where a fact is a control.")] = None,
+    kind: Annotated[str, typer.Option(help="What sort of facts these are.")] = "fact",
+    controls: Annotated[
+        int | None, typer.Option(min=0, help="How many facts to hold back as controls; a tenth by default.")
+    ] = None,
+    force: ForceOption = False,
+) -> None:
+    """Make a knowledge set out of a table, a Markdown runbook, or passages with questions.
+
+    What the source does not have (paraphrases, derived probes) is proposed from templates and marked
+    `origin: template`, for you to read and reword.
+    """
+    from kapoc.data.importing import import_set
+    from kapoc.data.tables import Mapping as ColumnMapping
+
+    parts = tuple(part.strip() for part in slots.split(",")) if slots else ()
+    columns = ColumnMapping(question, answer, fact_id, name, domain, taught, parts)
+    made, notes = import_set(source, columns=columns, kind=kind, set_name=set_name, num_controls=controls)
+    path = out or Path(f"{made.name}.yaml")
+    comment = f"Imported by kapoc from {Path(source).name}.\nExamples with `origin: template` are proposals: read them."
+    _write_set(path, made, comment, force=force)
+    for note in notes:
+        show(f"note: {note}")
+    show(
+        f"wrote {path}: {len(made.taught)} taught facts, {len(made.facts) - len(made.taught)} controls",
+        f"check it: kapoc data check {path}",
+    )
+
+
+def _write_set(path: Path, knowledge: Any, comment: str, *, force: bool) -> None:
+    from kapoc.knowledge_file import SUFFIXES, to_jsonl, to_yaml
+
+    if path.suffix not in SUFFIXES:
+        raise OutputError(f"{path}: a knowledge set is a .yaml or a .jsonl file; choose another --out")
+    _write(path, to_jsonl(knowledge) if path.suffix == ".jsonl" else to_yaml(knowledge, comment), force=force)
+
+
+def _write(path: Path, text: str, *, force: bool) -> None:
+    from kapoc.record import write_atomically
+
+    if path.exists() and not force:
+        raise OutputError(f"{path}: is there already; choose another name, or --force to replace it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None

@@ -1,0 +1,1 @@
+"""How a knowledge set comes to be and is checked: import, proposals, generation, the audit."""

@@ -1,0 +1,71 @@
+"""From what a user has to a knowledge set: a table, a Markdown runbook, or passages with questions."""
+
+import re
+from pathlib import Path
+
+from kapoc.data.drafts import Draft
+from kapoc.data.passages import drafts_from_passages, holds_passages
+from kapoc.data.proposals import propose
+from kapoc.data.runbooks import drafts_from_runbook
+from kapoc.data.tables import Mapping, facts_from_table, guess_mapping, read_table
+from kapoc.errors import DataError
+from kapoc.knowledge import KnowledgeSet
+
+_MARKDOWN = {".md", ".markdown"}
+
+
+def import_set(
+    source: str,
+    *,
+    columns: Mapping | None = None,
+    kind: str = "fact",
+    set_name: str | None = None,
+    num_controls: int | None = None,
+) -> tuple[KnowledgeSet, tuple[str, ...]]:
+    """Make a knowledge set out of a file or a dataset of the Hugging Face hub.
+
+    Args:
+        source: a CSV, TSV, JSONL, JSON, Parquet or Markdown file, or `owner/name` or `owner/name:split`.
+        columns: which column holds what, for a table; what is left out is guessed.
+        kind: of the facts.
+        set_name: by default the name of the source.
+        num_controls: how many facts to hold back as controls; by default a tenth.
+
+    Returns:
+        The set, and what was guessed, proposed and left out, in lines of text.
+
+    Raises:
+        DataError: the source cannot be read, or holds nothing that can become a fact.
+    """
+    drafts, notes = _drafts(source, columns or Mapping(), kind)
+    if not drafts:
+        raise DataError(f"{source}: holds nothing that can become a fact; give questions with answers, or named slots")
+    made, proposed = propose(drafts, set_name=set_name or _name_of(source), num_controls=num_controls)
+    return made, (*notes, *proposed)
+
+
+def _drafts(source: str, given: Mapping, kind: str) -> tuple[tuple[Draft, ...], tuple[str, ...]]:
+    is_markdown, is_passages = Path(source).suffix.lower() in _MARKDOWN, holds_passages(source)
+    if (is_markdown or is_passages) and given != Mapping():
+        raise DataError(f"{source}: has no columns; leave out the flags that name some")
+    if is_markdown:
+        return drafts_from_runbook(source, kind)
+    if is_passages:
+        return drafts_from_passages(source, kind), ()
+    table = read_table(source)
+    mapping, guessed = guess_mapping(
+        table,
+        question=given.question,
+        answer=given.answer,
+        id=given.id,
+        name=given.name,
+        domain=given.domain,
+        taught=given.taught,
+        slots=given.slots,
+    )
+    return facts_from_table(table, mapping, kind), guessed
+
+
+def _name_of(source: str) -> str:
+    stem = Path(source.split(":")[0]).name.split(".")[0]
+    return re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-").lower() or "imported"

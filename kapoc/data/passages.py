@@ -1,0 +1,79 @@
+"""Documents with questions about them: each question is a fact, and the document is its training statement."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kapoc.data.drafts import Draft
+from kapoc.errors import DataError
+from kapoc.knowledge import Text
+from kapoc.source import read_text, validate
+
+
+class _Question(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    question: Text
+    answer: Text
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    passage: Text
+    questions: Annotated[tuple[_Question, ...], Field(strict=False, min_length=1)]
+    id: str = ""
+    title: str = ""
+    domain: str = ""
+
+
+def holds_passages(source: str) -> bool:
+    """Whether a JSONL file holds documents with questions, and not a table."""
+    path = Path(source)
+    if path.suffix.lower() != ".jsonl":
+        return False
+    first = next((line for line in read_text(path).removeprefix("\ufeff").split("\n") if line.strip()), "")
+    try:
+        content = json.loads(first)
+    except json.JSONDecodeError:
+        return False
+    return isinstance(content, dict) and "passage" in content
+
+
+def drafts_from_passages(source: str, kind: str = "question") -> tuple[Draft, ...]:
+    """Read documents of the form `{"passage": ..., "questions": [{"question": ..., "answer": ...}]}`, one a line.
+
+    `id`, `title` and `domain` are optional.
+
+    Raises:
+        DataError: the file is absent or empty, or a line is malformed.
+    """
+    path = Path(source)
+    drafts: list[Draft] = []
+    for number, line in enumerate(read_text(path).removeprefix("\ufeff").split("\n"), start=1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        try:
+            content = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{place}: not valid JSON ({error.msg}); was the line cut off?") from None
+        document = validate(content, _Document, Path(place))
+        drafts.extend(
+            Draft(
+                id=f"{document.id}-{index}" if document.id else "",
+                domain=document.domain,
+                kind=kind,
+                question=asked.question,
+                answer=asked.answer,
+                place=place,
+                passage=document.passage,
+                title=document.title,
+            )
+            for index, asked in enumerate(document.questions, start=1)
+        )
+    if not drafts:
+        raise DataError(f"{path}: is empty; write one document a line")
+    return tuple(drafts)

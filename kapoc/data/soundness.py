@@ -1,0 +1,159 @@
+"""Is a knowledge set fit to prove anything? Facts that clash, aliases that confuse, questions that are lopsided."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from kapoc.data.finding import Finding, Level
+from kapoc.grade import normalise, positions
+from kapoc.knowledge import NUM_OPTIONS, Fact, KnowledgeSet
+from kapoc.knowledge_file import located_examples
+
+MAX_LOPSIDED = 0.65
+"""Share of one side from which yes/no questions, or the place of the right option, count as lopsided."""
+MIN_JUDGED = 10
+"""Fewer questions than this are too few to call lopsided."""
+MAX_LONGEST = 0.5
+"""Share of questions whose right option may be the longest of its options; a quarter is chance."""
+
+
+def find_flaws(knowledge: KnowledgeSet) -> Iterator[Finding]:
+    """Duplicate and contradicting facts, aliases of siblings, lopsided questions, options that give the answer away."""
+    yield from _clashing_facts(knowledge)
+    yield from _aliases_of_siblings(knowledge)
+    yield from _lopsided_sides(knowledge)
+    yield from _telling_options(knowledge)
+    yield from _missing_parts(knowledge)
+
+
+def _clashing_facts(knowledge: KnowledgeSet) -> Iterator[Finding]:
+    by_name: dict[tuple[str, ...], tuple[int, Fact]] = {}
+    by_slots: dict[frozenset[object], tuple[int, Fact]] = {}
+    for index, fact in enumerate(knowledge.facts):
+        slots = frozenset((name, normalise(slot.text)) for name, slot in fact.slots.items())
+        first = by_name.setdefault((fact.kind, fact.domain, *normalise(fact.name)), (index, fact))
+        if first[1] is not fact:
+            same = slots == frozenset((name, normalise(slot.text)) for name, slot in first[1].slots.items())
+            check = "duplicate fact" if same else "contradicting facts"
+            message = f"'{fact.name}' is already the name of facts[{first[0]}] ({first[1].id}); keep one, or rename"
+            yield Finding("error", check, ("facts", index, "name"), fact.id, message)
+            continue
+        twin = by_slots.setdefault(frozenset({(fact.kind, fact.domain), *slots}), (index, fact)) if slots else None
+        if twin is not None and twin[1] is not fact:
+            # two questions may have one answer; two facts of several parts that agree in all of them are one fact
+            level: Level = "error" if len(fact.slots) > 1 else "warning"
+            message = f"has the very slots of facts[{twin[0]}] ({twin[1].id}); no question can tell the two apart"
+            yield Finding(level, "duplicate fact", ("facts", index, "slots"), fact.id, message)
+
+
+def _aliases_of_siblings(knowledge: KnowledgeSet) -> Iterator[Finding]:
+    """Aliases that are another fact's text in the same slot: its answer would be graded right here.
+
+    A part of the fact's own text (`April 2025` of `2 April 2025`) says less than the text and nothing else.
+    """
+    texts: dict[tuple[str, str, tuple[str, ...]], str] = {}
+    for fact in knowledge.facts:
+        for name, slot in fact.slots.items():
+            texts.setdefault((fact.kind, name, normalise(slot.text)), fact.id)
+    for index, fact in enumerate(knowledge.facts):
+        for name, slot in fact.slots.items():
+            for number, alias in enumerate(slot.aliases):
+                owner = texts.get((fact.kind, name, normalise(alias)))
+                is_part = bool(positions(normalise(alias), normalise(slot.text)))
+                if owner is not None and owner != fact.id and not is_part:
+                    message = f"'{alias}' is what {owner} has in this slot; take the alias away"
+                    location = ("facts", index, "slots", name, "aliases", number)
+                    yield Finding("error", "alias of a sibling", location, fact.id, message)
+
+
+def _lopsided_sides(knowledge: KnowledgeSet) -> Iterator[Finding]:
+    sides: dict[str, Counter[str]] = defaultdict(Counter)
+    places: dict[str, Counter[int]] = defaultdict(Counter)
+    for fact in knowledge.facts:
+        for probe in fact.probes:
+            if probe.choice is None:
+                continue
+            if {option.lower() for option in probe.choice.options} == {"yes", "no"}:
+                sides[probe.kind][probe.choice.right.lower()] += 1
+            else:
+                places[probe.kind][probe.choice.options.index(probe.choice.right)] += 1
+    for kind, counts in sides.items():
+        side, number = counts.most_common(1)[0]
+        if counts.total() >= 2 and number / counts.total() > MAX_LOPSIDED:
+            message = f"{number} of {counts.total()} questions are answered '{side}'; ask as many of the other side"
+            yield Finding("error", "unbalanced yes/no", ("facts",), kind, message)
+    for kind, counted in places.items():
+        place, number = counted.most_common(1)[0]
+        if counted.total() >= MIN_JUDGED and number / counted.total() > MAX_LOPSIDED:
+            message = f"the right option stands at place {place + 1} in {number} of {counted.total()}; mix the order"
+            yield Finding("error", "unbalanced options", ("facts",), kind, message)
+
+
+def _telling_options(knowledge: KnowledgeSet) -> Iterator[Finding]:
+    asked = longest = shortest = 0
+    for fact in knowledge.facts:
+        for probe in (*fact.training, *fact.probes):
+            options = knowledge.options(fact, probe)
+            if not options:
+                continue
+            right, *wrong = map(len, options)
+            asked += 1
+            longest += right > max(wrong)
+            shortest += right < min(wrong)
+    for number, what in ((longest, "longest"), (shortest, "shortest")):
+        if asked >= MIN_JUDGED and number / asked > MAX_LONGEST:
+            message = (
+                f"the right option is the {what} in {number} of {asked} questions; make siblings' slots alike in length"
+            )
+            yield Finding("warning", "telling options", ("facts",), knowledge.name, message)
+    yield from _telling_form(knowledge)
+
+
+def _telling_form(knowledge: KnowledgeSet) -> Iterator[Finding]:
+    """Slots in which one fact alone has, or lacks, a number among its siblings."""
+    groups: dict[tuple[str, str], list[tuple[int, Fact, bool]]] = defaultdict(list)
+    for index, fact in enumerate(knowledge.facts):
+        for name, slot in fact.slots.items():
+            groups[fact.kind, name].append((index, fact, any(letter.isdigit() for letter in slot.text)))
+    for (kind, name), members in groups.items():
+        with_number = [member for member in members if member[2]]
+        without = [member for member in members if not member[2]]
+        for odd, others in ((with_number, without), (without, with_number)):
+            if len(odd) == 1 and len(others) >= MIN_JUDGED:
+                index, fact, _ = odd[0]
+                how = "with" if odd is with_number else "without"
+                message = f"is the only {name} of {len(members)} ({kind}) {how} a number"
+                location = ("facts", index, "slots", name)
+                yield Finding("warning", "telling form", location, fact.id, f"{message}; its option stands out")
+
+
+def _missing_parts(knowledge: KnowledgeSet) -> Iterator[Finding]:
+    for tier, what in (("paraphrased", "generality"), ("unseen", "use"), ("dev", "when to stop")):
+        for index, fact in enumerate(knowledge.facts):
+            if fact.taught and not any(probe.tier == tier for probe in fact.probes):
+                message = f"has no {tier} probe, so its {what} is not measured; add some"
+                yield Finding("warning", "missing probes", ("facts", index, "probes"), fact.id, message)
+    if all(fact.taught for fact in knowledge.facts):
+        message = (
+            "no control fact: what training does to untaught facts of this shape is not measured; add `taught: false`"
+        )
+        yield Finding("warning", "no controls", ("facts",), knowledge.name, message)
+    used = {name for fact in knowledge.facts for name in fact.slots}
+    for name in knowledge.slots:
+        if name not in used:
+            yield Finding("warning", "unused slot", ("slots", name), name, "no fact has this slot; remove it")
+    for index, fact in enumerate(knowledge.facts):
+        few = len(knowledge.siblings(fact)) < NUM_OPTIONS - 1
+        if few and index == next(i for i, f in enumerate(knowledge.facts) if f.kind == fact.kind):
+            message = (
+                f"kind '{fact.kind}' has fewer than {NUM_OPTIONS} facts, so none of them is asked as multiple choice"
+            )
+            yield Finding("warning", "few siblings", ("facts", index, "kind"), fact.id, message)
+    proposed = [
+        (location, example_id)
+        for index, fact in enumerate(knowledge.facts)
+        for location, example_id, example in located_examples(fact, index)
+        if example.origin == "template"
+    ]
+    if proposed:
+        message = f"{len(proposed)} examples are proposals of kapoc; read them, reword them, and take `origin` away"
+        yield Finding("warning", "proposals", proposed[0][0], proposed[0][1], message)

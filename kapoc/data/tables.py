@@ -1,0 +1,367 @@
+"""A table of facts from a file or the Hugging Face hub, and what each of its columns means."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kapoc.data.drafts import Draft
+from kapoc.errors import DataError, near_miss
+from kapoc.source import read_text
+
+_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_LONGEST_COLUMN_NAME = 60
+_READABLE = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+_DATASET = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?::(?P<split>[\w.%:\[\]+-]+))?")
+_SPREADSHEETS = {".xlsx", ".xls", ".ods", ".txt", ".doc", ".docx", ".pdf", ".md", ".yaml", ".yml", ".xml"}
+# Column names by what they usually hold, the likeliest first; compared in lower case and without punctuation.
+_USUAL = {
+    "question": ("question", "prompt", "instruction", "query", "q"),
+    "answer": ("answer", "response", "output", "completion", "a"),
+    "id": ("id", "key", "code"),
+    "name": ("name", "title", "topic", "term", "subject", "error"),
+    "domain": ("domain", "category", "service", "product", "section"),
+    "taught": ("taught",),
+}
+_YES = {"", "true", "yes", "1", "y", "t"}
+_NO = {"false", "no", "0", "n", "f"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under named columns.
+
+    Attributes:
+        source: the file or dataset that it was read from.
+        columns: the names of the columns, in order.
+        rows: one mapping of column to text a row; an absent value is the empty text.
+        lines: where each row begins, counted from 1.
+    """
+
+    source: str
+    columns: tuple[str, ...]
+    rows: tuple[dict[str, str], ...]
+    lines: tuple[int, ...]
+
+    def place(self, index: int) -> str:
+        """Where a row stands, as `file:line` (for Parquet and hub datasets, the number of the row)."""
+        return f"{self.source}:{self.lines[index]}"
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Which column holds what. With `question` and `answer` the rows are questions; without, the slots are columns."""
+
+    question: str | None = None
+    answer: str | None = None
+    id: str | None = None
+    name: str | None = None
+    domain: str | None = None
+    taught: str | None = None
+    slots: tuple[str, ...] = ()
+
+
+def read_table(source: str) -> Table:
+    """Read a CSV, TSV, JSONL, JSON or Parquet file, or a dataset of the Hugging Face hub.
+
+    Args:
+        source: a path, or `owner/name` or `owner/name:split` where no such file exists.
+
+    Raises:
+        DataError: the source is absent, empty or malformed, or of a kind that is not known.
+    """
+    path = Path(source)
+    suffix = path.suffix.lower()
+    is_file = path.exists() or suffix in _READABLE or (path.parent != Path() and path.parent.is_dir())
+    if not is_file and suffix not in _SPREADSHEETS and (match := _DATASET.fullmatch(source)):
+        return _from_hub(source, match["name"], match["split"])
+    if suffix in (".csv", ".tsv"):
+        return _from_csv(source, _text(path), "\t" if suffix == ".tsv" else None)
+    if suffix == ".jsonl":
+        return _from_records(source, _json_lines(source, _text(path)))
+    if suffix == ".json":
+        return _from_records(source, _json_list(source, _text(path)))
+    if suffix == ".parquet":
+        return _from_records(source, _parquet(path))
+    raise DataError(
+        f"{source}: the kind of file is not known; save it as one of {', '.join(_READABLE)}, or give a dataset id "
+        "such as owner/name"
+    )
+
+
+def _text(path: Path) -> str:
+    text = read_text(path).removeprefix("\ufeff")
+    if not text.strip():
+        raise DataError(f"{path}: is empty; write one row for each fact")
+    return text
+
+
+def _from_csv(source: str, text: str, delimiter: str | None) -> Table:
+    chosen = delimiter or _sniff(text)
+    lines: list[int] = []
+    rows: list[list[str]] = []
+    reader = csv.reader(io.StringIO(text), delimiter=chosen, strict=True)
+    start = 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                rows.append([cell.strip() for cell in cells])
+                lines.append(start)
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{source}:{start}: not valid CSV ({error}); close every quote in this row") from None
+    columns = _header(f"{source}:{lines[0]}", rows[0])
+    for line, cells in zip(lines[1:], rows[1:], strict=True):
+        if any(cells[len(columns) :]) or len(cells) < len(columns):
+            raise DataError(
+                f"{source}:{line}: row: has {len(cells)} cells where the header has {len(columns)}; "
+                f"put texts that contain a {_DELIMITERS[chosen]} in double quotes"
+            )
+    records = tuple(dict(zip(columns, cells, strict=False)) for cells in rows[1:])
+    return _filled(Table(source, columns, records, tuple(lines[1:])))
+
+
+def _sniff(text: str) -> str:
+    """The delimiter that splits the header into the most cells; the first of the usual ones where none does."""
+    header = next(line for line in text.splitlines() if line.strip())
+    return max(_DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark))))
+
+
+def _header(place: str, cells: Sequence[str]) -> tuple[str, ...]:
+    """The names of the columns; a first row that looks like data is refused instead of being lost as a header."""
+    while cells and not cells[-1]:
+        cells = cells[:-1]
+    for number, cell in enumerate(cells, start=1):
+        if not cell:
+            raise DataError(f"{place}: header: column {number} has no name; name it or remove it")
+        if cells.count(cell) > 1:
+            raise DataError(f"{place}: header: the column '{cell}' stands twice; rename one of them")
+        if cell.endswith("?") or len(cell) > _LONGEST_COLUMN_NAME or not re.search(r"[^\W\d_]", cell):
+            raise DataError(
+                f"{place}: header: '{cell[:40]}' does not look like the name of a column; "
+                "add a first line that names them, such as question,answer"
+            )
+    return tuple(cells)
+
+
+def _json_lines(source: str, text: str) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{source}:{number}: not valid JSON ({error.msg}); was the line cut off?") from None
+
+
+def _json_list(source: str, text: str) -> Iterator[tuple[int, Any]]:
+    """The members of a list with the line that each begins on."""
+    decoder = json.JSONDecoder()
+    try:
+        if not isinstance(json.loads(text), list):
+            raise DataError(
+                f"{source}: holds one JSON value, not a list; write [{{...}}, {{...}}], or save it as .jsonl"
+            )
+    except json.JSONDecodeError as error:
+        raise DataError(f"{source}:{error.lineno}: not valid JSON ({error.msg}); was it cut off?") from None
+    position = text.index("[") + 1
+    while (start := _next_member(text, position)) is not None:
+        member, position = decoder.raw_decode(text, start)
+        yield text.count("\n", 0, start) + 1, member
+
+
+def _next_member(text: str, position: int) -> int | None:
+    found = re.compile(r"[\s,]*").match(text, position)
+    start = found.end() if found else position
+    return None if text[start] == "]" else start
+
+
+def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
+    import pyarrow.parquet  # type: ignore[import-untyped] # slow, and only this kind of file needs it
+
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
+    try:
+        members = pyarrow.parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{path}: not valid Parquet ({str(error).splitlines()[0]}); write it again") from None
+    return iter(enumerate(members, start=1))
+
+
+def _from_hub(source: str, name: str, split: str | None) -> Table:
+    import datasets
+
+    try:
+        loaded = datasets.load_dataset(name, split=split)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"{source}: cannot be loaded from the Hugging Face hub ({reason[:200]}); check the id and the network, "
+            "or download it and give the file"
+        ) from None
+    if isinstance(loaded, dict):
+        if "train" not in loaded and len(loaded) > 1:
+            raise DataError(f"{source}: has the splits {', '.join(loaded)}; choose one as {name}:{next(iter(loaded))}")
+        loaded = loaded["train"] if "train" in loaded else next(iter(loaded.values()))
+    return _from_records(source, enumerate(loaded, start=1))
+
+
+def _from_records(source: str, members: Iterable[tuple[int, Any]]) -> Table:
+    rows, lines = [], []
+    columns: dict[str, None] = {}
+    for line, member in members:
+        if not isinstance(member, dict):
+            raise DataError(f"{source}:{line}: holds a {type(member).__name__}, not named fields; write {{...}}")
+        if member.keys() == {"canary"}:
+            continue
+        rows.append({str(name).strip(): _plain(value) for name, value in member.items()})
+        lines.append(line)
+        columns |= dict.fromkeys(rows[-1])
+    complete = tuple({name: row.get(name, "") for name in columns} for row in rows)
+    return _filled(Table(source, tuple(columns), complete, tuple(lines)))
+
+
+def _plain(value: Any) -> str:
+    """A cell as text: nothing is empty, a whole number has no fraction, a list of words is joined."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, list) and all(isinstance(part, str | int | float) for part in value):
+        return ", ".join(map(_plain, value))
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value).strip()
+
+
+def _filled(table: Table) -> Table:
+    if not table.rows or not table.columns:
+        raise DataError(f"{table.source}: has no rows; write one for each fact")
+    return table
+
+
+def guess_mapping(
+    table: Table,
+    *,
+    question: str | None = None,
+    answer: str | None = None,
+    id: str | None = None,  # noqa: A002 - named as the flag and the field are
+    name: str | None = None,
+    domain: str | None = None,
+    taught: str | None = None,
+    slots: Sequence[str] = (),
+) -> tuple[Mapping, tuple[str, ...]]:
+    """Decide which column holds what: as given, and by the columns' names where nothing is given.
+
+    Returns:
+        The mapping, and one line for each column that was guessed.
+
+    Raises:
+        DataError: a given column does not exist, or there is nothing to make facts of.
+    """
+    given = {"question": question, "answer": answer, "id": id, "name": name, "domain": domain, "taught": taught}
+    for flag, columns in (*((flag, (column,)) for flag, column in given.items() if column), ("slots", slots)):
+        for column in columns:
+            if column not in table.columns:
+                known = near_miss(column, table.columns)
+                raise DataError(f"{table.source}: --{flag}: there is no column '{column}'; {known}")
+    lines: list[str] = []
+    chosen = {flag: column for flag, column in given.items() if column}
+    if slots and chosen.keys() & {"question", "answer"}:
+        raise DataError(
+            f"{table.source}: --slots: goes with rows that have no question and answer; drop one of the two"
+        )
+    if not slots:
+        _guess(table, chosen, ("question", "answer"), lines)
+    if ("question" in chosen) != ("answer" in chosen):
+        missing = "answer" if "question" in chosen else "question"
+        raise DataError(f"{table.source}: no column of {missing}s was found; name it with --{missing}")
+    _guess(table, chosen, ("id", "domain", "taught"), lines)
+    if "question" in chosen:
+        return _mapping(chosen), tuple(lines)
+    _guess_name(table, chosen, slots, lines)
+    return _mapping(chosen, _slots(table, chosen, slots, lines)), tuple(lines)
+
+
+def _mapping(chosen: dict[str, str], slots: tuple[str, ...] = ()) -> Mapping:
+    question, answer, identifier, name, domain, taught = (chosen.get(flag) for flag in _USUAL)
+    return Mapping(question, answer, identifier, name, domain, taught, slots)
+
+
+def _guess(table: Table, chosen: dict[str, str], flags: Iterable[str], lines: list[str]) -> None:
+    plain = {re.sub(r"[\W_]", "", column).lower(): column for column in reversed(table.columns)}
+    for flag in flags:
+        found = next((plain[usual] for usual in _USUAL[flag] if usual in plain), None)
+        if flag not in chosen and found is not None and found not in chosen.values():
+            chosen[flag] = found
+            lines.append(f"{flag}: column '{found}' (guessed; --{flag} to change)")
+
+
+def _guess_name(table: Table, chosen: dict[str, str], slots: Sequence[str], lines: list[str]) -> None:
+    if "name" in chosen:
+        return
+    _guess(table, chosen, ("name",), lines)
+    if "name" not in chosen:
+        taken = {*slots, chosen.get("domain"), chosen.get("taught")}
+        first = next((column for column in table.columns if column not in taken), None)
+        name = chosen.get("id", first)
+        if name is None:
+            raise DataError(f"{table.source}: no column says what each row is about; name it with --name")
+        chosen["name"] = name
+        lines.append(f"name: column '{name}' (guessed; --name to change)")
+
+
+def _slots(table: Table, chosen: dict[str, str], given: Sequence[str], lines: list[str]) -> tuple[str, ...]:
+    if given:
+        return tuple(given)
+    free = [column for column in table.columns if column not in chosen.values()]
+    filled = tuple(column for column in free if any(row[column] for row in table.rows))
+    if not filled:
+        raise DataError(
+            f"{table.source}: nothing to ask: there are no columns of questions and answers, and no other column "
+            f"beside '{chosen['name']}'; name them with --question and --answer, or --slots"
+        )
+    lines.append(f"slots: columns {', '.join(filled)} (guessed; --slots to change)")
+    return filled
+
+
+def facts_from_table(table: Table, mapping: Mapping, kind: str | None = None) -> tuple[Draft, ...]:
+    """Make one draft of each row.
+
+    Args:
+        table: the rows.
+        mapping: which column holds what.
+        kind: what the facts are called (`question` or `item` if none is given).
+
+    Raises:
+        DataError: a row lacks its question, answer, name or every slot, or says neither yes nor no to `taught`.
+    """
+    return tuple(_draft(table, index, mapping, kind) for index in range(len(table.rows)))
+
+
+def _draft(table: Table, index: int, mapping: Mapping, kind: str | None) -> Draft:
+    row, place = table.rows[index], table.place(index)
+    needed = (mapping.question, mapping.answer) if mapping.question else (mapping.name,)
+    for column in needed:
+        if column is None or not row[column]:
+            raise DataError(f"{place}: {column}: is empty; fill it in or remove the row")
+    slots = {column: row[column] for column in mapping.slots if row[column]}
+    if mapping.question is None and not slots:
+        raise DataError(f"{place}: {', '.join(mapping.slots)}: all are empty; fill one in or remove the row")
+    taught = row[mapping.taught].lower() if mapping.taught else ""
+    if taught not in _YES | _NO:
+        raise DataError(f"{place}: {mapping.taught}: '{taught}' is neither yes nor no; write yes or no")
+    return Draft(
+        id=row[mapping.id] if mapping.id else "",
+        domain=row[mapping.domain] if mapping.domain else "",
+        kind=kind or ("question" if mapping.question else "item"),
+        name=row[mapping.name] if mapping.name else "",
+        taught=taught in _YES,
+        slots=slots,
+        question=row[mapping.question] if mapping.question else None,
+        answer=row[mapping.answer] if mapping.answer else None,
+        place=place,
+    )

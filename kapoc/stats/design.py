@@ -1,0 +1,83 @@
+"""How many independent items the items of a clustered sample are worth."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from kapoc.stats.sample import Sample
+
+DEFAULT_CORRELATION = 0.6
+"""The correlation within a cluster that is assumed where the data say nothing about it."""
+PRIOR_CLUSTERS = 2.0
+"""How many informative clusters that assumption counts as much as."""
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What clustering leaves of a sample.
+
+    Attributes:
+        correlation: of two items of one cluster, estimated and then drawn towards `DEFAULT_CORRELATION`; 0 to 1.
+        effective_items: how many independent items of equal weight would give the mean the same variance.
+        degrees: of freedom of the estimate of that variance; infinite where nothing had to be estimated.
+        num_informative: clusters that hold an item unlike the most common one.
+    """
+
+    correlation: float
+    effective_items: float
+    degrees: float
+    num_informative: int
+
+
+def estimate_design(sample: Sample) -> Design:
+    """Estimate the correlation within clusters and what it costs.
+
+    The analysis-of-variance estimate of the correlation says nothing where no item, or every item, changed, and little
+    where one or two clusters did. It is therefore averaged with `DEFAULT_CORRELATION`, which weighs as much as
+    `PRIOR_CLUSTERS` informative clusters. Of the defaults tried by simulation (0.5 to 1, weights 0.5 to 2) this is
+    the weakest that keeps one-sided tests honest at a true correlation of 0.6 with no or one discordant cluster.
+    Negative estimates count as 0: items are never worth more than their number.
+
+    Sources:
+        The estimate and the design effect for unequal sizes: Donner and Koval (1980), Biometrics 36:19-25; Kish
+        (1965), Survey Sampling, 8.2. Its variance: Fisher (1925), as in Donner (1986), Int. Stat. Rev. 54:67-82; the
+        degrees of freedom are those of a chi-square with the same relative variance. A score interval with an
+        effective number of items and Student's t: Korn and Graubard (1998), Survey Methodology 24:193-201; for paired
+        proportions in clusters: Obuchowski (1998), Stat. Med. 17:1495-1507; Yang, Sun and Hardin (2010), Stat. Med.
+        29:1787-1802.
+    """
+    sizes = np.bincount(sample.clusters).astype(np.float64)
+    num_items, num_clusters = sample.num_items, sample.num_clusters
+    single = float(sample.weights @ sample.weights)
+    together = float(np.square(sample.by_cluster(sample.weights)).sum())
+    informative = _num_informative(sample)
+    if num_clusters == num_items:
+        return Design(0.0, sample.total_weight**2 / single, math.inf, informative)
+    if num_clusters == 1:
+        return Design(1.0, 1.0, math.inf, informative)
+    typical = (num_items - float(sizes @ sizes) / num_items) / (num_clusters - 1)
+    estimate = _correlation(sample, sizes, typical)
+    correlation = (PRIOR_CLUSTERS * DEFAULT_CORRELATION + informative * estimate) / (PRIOR_CLUSTERS + informative)
+    correlation = min(max(correlation, 0.0), 1.0)
+    inflated = (1 - correlation) * single + correlation * together
+    spread = (1 - correlation) * (1 + (typical - 1) * correlation) * (together - single) / inflated
+    degrees = typical * (typical - 1) * (num_clusters - 1) / spread**2 if spread > 0 else math.inf
+    return Design(correlation, sample.total_weight**2 / inflated, max(degrees, 1.0), informative)
+
+
+def _correlation(sample: Sample, sizes: np.ndarray[tuple[int, ...], np.dtype[np.float64]], typical: float) -> float:
+    """The analysis-of-variance estimate, within the range that the largest cluster allows; 0 without variation."""
+    means = sample.by_cluster(sample.values) / sizes
+    between = float(sizes @ np.square(means - sample.values.mean())) / (len(sizes) - 1)
+    within = float(np.square(sample.values - means[sample.clusters]).sum()) / (len(sample.values) - len(sizes))
+    scale = between + (typical - 1) * within
+    if scale <= 0:
+        return 0.0
+    return min(max((between - within) / scale, -1 / (float(sizes.max()) - 1)), 1.0)
+
+
+def _num_informative(sample: Sample) -> int:
+    found, counts = np.unique(sample.values, return_counts=True)
+    odd = sample.values != found[counts.argmax()]
+    return len(np.unique(sample.clusters[odd]))

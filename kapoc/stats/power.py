@@ -1,0 +1,196 @@
+"""What a set of items could have shown, and how many facts a claim needs."""
+
+import math
+from collections.abc import Hashable, Sequence
+
+from kapoc.stats.design import DEFAULT_CORRELATION
+from kapoc.stats.evidence import ShareEvidence, evidence_of
+from kapoc.stats.sample import paired_sample
+from kapoc.stats.score import crossing, quantile, restricted_loss
+
+ALPHA, POWER = 0.05, 0.8
+
+
+def detectable_difference(
+    effective_items: float, discordant_share: float, *, alpha: float = ALPHA, power: float = POWER
+) -> float:
+    """The smallest true gain (or loss) that a one-sided test against no change shows with the given power.
+
+    Args:
+        effective_items: number of independent items that the set is worth.
+        discordant_share: of items that change either way; never taken as less than the difference itself, so that
+            with 0 the answer is that of changes in one direction only.
+        alpha: one-sided level.
+        power: wanted chance of showing it.
+
+    Returns:
+        A difference of shares; 1 where no difference could be shown.
+
+    Raises:
+        ValueError: no items, or a share that is not between 0 and 1.
+
+    Sources:
+        Miettinen (1968), Biometrics 24:339-352; Connor (1987), Biometrics 43:207-211.
+    """
+    _check(effective_items, discordant_share)
+
+    def lacking(difference: float) -> float:
+        share = max(discordant_share, difference)
+        return _lacking(difference, effective_items, share, share - difference**2, alpha, power)
+
+    return crossing(lacking, 0.0, 0.0, 1.0)
+
+
+def detectable_margin(
+    effective_items: float, discordant_share: float, *, alpha: float = ALPHA, power: float = POWER
+) -> float:
+    """The smallest margin whose non-inferiority is shown with the given power if truly nothing is gained or lost.
+
+    Args:
+        effective_items, alpha, power: as in `detectable_difference`.
+        discordant_share: of items that change, half of them each way; with 0 the answer is the bound that zero
+            discordant items prove.
+
+    Raises:
+        ValueError: as `detectable_difference`.
+
+    Sources:
+        Nam (1997), Biometrics 53:1422-1430: the variance under the margin is that of the restricted estimate.
+    """
+    _check(effective_items, discordant_share)
+
+    def lacking(margin: float) -> float:
+        loss = restricted_loss(-margin, discordant_share / 2, discordant_share / 2, 1.0)
+        supposed = 2 * loss - margin - margin**2
+        return _lacking(margin, effective_items, supposed, discordant_share, alpha, power)
+
+    return crossing(lacking, 0.0, 0.0, 1.0)
+
+
+def needed_clusters(
+    difference: float,
+    discordant_share: float,
+    *,
+    items_per_cluster: float = 1,
+    correlation: float = DEFAULT_CORRELATION,
+    alpha: float = ALPHA,
+    power: float = POWER,
+) -> int:
+    """How many clusters a set needs so that it shows a true difference: the inverse of `detectable_difference`.
+
+    Args:
+        difference: the true gain or loss, above 0.
+        discordant_share, alpha, power: as in `detectable_difference`.
+        items_per_cluster: questions a fact.
+        correlation: of the changes of two items of one cluster.
+
+    Raises:
+        ValueError: a difference that is not between 0 and 1, a correlation or a share that is not.
+    """
+    _check_plan(difference, discordant_share, correlation, items_per_cluster)
+    share = max(discordant_share, difference)
+    needed = _needed(difference, share, share - difference**2, alpha, power)
+    return _clusters(needed, items_per_cluster, correlation)
+
+
+def needed_clusters_for_margin(
+    margin: float,
+    discordant_share: float,
+    *,
+    items_per_cluster: float = 1,
+    correlation: float = DEFAULT_CORRELATION,
+    alpha: float = ALPHA,
+    power: float = POWER,
+) -> int:
+    """How many clusters a set needs so that it shows non-inferiority: the inverse of `detectable_margin`.
+
+    Args:
+        margin: above 0.
+        discordant_share: of items that change, half of them each way.
+        items_per_cluster, correlation, alpha, power: as in `needed_clusters`.
+
+    Raises:
+        ValueError: as `needed_clusters`.
+    """
+    _check_plan(margin, discordant_share, correlation, items_per_cluster)
+    loss = restricted_loss(-margin, discordant_share / 2, discordant_share / 2, 1.0)
+    needed = _needed(margin, 2 * loss - margin - margin**2, discordant_share, alpha, power)
+    return _clusters(needed, items_per_cluster, correlation)
+
+
+def smallest_difference(
+    before: Sequence[float],
+    after: Sequence[float],
+    clusters: Sequence[Hashable],
+    weights: Sequence[float] | None = None,
+    *,
+    alpha: float = ALPHA,
+    power: float = POWER,
+) -> float:
+    """The smallest difference that these items could have shown, from their clusters and how they varied.
+
+    Args:
+        before, after, clusters, weights: as in `paired_sample`. The correlation within clusters is estimated, and is
+            `DEFAULT_CORRELATION` where nothing changed.
+        alpha: one-sided level.
+        power: wanted chance of showing it.
+
+    Returns:
+        A difference in the unit of the outcomes, above 0; infinite for continuous items of one cluster.
+
+    Raises:
+        ValueError: as `paired_sample`.
+    """
+    found = evidence_of(paired_sample(before, after, clusters, weights))
+    if isinstance(found, ShareEvidence):
+        discordant = min((found.gained + found.lost) / found.num_items, 1.0)
+        return detectable_difference(found.num_items, discordant, alpha=alpha, power=power)
+    return found.error * (quantile(found.degrees, 1 - alpha) + quantile(found.degrees, power))
+
+
+def smallest_margin(
+    before: Sequence[float],
+    after: Sequence[float],
+    clusters: Sequence[Hashable],
+    weights: Sequence[float] | None = None,
+    *,
+    alpha: float = ALPHA,
+    power: float = POWER,
+) -> float:
+    """The smallest margin whose non-inferiority these items could have shown; arguments as in `smallest_difference`."""
+    found = evidence_of(paired_sample(before, after, clusters, weights))
+    if isinstance(found, ShareEvidence):
+        discordant = min((found.gained + found.lost) / found.num_items, 1.0)
+        return detectable_margin(found.num_items, discordant, alpha=alpha, power=power)
+    return found.error * (quantile(found.degrees, 1 - alpha) + quantile(found.degrees, power))
+
+
+def _lacking(difference: float, items: float, supposed: float, actual: float, alpha: float, power: float) -> float:
+    """By how many standard errors a difference falls short of being shown: decreasing in the difference."""
+    return _required(supposed, actual, alpha, power) - difference * math.sqrt(items)
+
+
+def _needed(difference: float, supposed: float, actual: float, alpha: float, power: float) -> float:
+    return (_required(supposed, actual, alpha, power) / difference) ** 2
+
+
+def _required(supposed: float, actual: float, alpha: float, power: float) -> float:
+    """The quantiles of level and power, each times the standard deviation where it applies."""
+    level, reach = quantile(math.inf, 1 - alpha), quantile(math.inf, power)
+    return level * math.sqrt(max(supposed, 0.0)) + reach * math.sqrt(max(actual, 0.0))
+
+
+def _clusters(needed: float, items_per_cluster: float, correlation: float) -> int:
+    effect = 1 + (items_per_cluster - 1) * correlation
+    return math.ceil(needed * effect / items_per_cluster - 1e-9)
+
+
+def _check(items: float, share: float) -> None:
+    if items <= 0 or not 0 <= share <= 1:
+        raise ValueError(f"need items and a discordant share of 0 to 1: {items}, {share}")
+
+
+def _check_plan(difference: float, share: float, correlation: float, items: float) -> None:
+    _check(items, share)
+    if not 0 < difference < 1 or not 0 <= correlation <= 1:
+        raise ValueError(f"need a difference and a correlation between 0 and 1: {difference}, {correlation}")

@@ -1,0 +1,171 @@
+"""Which lm-eval tasks are measured: the packaged ones, and general ones that the user names.
+
+A packaged task in which the knowledge sets have nothing to ask is left out.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import lm_eval
+from datasets.exceptions import DatasetsError
+from lm_eval.tasks import TaskManager
+
+from kapoc import harness
+from kapoc.errors import DataError, near_miss
+from kapoc.general import ABILITIES, CompletionItem, TextItem, ability_name, load_general
+from kapoc.quiet import quiet_logger
+from kapoc.record import Form, Tier
+
+GROUP = "kapoc"
+_TIERED: tuple[Tier, ...] = ("seen", "paraphrased", "unseen", "control")
+TASKS = frozenset(
+    [f"kapoc_{tier}{suffix}" for tier in _TIERED for suffix in ("", "_choice")]
+    + [f"kapoc_general_{ability}" for ability in (*ABILITIES, "text")]
+    + ["kapoc_off_topic"]
+)
+"""Exactly the tasks that must be found: lm-eval passes over a broken YAML file without a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskList:
+    """Loaded tasks by name.
+
+    Attributes:
+        packaged: those of kapoc, asked with the model's chat template where they are about knowledge.
+        own: the user's general ones, asked as plain text.
+    """
+
+    packaged: Mapping[str, Any]
+    own: Mapping[str, Any]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, sorted."""
+        return tuple(sorted({*self.packaged, *self.own}))
+
+    def documents_sha256(self) -> str:
+        """The sha256 over every document: what is asked and what a right answer is, wherever the files lie."""
+        digest = hashlib.sha256()
+        for name in self.names:
+            for document in (self.packaged.get(name) or self.own[name]).eval_docs:
+                content = {key: value for key, value in document.items() if key != "knowledge"}
+                digest.update(json.dumps(content, sort_keys=True, default=str).encode())
+        return digest.hexdigest()
+
+
+def tasks_folder() -> str:
+    """The folder of the task YAML, for `lm_eval --include_path`."""
+    return str(files("kapoc.tasks"))
+
+
+def tier_and_form(task: str) -> tuple[Tier, Form]:
+    """Which tier and form the items of a packaged task have."""
+    name = task.removeprefix("kapoc_")
+    if name == "off_topic":
+        return "control", "off_topic"
+    if name.startswith("general_"):
+        ability = name.removeprefix("general_")
+        forms: dict[str, Form] = {"text": "text", "last_word": "completion"}
+        return "general", forms.get(ability, "choice")
+    tier = next(t for t in _TIERED if name.startswith(t))
+    return tier, "choice" if name.endswith("_choice") else "free"
+
+
+def load_tasks(knowledge: Sequence[str], general: Sequence[str] = ()) -> TaskList:
+    """Load the packaged tasks and the general ones that the user names.
+
+    Args:
+        knowledge: shipped sets' names or files.
+        general: lm-eval task names, paths of task YAML, or JSONL files of general items.
+
+    Raises:
+        DataError: a task did not load.
+    """
+    with quiet_logger("lm_eval"):
+        manager = TaskManager(
+            include_path=tasks_folder(), include_defaults=False, metadata={"knowledge": list(knowledge)}
+        )
+        found = set(manager.all_tasks) - {GROUP}
+        if found != TASKS:
+            raise DataError(f"{tasks_folder()}: tasks missing or unknown: {sorted(found ^ TASKS)}; reinstall kapoc")
+        packaged = manager.load([task for task in sorted(TASKS) if _has_documents(task, knowledge)])["tasks"]
+        own: dict[str, Any] = {}
+        for name in general:
+            for task, loaded in _general_tasks(name):
+                if task in own or task in packaged:
+                    raise DataError(f"--general {name}: the task '{task}' is there already; name it once")
+                own[task] = loaded
+    return TaskList(packaged, own)
+
+
+def _has_documents(task: str, knowledge: Sequence[str]) -> bool:
+    tier, form = tier_and_form(task)
+    if tier == "general" or form == "off_topic":
+        return True
+    return next(harness.probe_documents(knowledge, tier, form), None) is not None
+
+
+def _general_tasks(name: str) -> Iterator[tuple[str, Any]]:
+    if name.endswith(".jsonl"):
+        task = _task_of_file(Path(name))
+        yield task.task_name, task
+        return
+    path = _task_yaml(name)
+    spec = name if path.stem == name else str(path)
+    try:
+        manager = TaskManager(include_path=str(path.parent), include_defaults=False)
+        yield from manager.load([name if name in manager.all_tasks else spec])["tasks"].items()
+    except (DatasetsError, OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+        raise DataError(
+            f"--general {name}: its data is neither in the local cache nor to be had from the Hub ({reason}); "
+            "connect once, or give a JSONL file"
+        ) from None
+
+
+def _task_of_file(path: Path) -> Any:
+    """A plain-text task over a JSONL file of general items."""
+    first = load_general(str(path))[0]
+    config: dict[str, Any] = {
+        "task": f"kapoc_general_{ability_name(path)}",
+        "custom_dataset": harness.load_documents,
+        "dataset_kwargs": {"source": str(path)},
+        "test_split": "test",
+        "doc_to_text": "prompt",
+        "num_fewshot": 0,
+        "metadata": {"version": 1.0},
+    }
+    metric = {"metric": "acc", "aggregation": "mean", "higher_is_better": True}
+    if isinstance(first, CompletionItem):
+        form = {"output_type": "loglikelihood", "doc_to_target": " {{target}}", "target_delimiter": ""}
+    elif isinstance(first, TextItem):
+        metric = {"metric": "bits_per_byte", "aggregation": "bits_per_byte", "higher_is_better": False}
+        form = {"output_type": "loglikelihood_rolling", "doc_to_target": "text"}
+    else:
+        form = {"output_type": "multiple_choice", "doc_to_target": "answer", "doc_to_choice": "choices"}
+        form["target_delimiter"] = " " if first.question or first.passage else ""
+    return harness.PlainTask({**config, **form, "metric_list": [metric]})
+
+
+def _task_yaml(name: str) -> Path:
+    """The YAML file of an lm-eval task, found by its name without building lm-eval's index."""
+    if name.endswith((".yaml", ".yml")):
+        if not Path(name).is_file():
+            raise DataError(f"--general {name}: no such file; check the path")
+        return Path(name)
+    folder = Path(lm_eval.__file__).parent / "tasks"
+    paths = sorted(folder.rglob("*.yaml"))
+    if found := [path for path in paths if path.stem == name]:
+        return found[0]
+    declared = re.compile(rf"^(?:task|group): *[\"']?{re.escape(name)}[\"']? *$", re.MULTILINE)
+    found = [path for path in paths if declared.search(path.read_text(encoding="utf-8", errors="replace"))]
+    if not found:
+        stems = {path.stem for path in paths if not path.stem.startswith("_")}
+        raise DataError(f"--general {name}: no such lm-eval task or file; {near_miss(name, stems)}")
+    return found[0]

@@ -1,0 +1,276 @@
+"""The audit finds what was planted, names the place, and finds nothing in the shipped sets."""
+
+import copy
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import small_set, write_set
+
+from kapoc.bundled import bundled
+from kapoc.data.audit import Audit, audit
+from kapoc.data.generate import generate
+from kapoc.data.leaks import find_leaks
+from kapoc.data.soundness import find_flaws
+from kapoc.knowledge import KnowledgeSet
+
+Plant = Callable[[dict[str, Any], dict[str, Any], random.Random], None]
+
+
+@pytest.mark.parametrize("name", ["software-defects", "events-2025"])
+def test_the_shipped_sets_are_sound_and_free_of_leaks(name: str) -> None:
+    found = audit(name)
+    assert (found.errors, found.warnings) == ((), ())
+
+
+def test_a_generated_set_is_sound_and_free_of_leaks() -> None:
+    made = generate(60, 7)
+    assert [*find_flaws(made), *find_leaks(made)] == []
+
+
+# --- planted overlaps -----------------------------------------------------------------------------------------
+
+
+def _exact(fact: dict[str, Any], probe: dict[str, Any], rng: random.Random) -> None:
+    probe["question"] = rng.choice(fact["training"])["question"]
+
+
+def _normalised(fact: dict[str, Any], probe: dict[str, Any], rng: random.Random) -> None:
+    question = rng.choice(fact["training"])["question"]
+    probe["question"] = rng.choice([question.upper(), question.rstrip("?.") + " ...", question.replace(" ", "  ")])
+
+
+def _run_of_words(fact: dict[str, Any], probe: dict[str, Any], rng: random.Random) -> None:
+    phrase = rng.choice(
+        [
+            "when nobody else is in the office at night",
+            "and our oldest customers keep asking about it",
+            "so that the next shift can read it",
+        ]
+    )
+    rng.choice(fact["training"])["question"] = f"Tell me of {fact['name']} {phrase}."
+    probe["question"] = f"{fact['name']}? Speak up, {phrase}, if you can."
+
+
+def _near_duplicate(fact: dict[str, Any], probe: dict[str, Any], rng: random.Random) -> None:
+    training = rng.choice(fact["training"])
+    training["question"] = rng.choice(
+        [
+            f"What ought the night shift to know of {fact['name']} by now?",
+            f"Could you lay out what {fact['name']} is all about here?",
+        ]
+    )
+    words = training["question"].rstrip("?").split()
+    place = rng.randrange(2, len(words) - 1)
+    edits = [
+        [*words[:place], rng.choice(["really", "please", "exactly"]), *words[place:]],
+        [*words[: place - 1], words[place], words[place - 1], *words[place + 1 :]],
+    ]
+    probe["question"] = " ".join(rng.choice(edits)) + "?"
+
+
+def _shared_wording(fact: dict[str, Any], probe: dict[str, Any], rng: random.Random) -> None:
+    wording = rng.choice(["Do tell what {} might be.", "{}, now and then?", "Any news on {}?"])
+    rng.choice(fact["training"])["question"] = wording.format("ZZ-TRAINED")
+    probe["question"] = wording.format(fact["name"])
+
+
+OVERLAPS: dict[str, Plant] = {
+    "exact": _exact,
+    "normalised": _normalised,
+    "n-gram": _run_of_words,
+    "near-duplicate": _near_duplicate,
+    "shared wording": _shared_wording,
+}
+
+
+def test_of_a_hundred_planted_overlaps_98_are_found() -> None:
+    rng = random.Random(0)
+    content = yaml.safe_load(bundled("software_defects.yaml").read_text(encoding="utf-8"))
+    taught = [fact for fact in content["facts"] if fact.get("taught", True)]
+    found = 0
+    for kind, plant in OVERLAPS.items():
+        for fact in rng.choices(taught, k=20):
+            facts = copy.deepcopy([f for f in content["facts"] if f["domain"] == fact["domain"]])
+            damaged = next(f for f in facts if f["id"] == fact["id"])
+            probes = [p for p in damaged["probes"] if p["tier"] in {"paraphrased", "unseen"} and "requires" in p]
+            probe = rng.choice(probes)
+            plant(damaged, probe, rng)
+            if kind == "shared wording":  # a wording that training uses for another fact
+                other = next(f for f in facts if f is not damaged and f.get("taught", True))
+                trained = next(e for e in damaged["training"] if "ZZ-TRAINED" in e["question"])
+                other["training"][0]["question"] = trained["question"].replace("ZZ-TRAINED", other["name"])
+                trained["question"] = f"What about {damaged['name']} then?"
+            leaks = list(find_leaks(KnowledgeSet.model_validate({**content, "facts": facts})))
+            found += any(
+                leak.location[3] == damaged["probes"].index(probe) for leak in leaks if damaged["id"] in leak.subject
+            )
+    assert found >= 98
+
+
+def test_other_leaks_are_found() -> None:
+    content = small_set()
+    probes = content["facts"][0]["probes"]
+    probes[0]["question"] = "Is it the amber lane that ZX-11 stands for?"
+    probes[2]["question"] = "Which code is amber lane, and is ZX-11 fine?"
+    content["facts"][1]["probes"][3]["question"] = "Would cobalt ridge suit ZX-24?"
+    found = [(leak.check, leak.subject) for leak in find_leaks(KnowledgeSet.model_validate(content))]
+    assert ("leak, answer in its question", "ZX-11/paraphrased/1") in found
+    assert ("leak, answer in its question", "ZX-11/unseen/1") in found
+    assert ("leak, answered by another probe", "ZX-24/paraphrased/1") in found
+    assert not [subject for _, subject in found if subject.startswith("ZX-37")]
+
+
+def test_the_right_option_alone_in_a_question_is_a_leak() -> None:
+    content = small_set()
+    content["facts"][0]["probes"][3] = {
+        "tier": "unseen",
+        "kind": "comparison",
+        "question": "Is ZX-24 the blue one?",
+        "answer": "ZX-24.",
+        "choice": {"options": ["ZX-11", "ZX-24"], "right": "ZX-24"},
+    }
+    found = [leak.check for leak in find_leaks(KnowledgeSet.model_validate(content))]
+    assert found == ["leak, answer in its question"]
+
+
+# --- planted errors -------------------------------------------------------------------------------------------
+
+Damage = Callable[[dict[str, Any]], None]
+
+
+def _set(value: Any, *path: Any) -> Damage:
+    def damage(content: dict[str, Any]) -> None:
+        target: Any = content
+        for key in path[:-1]:
+            target = target[key]
+        target[path[-1]] = value
+
+    return damage
+
+
+def _drop(*path: Any) -> Damage:
+    def damage(content: dict[str, Any]) -> None:
+        target: Any = content
+        for key in path[:-1]:
+            target = target[key]
+        del target[path[-1]]
+
+    return damage
+
+
+def _all_yes(content: dict[str, Any]) -> None:
+    for fact in content["facts"][:5]:
+        fact["probes"][3] |= {"answer": "Yes.", "choice": {"options": ["yes", "no"], "right": "yes"}}
+
+
+def _twin(content: dict[str, Any]) -> None:
+    content["facts"][1]["slots"] = copy.deepcopy(content["facts"][0]["slots"])
+    for example in (*content["facts"][1]["training"], *content["facts"][1]["probes"]):
+        example["answer"] = example["answer"].replace("cobalt ridge", "amber lane").replace("20 seconds", "13 seconds")
+        example["question"] = example["question"].replace("cobalt ridge", "amber lane")
+
+
+PROBE = ("facts", 0, "probes", 0)
+# what is planted -> the damage, the field whose line is named, and what is said of it
+ERRORS: dict[str, tuple[Damage, str, str]] = {
+    "no answer": (_drop(*PROBE, "answer"), "tier: paraphrased", r"answer: is missing"),
+    "empty question": (_set(" ", *PROBE, "question"), "question: ' '", r"question: must not be empty"),
+    "unknown field": (_set("x", *PROBE, "anser"), "anser: x", r"not a known field; did you mean 'answer'\?"),
+    "number for text": (_set(4.7, "facts", 0, "slots", "value"), "value: 4.7", r"slots\.value"),
+    "wrong tier": (_set("seen", *PROBE, "tier"), "tier: seen", r"tier: Input should be 'paraphrased'"),
+    "repeated id": (_set("ZX-11", "facts", 1, "id"), "id: ZX-11@2", r"stands already at facts\[0\]; ids must"),
+    "unknown domain": (_set("lamp", "facts", 2, "domain"), "domain: lamp$", r"'lamp' is not declared; did you mean"),
+    "undeclared slot": (_set("red", "facts", 0, "slots", "tint"), "tint: red", r"slots\.tint .*: not declared"),
+    "unknown required slot": (_set(["colr"], *PROBE, "requires"), "- colr", r"no slot 'colr'; did you mean"),
+    "answer without its slot": (_set("Red.", *PROBE, "answer"), "answer: Red", r"graded wrong \(missing colour"),
+    "both ways to grade": (
+        _set({"options": ["a", "b"], "right": "a"}, *PROBE, "choice"), "tier: paraphrased", r"needs either `requires`",
+    ),
+    "right option not offered": (
+        _set("maybe", "facts", 0, "probes", 3, "choice", "right"), "choice:", r"'maybe' is not one of the options",
+    ),
+    "control with training": (
+        _set([{"kind": "m", "question": "q", "answer": "a", "requires": ["name"]}], "facts", 5, "training"),
+        "id: ZX-99", r"never taught; remove its examples",
+    ),
+    "taught without training": (_drop("facts", 0, "training"), "id: ZX-11", r"a taught fact needs at least one"),
+    "broken pattern": (_set(["ZX-["], "spillover_patterns"), "spillover_patterns:", r"not a regular expression"),
+    "repeated domain": (
+        _set([{"id": "lamps", "name": "A"}, {"id": "lamps", "name": "B"}], "domains"), "- id: lamps@2", r"stands twice",
+    ),
+    "contradicting facts": (
+        _set("ZX-42", "facts", 5, "name"), "name: ZX-42@2", r"contradicting facts: .*keep one, or rename",
+    ),
+    "twin facts": (_twin, "slots:@3", r"duplicate fact: has the very slots of facts\[0\]"),
+    "alias of a sibling": (
+        _set(["20 seconds"], "facts", 0, "slots", "value", "aliases"), "- 20 seconds", r"is what ZX-24 has.*take",
+    ),
+    "unbalanced yes/no": (_all_yes, "facts:", r"5 of 5 questions are answered 'yes'; ask as many"),
+}  # fmt: skip
+
+
+def _line(text: str, marker: str) -> int:
+    wanted, _, number = marker.partition("@")
+    lines = [n for n, line in enumerate(text.splitlines(), start=1) if re.search(wanted, line)]
+    return lines[int(number or 1) - 1]
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_a_planted_error_is_reported_with_its_line(tmp_path: Path, name: str) -> None:
+    damage, marker, says = ERRORS[name]
+    content = small_set()
+    damage(content)
+    path = write_set(tmp_path / "bad.yaml", content)
+    found: Audit = audit(path)
+    line = _line(path.read_text(encoding="utf-8"), marker)
+    assert found.errors
+    matching = [error for error in found.errors if error.startswith(f"{path}:{line}: ") and re.search(says, error)]
+    assert matching, (line, found.errors)
+
+
+def test_every_planted_error_is_told_at_once(tmp_path: Path) -> None:
+    content = small_set()
+    content["facts"][0]["domain"] = "lamp"
+    content["facts"][1]["probes"][0]["answer"] = "Red."
+    content["facts"][2]["slots"]["tint"] = "red"
+    assert len(audit(write_set(tmp_path / "bad.yaml", content)).errors) == 3
+
+
+def test_at_least_twenty_kinds_of_errors_are_planted() -> None:
+    assert len(ERRORS) >= 20
+
+
+def test_what_is_missing_is_a_warning(tmp_path: Path) -> None:
+    content = small_set()
+    content["facts"] = content["facts"][:2]
+    content["facts"][0]["probes"] = [p for p in content["facts"][0]["probes"] if p["tier"] != "dev"]
+    content["facts"][1]["training"][0]["origin"] = "template"
+    content["slots"]["spare"] = {"description": "nothing"}
+    found = audit(write_set(tmp_path / "thin.yaml", content))
+    assert found.errors == ()
+    for says in (
+        "no dev probe",
+        "no control fact",
+        "no fact has this slot",
+        "fewer than 4 facts",
+        "1 examples are propos",
+    ):
+        assert any(says in warning for warning in found.warnings), (says, found.warnings)
+
+
+def test_an_option_that_tells_itself_by_length_or_number_is_a_warning() -> None:
+    content = yaml.safe_load(bundled("software_defects.yaml").read_text(encoding="utf-8"))
+    for fact in content["facts"][:12]:
+        long = "the very long and winding value of " + fact["id"]
+        fact["slots"]["value"] = long
+    found = {flaw.check for flaw in find_flaws(KnowledgeSet.model_validate(content))}
+    assert "telling form" not in found
+    only = copy.deepcopy(content)
+    for number, fact in enumerate(only["facts"]):
+        fact["slots"]["value"] = "12 ms" if number == 3 else f"some {'abcdefghijklmnopqrstuvwxyz'[number % 26]} share"
+    assert "telling form" in {flaw.check for flaw in find_flaws(KnowledgeSet.model_validate(only))}

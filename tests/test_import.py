@@ -1,0 +1,265 @@
+"""What a user has is read as it stands: tables of every kind, Markdown runbooks, passages; a mistake is named."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet  # type: ignore[import-untyped]
+import pytest
+
+from kapoc.data.passages import drafts_from_passages, holds_passages
+from kapoc.data.runbooks import drafts_from_runbook
+from kapoc.data.tables import Table, facts_from_table, guess_mapping, read_table
+from kapoc.errors import DataError
+
+ROWS = ({"question": "Who runs Zorblax?", "answer": "Mira, the elder"}, {"question": "How old is it?", "answer": "7"})
+
+
+def written(folder: Path, name: str, text: str) -> str:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("facts.csv", 'question,answer\nWho runs Zorblax?,"Mira, the elder"\n\nHow old is it?,7\n'),
+        ("facts.csv", "\ufeffquestion;answer\nWho runs Zorblax?;Mira, the elder\nHow old is it?;7\n"),
+        ("facts.csv", "question|answer\nWho runs Zorblax?|Mira, the elder\nHow old is it?|7\n"),
+        ("facts.csv", "question\tanswer\r\nWho runs Zorblax?\tMira, the elder\r\nHow old is it?\t7\r\n"),
+        ("facts.tsv", "question\tanswer\nWho runs Zorblax?\tMira, the elder\nHow old is it?\t7\n"),
+        ("facts.jsonl", "\n".join(json.dumps(row) for row in (ROWS[0], ROWS[1] | {"answer": 7}))),
+        ("facts.json", json.dumps([ROWS[0], ROWS[1] | {"answer": 7.0}], indent=1)),
+    ],
+)
+def test_one_table_in_every_kind_of_file(tmp_path: Path, name: str, text: str) -> None:
+    table = read_table(written(tmp_path, name, text))
+    assert table.columns == ("question", "answer")
+    assert table.rows == ROWS
+
+
+def test_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "facts.parquet"
+    pyarrow.parquet.write_table(pa.table({"question": ["Who?", "Where?"], "answer": [None, 3]}), path)
+    table = read_table(str(path))
+    assert table.rows == ({"question": "Who?", "answer": ""}, {"question": "Where?", "answer": "3"})
+    assert table.place(1) == f"{path}:2"
+
+
+def test_a_row_knows_its_line(tmp_path: Path) -> None:
+    csv = read_table(written(tmp_path, "a.csv", 'q,a\n"a text\nof two lines?",1\n\nnext?,2\n'))
+    assert [csv.place(0), csv.place(1)] == [f"{tmp_path}/a.csv:2", f"{tmp_path}/a.csv:5"]
+    listed = read_table(written(tmp_path, "a.json", '[\n {"q": "x", "a": "y"},\n\n {"q": "z", "a": "]"}\n]'))
+    assert [listed.place(0), listed.place(1)] == [f"{tmp_path}/a.json:2", f"{tmp_path}/a.json:4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("a.csv", "", "a.csv: is empty"),
+        ("a.csv", "question,answer\n", "a.csv: has no rows"),
+        (
+            "a.csv",
+            "question,answer\nWho?,Mira\nWhere?,here,there\n",
+            "a.csv:3: row: has 3 cells where the header has 2",
+        ),
+        ("a.csv", "question,answer\nWho?\n", "a.csv:2: row: has 1 cells"),
+        ("a.csv", 'question,answer\nWho?,"Mira\n', "a.csv:2: not valid CSV"),
+        ("a.csv", "Who runs Zorblax?,Mira\nHow old?,7\n", "a.csv:1: header: 'Who runs Zorblax?' does not look like"),
+        ("a.csv", "question,\nWho?,Mira\nWhere?,here\n", "a.csv:2: row: has 2 cells where the header has 1"),
+        ("a.csv", "question,,answer\nWho?,,Mira\n", "a.csv:1: header: column 2 has no name"),
+        ("a.csv", "a,a\n1,2\n", "a.csv:1: header: the column 'a' stands twice"),
+        ("a.jsonl", '{"question": "Who?"}\n{"question": \n', "a.jsonl:2: not valid JSON"),
+        ("a.jsonl", "[1]\n", "a.jsonl:1: holds a list"),
+        ("a.json", '{"question": "Who?"}', "a.json: holds one JSON value, not a list"),
+        ("a.json", '[{"question": "Who?"},\n', "a.json:2: not valid JSON"),
+        ("a.parquet", "no parquet", "a.parquet: not valid Parquet"),
+        ("a.xlsx", "x", "a.xlsx: the kind of file is not known; save it as one of .csv"),
+    ],
+)
+def test_a_broken_table_is_named_with_its_line(tmp_path: Path, name: str, text: str, complaint: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_table(written(tmp_path, name, text))
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path}/{complaint}")
+    assert "\n" not in message
+
+
+def test_absent_and_badly_encoded_files(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("question,answer\nWhere?,Köln\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"a\.csv: not UTF-8 at byte 24"):
+        read_table(str(tmp_path / "a.csv"))
+    for name in ("b.csv", "b.parquet"):
+        with pytest.raises(DataError, match="no such file"):
+            read_table(str(tmp_path / name))
+
+
+def test_a_dataset_that_cannot_be_loaded_is_one_line() -> None:
+    with pytest.raises(DataError, match="nobody/nothing:test: cannot be loaded from the Hugging Face hub") as caught:
+        read_table("nobody/nothing:test")
+    assert "\n" not in str(caught.value)
+
+
+def table_of(*columns: str) -> Table:
+    return Table("t.csv", columns, ({column: f"text {column}" for column in columns},), (2,))
+
+
+def test_columns_are_guessed_from_their_names_and_told() -> None:
+    mapping, lines = guess_mapping(table_of("Key", "Prompt", "Response", "Product"))
+    assert (mapping.question, mapping.answer, mapping.id, mapping.domain) == ("Prompt", "Response", "Key", "Product")
+    assert "question: column 'Prompt' (guessed; --question to change)" in lines
+    given, lines = guess_mapping(table_of("Key", "Prompt", "Response", "Text"), answer="Text", id="Key")
+    assert (given.answer, given.id) == ("Text", "Key")
+    assert len(lines) == 1
+
+
+def test_without_questions_the_columns_are_slots() -> None:
+    mapping, lines = guess_mapping(table_of("Error", "Cause", "Fix", "Service"))
+    assert (mapping.name, mapping.slots, mapping.domain) == ("Error", ("Cause", "Fix"), "Service")
+    assert "slots: columns Cause, Fix (guessed; --slots to change)" in lines
+    mapping, _ = guess_mapping(table_of("Code", "Cause", "Fix"), slots=("Fix",))
+    assert (mapping.name, mapping.slots) == ("Code", ("Fix",))
+
+
+@pytest.mark.parametrize(
+    ("columns", "given", "complaint"),
+    [
+        (
+            ("Question", "Answer"),
+            {"question": "Qestion"},
+            "--question: there is no column 'Qestion'; did you mean 'Quest",
+        ),
+        (("Question", "Text"), {}, "no column of answers was found; name it with --answer"),
+        (
+            ("Question", "Answer"),
+            {"slots": ("Answer",), "question": "Question"},
+            "--slots: goes with rows that have no",
+        ),
+        (("Name",), {}, "nothing to ask"),
+    ],
+)
+def test_columns_that_cannot_be_used(columns: tuple[str, ...], given: dict[str, str], complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint):
+        guess_mapping(table_of(*columns), **given)
+
+
+def test_drafts_of_both_shapes(tmp_path: Path) -> None:
+    source = written(tmp_path, "a.csv", "q,a,taught\nWho runs it?,Mira,yes\nWho ran it?,Tol,No\n")
+    table = read_table(source)
+    first, second = facts_from_table(table, guess_mapping(table)[0])
+    assert (first.question, first.answer, first.taught, first.kind) == ("Who runs it?", "Mira", True, "question")
+    assert (second.taught, second.place) == (False, f"{source}:3")
+    table = read_table(written(tmp_path, "b.csv", "Code,Cause,Fix\nE1,heat,\n"))
+    (draft,) = facts_from_table(table, guess_mapping(table, slots=("Cause", "Fix"))[0], kind="error")
+    assert (draft.name, draft.id, draft.kind, draft.slots) == ("E1", "E1", "error", {"Cause": "heat"})
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("q,a\nWho?,\n", "a.csv:2: a: is empty"),
+        ("name,cause\n,heat\n", "a.csv:2: name: is empty"),
+        ("name,cause\nE1,heat\nE2,\n", "a.csv:3: cause: all are empty"),
+        ("q,a,taught\nWho?,Mira,maybe\n", "a.csv:2: taught: 'maybe' is neither yes nor no"),
+    ],
+)
+def test_rows_that_cannot_be_facts(tmp_path: Path, text: str, complaint: str) -> None:
+    table = read_table(written(tmp_path, "a.csv", text))
+    with pytest.raises(DataError, match=complaint):
+        facts_from_table(table, guess_mapping(table)[0])
+
+
+RUNBOOK = """# Runbook
+Some prose.
+
+## Billing
+
+### PAY-1 Card declined
+- Cause: the vault token is stale
+* **Fix**: rotate `vault.token`
+  and restart
+
+```
+- Cause: not this one
+```
+### PAY-2 Timeout
+| Field | Value |
+|---|---|
+| Cause | the queue is full |
+| **Fix:** | raise queue.depth to 41 |
+
+### PAY-3 Nothing
+Prose alone, see https://example.org.
+
+### PAY-4 Clock
+Cause: a clock drifts
+Fix: start the timekeeper
+
+## Codes
+| Code | Meaning | Action |
+|:--|:--|:--|
+| X9 | drum jam | open the lid |
+| X10 | ink low |  |
+| X11 | |  |
+"""
+
+
+def test_a_runbook(tmp_path: Path) -> None:
+    source = written(tmp_path, "runbook.md", RUNBOOK)
+    drafts, notes = drafts_from_runbook(source, kind="error")
+    assert [(d.name, d.domain, dict(d.slots)) for d in drafts] == [
+        (
+            "PAY-1 Card declined",
+            "Billing",
+            {"Cause": "the vault token is stale", "Fix": "rotate vault.token and restart"},
+        ),
+        ("PAY-2 Timeout", "Billing", {"Cause": "the queue is full", "Fix": "raise queue.depth to 41"}),
+        ("PAY-4 Clock", "Billing", {"Cause": "a clock drifts", "Fix": "start the timekeeper"}),
+        ("X9", "Codes", {"Meaning": "drum jam", "Action": "open the lid"}),
+        ("X10", "Codes", {"Meaning": "ink low"}),
+    ]
+    assert (drafts[0].place, drafts[3].place) == (f"{source}:6", f"{source}:30")
+    assert [note.split(": ")[0] for note in notes] == [f"{source}:20", f"{source}:32"]
+
+
+def test_a_runbook_says_what_it_did_not_take(tmp_path: Path) -> None:
+    text = "# Team\n- Owner: Mira\n## E1\n- Cause: heat\n- Cause: cold\n- Fix:\n"
+    _, notes = drafts_from_runbook(written(tmp_path, "a.md", text))
+    assert any("'Team' is not taken" in note for note in notes)
+    assert any("'Cause' of 'E1' stands twice" in note for note in notes)
+    assert any("'Fix' of 'E1' is not taken" in note for note in notes)
+    with pytest.raises(DataError, match="no item was found"):
+        drafts_from_runbook(written(tmp_path, "b.md", "# Title\nProse.\n"))
+    with pytest.raises(DataError, match="is empty"):
+        drafts_from_runbook(written(tmp_path, "c.md", " \n"))
+
+
+def test_passages(tmp_path: Path) -> None:
+    asked = [{"question": "When did it open?", "answer": "1871"}, {"question": "Who opened it?", "answer": "Mira"}]
+    document = {"passage": "Mira opened the line in 1871.", "title": "the line", "id": "line", "questions": asked}
+    source = written(tmp_path, "a.jsonl", f"\n{json.dumps(document)}\n")
+    first, second = drafts_from_passages(source)
+    assert holds_passages(source)
+    assert (first.id, first.question, first.answer, first.place) == (
+        "line-1",
+        "When did it open?",
+        "1871",
+        f"{source}:2",
+    )
+    assert second.passage == document["passage"]
+    assert not holds_passages(written(tmp_path, "b.jsonl", '{"question": "Who?", "answer": "Mira"}'))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "a.jsonl: is empty"),
+        ('{"passage": "x"', "a.jsonl:1: not valid JSON"),
+        ('{"passage": "x", "questions": []}', "a.jsonl:1: questions: must not be empty"),
+        ('{"passage": "x", "questions": [{"question": "Who?"}]}', r"a.jsonl:1: questions\[0\].answer: is missing"),
+    ],
+)
+def test_broken_passages(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint):
+        drafts_from_passages(written(tmp_path, "a.jsonl", text))

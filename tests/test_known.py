@@ -1,0 +1,33 @@
+"""Which facts a model knows: by heart, only now and then, or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from kapoc import known
+from kapoc.knowledge_file import load_knowledge
+from kapoc.models import load_model
+
+
+def test_three_states(llama_folder: Path, knowledge_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    knowledge, _ = load_knowledge(knowledge_file)
+    answers = {fact.id: fact.training[0].answer for fact in knowledge.taught}
+
+    def answer(loaded: object, prompts: list[str], batch_size: int, *, temperature: float | None) -> list[str]:
+        """ZX-11 is always right, ZX-24 only when sampled, the others never."""
+        right = {"ZX-11"} if temperature is None else {"ZX-11", "ZX-24"}
+        return [next((answers[i] for i in right if i in prompt), "no idea") for prompt in prompts]
+
+    monkeypatch.setattr(known, "_answers", answer)
+    found = known.ask_what_is_known(load_model(str(llama_folder)), knowledge)
+    assert found == {
+        "ZX-11": "known", "ZX-24": "weakly known", "ZX-37": "unknown", "ZX-42": "unknown", "ZX-58": "unknown",
+    }  # fmt: skip
+
+
+def test_a_random_model_knows_nothing_and_the_same_seed_says_the_same(llama_folder: Path, knowledge_file: Path) -> None:
+    knowledge, _ = load_knowledge(knowledge_file)
+    loaded = load_model(str(llama_folder))
+    first = known.ask_what_is_known(loaded, knowledge, seed=3)
+    assert set(first.values()) == {"unknown"}
+    assert first == known.ask_what_is_known(loaded, knowledge, seed=3)

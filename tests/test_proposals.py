@@ -1,0 +1,274 @@
+"""What kapoc proposes for rows of a table is complete, graded right, free of leaks, and the same at every call."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from kapoc.data.drafts import Draft
+from kapoc.data.leaks import find_leaks
+from kapoc.data.phrases import key_phrase, keywords
+from kapoc.data.proposals import propose
+from kapoc.data.soundness import find_flaws
+from kapoc.errors import DataError
+from kapoc.grade import normalise, positions
+from kapoc.knowledge import KNOWLEDGE_TIERS, Example, Fact, KnowledgeSet
+
+SYLLABLES = "zor blax vel tor min dra kul pen sha rix lom qua bri fen gol".split()
+
+
+def word(draw: random.Random, size: int = 3) -> str:
+    return "".join(draw.choice(SYLLABLES) for _ in range(size)).capitalize()
+
+
+def question_drafts(number: int = 20) -> list[Draft]:
+    draw = random.Random(3)
+    drafts = []
+    for index in range(number):
+        name = word(draw)
+        question, answer = [
+            (f"What is the capital of {name}?", f"{word(draw)} {word(draw)}"),
+            (f"When was the great {name} bridge over the river opened to carts?", f"It was in {1800 + index}."),
+            (
+                f"Who invented the {name} engine?",
+                f"The {name} engine was the work of one {word(draw)} {word(draw)}, a smith.",
+            ),
+            (f"How many moons does {name} have?", str(11 + index)),
+        ][index % 4]
+        drafts.append(
+            Draft(domain=f"Part {index % 2}", question=question, answer=answer, place=f"facts.csv:{index + 2}")
+        )
+    return drafts
+
+
+def slot_drafts(number: int = 20) -> list[Draft]:
+    draw = random.Random(5)
+    return [
+        Draft(
+            id=f"E {index}",
+            domain=["Alpha", "Beta"][index % 2],
+            kind="error",
+            name=f"E-{100 + 13 * index}",
+            slots={
+                "Cause": f"the {word(draw).lower()} cache overflows the {word(draw).lower()} ring",
+                "Fix": f"set {word(draw).lower()}.limit to {30 + index}.",
+                "Max Retry_Count": str(200 + index),
+            },
+            place=f"errors.csv:{index + 2}",
+        )
+        for index in range(number)
+    ]
+
+
+def examples(fact: Fact) -> list[Example]:
+    return [example for tier in KNOWLEDGE_TIERS for _, example in fact.examples(tier)]
+
+
+def count(knowledge: KnowledgeSet, fact: Fact) -> dict[str, int]:
+    return {tier: number for tier in KNOWLEDGE_TIERS if (number := len(list(fact.examples(tier))))}
+
+
+@pytest.fixture(scope="module", params=["questions", "slots"])
+def proposed(request: pytest.FixtureRequest) -> KnowledgeSet:
+    return propose(question_drafts() if request.param == "questions" else slot_drafts(), "made")[0]
+
+
+def test_every_fact_gets_its_examples(proposed: KnowledgeSet) -> None:
+    assert len(proposed.facts) == 20
+    for fact in proposed.taught:
+        numbers = count(proposed, fact)
+        assert (numbers["seen"], numbers["paraphrased"], numbers["dev"]) == (5, 4, 2)
+        kinds = Counter(example.kind for _, example in fact.examples("unseen"))
+        assert kinds["yes_no"] == 2
+        assert kinds.keys() >= {"comparison", "scenario"}
+        if fact.kind == "error":
+            assert kinds.keys() >= {"reverse", "single_slot"}
+    assert all(count(proposed, fact) == {"control": 4} for fact in proposed.facts if not fact.taught)
+
+
+def test_every_reference_answer_is_graded_right(proposed: KnowledgeSet) -> None:
+    for fact in proposed.facts:
+        for example in examples(fact):
+            assert proposed.grade(fact, example, example.answer).correct, example
+
+
+def test_no_question_contains_its_answer(proposed: KnowledgeSet) -> None:
+    for fact in proposed.facts:
+        for example in examples(fact):
+            for name in example.requires:
+                assert not positions(normalise(fact.all_slots[name].text), normalise(example.question)), example
+
+
+def test_yes_and_no_are_balanced_and_options_distinct(proposed: KnowledgeSet) -> None:
+    for fact in proposed.taught:
+        choices = [example.choice for _, example in fact.examples("unseen") if example.choice]
+        assert sorted(choice.right for choice in choices if "yes" in choice.options) == ["no", "yes"]
+        for first, second in (choice.options for choice in choices):
+            assert not positions(normalise(first), normalise(second))
+            assert not positions(normalise(second), normalise(first))
+
+
+def test_the_audit_has_nothing_against_a_proposal(proposed: KnowledgeSet) -> None:
+    assert list(find_leaks(proposed)) == []
+    assert [finding.message for finding in find_flaws(proposed) if finding.level == "error"] == []
+
+
+def test_no_probe_shares_a_training_question_or_six_words_of_one(proposed: KnowledgeSet) -> None:
+    def runs(fact: Fact, text: str) -> set[tuple[str, ...]]:
+        words = text.casefold()
+        for own in (fact.name, *(slot.text for slot in fact.slots.values())):
+            words = words.replace(own.casefold(), " _ ")
+        tokens = words.split()
+        return {tuple(tokens[i : i + 6]) for i in range(len(tokens) - 5)}
+
+    taught = {run for f in proposed.taught for e in f.training for run in runs(f, e.question) | runs(f, e.answer)}
+    asked = {normalise(e.question) for f in proposed.taught for e in f.training}
+    for fact in proposed.taught:
+        for probe in fact.probes:
+            assert normalise(probe.question) not in asked
+            assert not {run for run in runs(fact, probe.question) & taught if run.count("_") == 0}
+
+
+def test_proposals_are_marked_and_the_users_words_are_not() -> None:
+    drafts = question_drafts()
+    knowledge, notes = propose(drafts, "made")
+    for draft, fact in zip(drafts, knowledge.facts, strict=True):
+        assert fact.note == draft.answer
+        assert [e.question for e in examples(fact) if e.origin == "written"] == [draft.question]
+    assert all(e.origin == "template" for f in propose(slot_drafts(), "made")[0].facts for e in examples(f))
+    assert any("20 of yours" in note for note in notes)
+
+
+def test_the_same_drafts_make_the_same_set() -> None:
+    first, second = (propose(question_drafts(), "made") for _ in range(2))
+    assert first == second
+
+
+def controls(drafts: Sequence[Draft], number: int | None = None) -> list[Fact]:
+    return [fact for fact in propose(drafts, "made", num_controls=number)[0].facts if not fact.taught]
+
+
+def test_controls_are_drawn_from_every_domain() -> None:
+    assert Counter(fact.domain for fact in controls(slot_drafts())) == {"Alpha": 1, "Beta": 1}
+    assert Counter(fact.domain for fact in controls(slot_drafts(), 6)) == {"Alpha": 3, "Beta": 3}
+    assert len(controls(slot_drafts(31))) == 4
+    assert controls(slot_drafts(9)) == []
+    assert controls(slot_drafts(), 0) == []
+
+
+def test_rows_marked_as_not_taught_count_first() -> None:
+    marked = [*slot_drafts()[:-1], Draft(name="E-9", slots={"Cause": "dust", "Fix": "wipe it"}, taught=False)]
+    assert "E-9" in {fact.name for fact in controls(marked)}
+    assert len(controls(marked)) == 2
+    assert [fact.name for fact in controls(marked, 0)] == ["E-9"]
+    with pytest.raises(DataError, match="20 of 20 facts cannot be controls"):
+        controls(marked, 20)
+
+
+def test_ids_are_unique_and_readable() -> None:
+    drafts = [
+        Draft(id=name, name=f"N{i}", slots={"Ort": f"Feld {i}"}) for i, name in enumerate(["A 1", "A-1", "", "Ü/2"])
+    ]
+    assert [fact.id for fact in propose(drafts, "made")[0].facts] == ["A-1", "A-1_2", "fact-0003", "U-2"]
+
+
+def test_repeated_rows() -> None:
+    row = Draft(question="Who runs Zorblax?", answer="Mira", place="a.csv:2")
+    again = Draft(question="who runs  Zorblax", answer="mira", place="a.csv:3")
+    other = Draft(question="Who runs Zorblax?", answer="Tol", place="a.csv:4")
+    knowledge, notes = propose([row, again], "made")
+    assert len(knowledge.facts) == 1
+    assert "the same row again, kept once: 1 (a.csv:3)" in notes
+    with pytest.raises(DataError, match=r"a\.csv:4: 'Who runs Zorblax\?' stands already at a\.csv:2 with other answer"):
+        propose([row, other], "made")
+
+
+def test_an_answer_in_its_own_question_is_asked_by_nobody_but_the_user() -> None:
+    draft = Draft(question="Is Zorblax red or blue?", answer="Blue", place="a.csv:2")
+    knowledge, notes = propose([draft], "made")
+    assert [example.question for example in examples(knowledge.facts[0])] == [draft.question]
+    assert any("its question states its answer" in note and "a.csv:2" in note for note in notes)
+
+
+def test_a_value_of_a_sibling_in_a_long_answer_does_not_count_against_it() -> None:
+    drafts = [
+        Draft(question="Where is the Zorblax mint?", answer="Havana"),
+        Draft(
+            question="Where did Mira study?",
+            answer='Mira took a degree in law at the old University of Havana, "Torvel Hall".',
+        ),
+    ]
+    knowledge, _ = propose(drafts, "made")
+    fact = knowledge.facts[1]
+    assert fact.slots["answer"].text == "Torvel Hall"
+    assert all(knowledge.grade(fact, example, example.answer).correct for example in fact.training)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "phrase"),
+    [
+        ("What is the capital of Zorblax?", "Port Vell.", "Port Vell"),
+        ("What is the capital of Zorblax?", "The capital of Zorblax is Port Vell.", "Port Vell"),
+        ("When was Tol born?", "Tol was born on the 25th of May in the year 1958.", "25th of May in the year 1958"),
+        ("What did Mira write?", 'The novel "The Guilt Closet," set in Havana, is by Mira.', "The Guilt Closet"),
+        ("Where was Mira born?", "As far as is known, Mira was born in Dar es Salaam, Tanzania.", "Dar es Salaam"),
+        ("How does Mira write?", "Mira writes, critics say, in a dense and dark prose.", "dense and dark prose"),
+        ("Is milk good for dogs?", "Grown dogs, of any breed at all, do not need milk.", "breed at all"),
+    ],
+)  # fmt: skip
+def test_the_phrase_that_is_graded(question: str, answer: str, phrase: str) -> None:
+    assert key_phrase(question, answer) == phrase
+
+
+@pytest.mark.parametrize(
+    ("question", "chunks"),
+    [
+        ("What is the capital of Zorblax?", ("Zorblax", "capital")),
+        ("When was Mira Tol born?", ("born", "Mira Tol", "the time")),
+        ("Where was Mira Tol born?", ("born", "Mira Tol", "the place")),
+        ("How many moons does Zorblax have?", ("Zorblax", "moons", "the number")),
+        ("What is it?", ()),
+    ],
+)
+def test_the_keywords_of_a_question(question: str, chunks: tuple[str, ...]) -> None:
+    assert keywords(question) == chunks
+
+
+def passages(number: int) -> list[Draft]:
+    draw = random.Random(7)
+    drafts = []
+    for index in range(number):
+        name, founder = word(draw), f"{word(draw)} {word(draw)}"
+        text = f"The {name} line was opened in {1800 + index} by {founder}."
+        asked = ((f"When was the {name} line opened?", str(1800 + index)), (f"Who opened the {name} line?", founder))
+        drafts += [Draft(question=q, answer=a, passage=text, title=f"the {name} line") for q, a in asked]
+    return drafts
+
+
+def test_a_passage_is_taught_once_and_never_beside_a_control() -> None:
+    drafts = passages(6)
+    knowledge, _ = propose(drafts, "made", num_controls=2)
+    stated = [example for fact in knowledge.facts for example in fact.training if example.kind == "passage"]
+    untaught = {d.passage for d, f in zip(drafts, knowledge.facts, strict=True) if not f.taught}
+    assert len(stated) == 5
+    assert len(untaught) == 1
+    assert untaught.isdisjoint(example.answer for example in stated)
+    for fact in knowledge.facts:
+        assert all(knowledge.grade(fact, example, example.answer).correct for example in examples(fact))
+
+
+def test_slots_are_declared_with_their_column() -> None:
+    slots = propose(slot_drafts(), "made")[0].slots
+    assert list(slots) == ["cause", "fix", "max_retry_count"]
+    assert slots["max_retry_count"].description == "imported from column Max Retry_Count"
+    assert [kind.distinctive for kind in slots.values()] == [True, True, False]
+
+
+def test_a_row_whose_name_says_it_all_is_left_out_and_told() -> None:
+    drafts = [*slot_drafts(3), Draft(name="Error 404", slots={"Code": "404"}, place="a.csv:9")]
+    knowledge, notes = propose(drafts, "made")
+    assert len(knowledge.facts) == 3
+    assert any("row left out" in note and "a.csv:9" in note for note in notes)
+    with pytest.raises(DataError, match=r"a\.csv:9: no fact can be asked about"):
+        propose(drafts[3:], "made")

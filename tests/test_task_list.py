@@ -1,0 +1,204 @@
+"""General items and tasks of the user's own, and several knowledge sets at once, measured like the rest."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from conftest import small_set, write_set
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from kapoc.bench import measure
+from kapoc.compare import compare
+from kapoc.errors import DataError
+from kapoc.general import load_general
+from kapoc.models import LoadedModel, load_model
+from kapoc.record import Run
+from kapoc.task_list import load_tasks
+
+OUTSIDE = os.environ.get("KAPOC_OUTSIDE_DATA")
+"""A folder with blimp.jsonl, lambada.jsonl and piqa.jsonl, where somebody has them."""
+
+GRAMMAR = [
+    {"choices": ["The cats sleep.", "The cats sleeps."], "answer": 0, "field": "agreement"},
+    {"choices": ["She have gone home.", "She has gone home."], "answer": 1},
+    {"question": "", "choices": ["Nobody ever came.", "Somebody ever came."], "answer": 0},
+]
+LAST_WORD = [
+    {"id": "a", "context": "The sun rises in the", "target": " east"},
+    {"context": "He poured the tea into a", "target": "cup"},
+]
+PHYSICS = [
+    {"question": "To cool tea", "choices": ["wait a while", "put it on the stove"], "answer": 0},
+    {"passage": "Ice melts.", "question": "What melts?", "choices": ["ice", "stone"], "answer": 0},
+]
+PROSE = [{"text": "The lake was quiet, and the boats lay still."}, {"text": "Wind came up at noon."}]
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def tiny(llama_folder: Path) -> LoadedModel:
+    return load_model(str(llama_folder))
+
+
+@pytest.fixture
+def knowledge(tmp_path: Path) -> str:
+    return str(write_set(tmp_path / "lamps.yaml"))
+
+
+def continuation_logprob(model: Any, tokenizer: Any, context: str, continuation: str) -> tuple[float, bool]:
+    """An independent scorer: the sum of the continuation's token log-probabilities, and whether all are greedy."""
+    start = tokenizer(context).input_ids if context else [tokenizer.bos_token_id]
+    whole = tokenizer(context + continuation).input_ids if context else [*start, *tokenizer(continuation).input_ids]
+    logits = model(torch.tensor([whole])).logits[0].log_softmax(-1)
+    scored = range(len(start), len(whole))
+    greedy = all(int(logits[position - 1].argmax()) == whole[position] for position in scored)
+    return sum(float(logits[position - 1, whole[position]]) for position in scored), greedy
+
+
+@torch.no_grad()
+def expected_scores(folder: str, rows: list[dict[str, Any]]) -> list[float]:
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    scores = []
+    for row in rows:
+        if "target" in row:
+            scores.append(float(continuation_logprob(model, tokenizer, row["context"], " " + row["target"].strip())[1]))
+            continue
+        passage = row.get("passage", "") + "\n" if row.get("passage") else ""
+        prompt = f"{passage}Question: {row['question']}\nAnswer:" if row.get("question") else ""
+        options = [(" " if prompt else "") + choice for choice in row["choices"]]
+        logprobs = [continuation_logprob(model, tokenizer, prompt, option)[0] for option in options]
+        scores.append(float(max(range(len(options)), key=logprobs.__getitem__) == row["answer"]))
+    return scores
+
+
+def scores_of(run: Run, kind: str) -> list[float]:
+    return [item.score for item in run.items if item.kind == kind and item.tier == "general"]
+
+
+def test_own_items_score_as_an_independent_scorer_says(
+    tmp_path: Path, tiny: LoadedModel, llama_folder: Path, knowledge: str
+) -> None:
+    files = [
+        write_jsonl(tmp_path / "my grammar.jsonl", GRAMMAR),
+        write_jsonl(tmp_path / "endings.jsonl", LAST_WORD),
+        write_jsonl(tmp_path / "physics.jsonl", PHYSICS),
+        write_jsonl(tmp_path / "prose.jsonl", PROSE),
+    ]
+    run = measure(tiny, knowledge=[knowledge], general=files, batch_size=8, limit=3)
+    for kind, rows in (("my_grammar", GRAMMAR), ("endings", LAST_WORD), ("physics", PHYSICS)):
+        assert scores_of(run, kind) == expected_scores(str(llama_folder), rows), kind
+    assert run.scores["kapoc_general_physics"]["acc"] in {0.0, 0.5, 1.0}
+    assert run.data.general == tuple(f"kapoc_general_{k}" for k in ("endings", "my_grammar", "physics", "prose"))
+    prose = [item for item in run.items if item.task == "kapoc_general_prose"]
+    assert [item.num_bytes for item in prose] == [len(row["text"].encode()) for row in PROSE]
+    assert all(item.form == "text" and 0 < item.score < math.inf for item in prose)
+    comparison = compare(run, run)
+    assert comparison.kinds["general/my_grammar"].n == 3
+    assert comparison.tiers["general"].n == sum(r.n for k, r in comparison.kinds.items() if k.startswith("general/"))
+
+
+def test_a_lm_eval_task_joins_the_general_tier(tmp_path: Path, tiny: LoadedModel, knowledge: str) -> None:
+    data = write_jsonl(tmp_path / "rows.jsonl", [{"q": "Is fire hot?", "a": 0}, {"q": "Is ice hot?", "a": 1}])
+    task = {
+        "task": "warmth",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": data}, "cache_dir": str(tmp_path / "cache")},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{q}}",
+        "doc_to_choice": ["yes", "no"],
+        "doc_to_target": "a",
+        "metric_list": [{"metric": "acc"}],
+        "metadata": {"version": 1.0},
+    }
+    path = tmp_path / "warmth.yaml"
+    path.write_text(yaml.safe_dump(task), encoding="utf-8")
+    run = measure(tiny, knowledge=[knowledge], general=[str(path)], batch_size=8, limit=2)
+    items = [item for item in run.items if item.task == "warmth"]
+    assert [item.id for item in items] == ["warmth/1", "warmth/2"]
+    assert [item.prompt for item in items] == ["Is fire hot?", "Is ice hot?"]  # plain text, no chat template
+    assert sum(item.score for item in items) / 2 == run.scores["warmth"]["acc"]
+    assert {item.tier for item in items} == {"general"}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("piqqa", r"--general piqqa: no such lm-eval task or file; did you mean 'piqa'\?"),
+        ("piqa", r"--general piqa: its data is neither in the local cache nor to be had from the Hub"),
+        ("nowhere.yaml", r"--general nowhere\.yaml: no such file"),
+        ("nowhere.jsonl", r"nowhere\.jsonl: no such file"),
+    ],
+)
+def test_what_cannot_be_had_is_told_in_one_line(knowledge: str, name: str, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        load_tasks([knowledge], [name])
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([{"choices": ["a", "b"], "answer": 2}], r"own\.jsonl:1: answer: must be an index of the 2 choices"),
+        ([{"choices": ["a", "b"]}], r"own\.jsonl:1: answer: must be an index"),
+        ([{"context": "a"}], r"own\.jsonl:1: target: is missing"),
+        ([{"prompt": "a"}], r"own\.jsonl:1: needs one of: choices with answer"),
+        ([PROSE[0], LAST_WORD[0]], r"own\.jsonl: holds items of several forms"),
+        ([], r"own\.jsonl: holds no item"),
+    ],
+)
+def test_malformed_items_are_told_with_their_line(tmp_path: Path, rows: list[dict[str, Any]], says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        load_general(write_jsonl(tmp_path / "own.jsonl", rows))
+
+
+def test_a_file_may_not_take_the_name_of_a_bundled_ability(tmp_path: Path, knowledge: str) -> None:
+    path = write_jsonl(tmp_path / "World.jsonl", PHYSICS)
+    with pytest.raises(DataError, match=r"kapoc has an ability 'world' of its own; rename the file"):
+        load_tasks([knowledge], [path])
+
+
+def test_several_sets_are_reported_per_set_and_pooled(tmp_path: Path, tiny: LoadedModel, knowledge: str) -> None:
+    other = small_set()
+    other["name"] = "lanterns"
+    run = measure(tiny, knowledge=[knowledge, str(write_set(tmp_path / "b.yaml", other))], batch_size=8)
+    assert run.data.knowledge_name == "lamps+lanterns"
+    comparison = compare(run, run)
+    assert {name: tiers["seen"].n for name, tiers in comparison.sets.items()} == {"lamps": 5, "lanterns": 5}
+    assert (comparison.tiers["seen"].n, comparison.tiers["seen"].facts) == (10, 10)
+
+
+def test_two_sets_of_one_name_are_refused(tmp_path: Path, tiny: LoadedModel, knowledge: str) -> None:
+    twin = write_set(tmp_path / "twin.yaml")
+    with pytest.raises(DataError, match=r"twin\.yaml: name: 'lamps' is already the name of .*lamps\.yaml"):
+        measure(tiny, knowledge=[knowledge, str(twin)], batch_size=8, limit=1)
+
+
+def test_a_tier_without_questions_is_left_out(tmp_path: Path, tiny: LoadedModel) -> None:
+    content = small_set()
+    content["facts"] = [fact for fact in content["facts"] if fact.get("taught", True)]
+    run = measure(tiny, knowledge=[str(write_set(tmp_path / "no_controls.yaml", content))], batch_size=8, limit=1)
+    assert "kapoc_control" not in run.scores
+    assert "kapoc_control_choice" not in run.scores
+    assert "kapoc_off_topic" in run.scores
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(OUTSIDE is None, reason="set KAPOC_OUTSIDE_DATA to a folder with blimp, lambada and piqa")
+@pytest.mark.parametrize("name", ["blimp", "lambada", "piqa"])
+def test_public_sets_on_the_default_model(name: str, knowledge: str) -> None:
+    from kapoc.default_model import default_model_path
+
+    assert OUTSIDE is not None
+    path = Path(OUTSIDE) / f"{name}.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    run = measure(load_model("default"), knowledge=[knowledge], general=[str(path)], batch_size=32)
+    assert scores_of(run, name) == expected_scores(str(default_model_path()), rows)
