@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,8 @@ from transformers import set_seed
 
 from kapoc import harness
 from kapoc.chat import template_sha256
+from kapoc.data.audit import count_leaks
+from kapoc.divergence import mean_divergences
 from kapoc.engine import SharedPrefixLM
 from kapoc.errors import DataError
 from kapoc.general import general_sha256
@@ -30,6 +32,8 @@ def measure(
     *,
     knowledge: Sequence[str] = (harness.DEFAULT_KNOWLEDGE,),
     general: Sequence[str] = (),
+    context: str = "none",
+    base: LoadedModel | None = None,
     batch_size: int = 32,
     limit: int | None = None,
     seed: int = 0,
@@ -42,6 +46,8 @@ def measure(
         loaded: the model.
         knowledge: shipped sets' names or files.
         general: lm-eval tasks or JSONL files that join the general tier.
+        context: what stands before the questions of knowledge: `none`, `oracle` or `retrieved`.
+        base: the model before training; the divergence from it is measured on the general texts.
         batch_size: rows a forward pass; use one size for runs that are compared.
         limit: ask only so many items a task, to try things out; such a run cannot pass a gate.
         seed: of every random choice (greedy answers make none).
@@ -55,12 +61,14 @@ def measure(
     started, clock = datetime.now(UTC), time.monotonic()
     sources = load_sources(knowledge)
     set_seed(seed)
-    tasks = load_tasks(knowledge, general)
+    tasks = load_tasks(knowledge, general, context)
     with quiet_logger("lm_eval"), without_bar("lm_eval.api.task.tqdm"):
         lm = SharedPrefixLM(loaded, batch_size=batch_size, show_progress=show_progress)
         results = _evaluate(lm, tasks.packaged, limit, with_template=True)
         own = _evaluate(lm, tasks.own, limit, with_template=False) if tasks.own else _NOTHING
-    items = _with_gold_logprobs(lm, _items(results["samples"]) + _own_items(own["samples"]))
+    items = _with_gold_logprobs(lm, _items(results["samples"], lm.cut_off) + _own_items(own["samples"]))
+    if base is not None:
+        items = _with_divergence(loaded, base, items)
     scores = {task: _scores(metrics) for task, metrics in sorted({**results["results"], **own["results"]}.items())}
     _check_scores([item for item in items if item.task in tasks.packaged], scores)
     return Run(
@@ -74,6 +82,8 @@ def measure(
             general_sha256=general_sha256(),
             documents_sha256=tasks.documents_sha256(),
             tasks={**results["versions"], **own["versions"]},
+            num_leaks=sum(count_leaks(source) for source in sources),
+            num_proposals=sum(source.knowledge.num_proposals for source in sources),
         ),
         settings=Settings(
             seed=seed,
@@ -81,6 +91,8 @@ def measure(
             limit=limit,
             chat_template_sha256=template_sha256(loaded.tokenizer),
             device=str(loaded.model.device.type),
+            context=context,
+            base_sha256=base.identity.weights_sha256 if base is not None else "",
         ),
         versions=package_versions(),
         scores=scores,
@@ -130,12 +142,14 @@ def _check_scores(items: Sequence[Item], scores: Mapping[str, Mapping[str, float
                 raise RuntimeError(f"{task}: the items' {metric} is {found}, lm-eval's is {expected}")
 
 
-def _items(samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Item, ...]:
+def _items(samples: Mapping[str, Sequence[Mapping[str, Any]]], cut_off: Set[str]) -> tuple[Item, ...]:
     items = []
     for task in sorted(samples):
         tier, form = tier_and_form(task)
-        ordered = sorted(samples[task], key=lambda sample: sample["doc_id"])
-        items += [_item(task, tier, form, sample) for sample in ordered]
+        for sample in sorted(samples[task], key=lambda sample: sample["doc_id"]):
+            item = _item(task, tier, form, sample)
+            generated = form in {"free", "off_topic"}
+            items.append(item.model_copy(update={"ended": item.prompt not in cut_off}) if generated else item)
     return tuple(items)
 
 
@@ -262,5 +276,20 @@ def _with_gold_logprobs(lm: SharedPrefixLM, items: tuple[Item, ...]) -> tuple[It
         item.model_copy(update={"gold_logprob": scored.get(item.id, known.get(item.id.removesuffix(":free")))})
         if item.form == "free"
         else item
+        for item in items
+    )
+
+
+def _with_divergence(loaded: LoadedModel, base: LoadedModel, items: tuple[Item, ...]) -> tuple[Item, ...]:
+    """Give text items the divergence of the model from its base; both read what bits per byte are measured on."""
+    texts = [item for item in items if item.form == "text"]
+    prefix = loaded.tokenizer.bos_token_id
+    start = [prefix if prefix is not None else int(loaded.tokenizer.eos_token_id)]
+    tokens = [[*start, *loaded.tokenizer.encode(item.reference, add_special_tokens=False)] for item in texts]
+    limit = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", 2048))
+    found = mean_divergences(base.model, loaded.model, [row[:limit] for row in tokens])
+    divergences = {item.id: divergence for item, divergence in zip(texts, found, strict=True)}
+    return tuple(
+        item.model_copy(update={"divergence": divergences[item.id]}) if item.id in divergences else item
         for item in items
     )

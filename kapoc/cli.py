@@ -69,6 +69,14 @@ def bench(
     recipe: RecipeOption = DEFAULT_RECIPE,
     knowledge: KnowledgeOption = None,
     general: GeneralOption = None,
+    context: Annotated[
+        str,
+        typer.Option(help="What stands before a question: none, oracle (its fact) or retrieved (what a search finds)."),
+    ] = "none",
+    base: Annotated[
+        str | None, typer.Option(help="What a model was trained from, to measure how far it has moved.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows a forward pass; the recipe's by default.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Ask only so many items a task, to try things out.")] = None,
     epochs: EpochsOption = None,
     seed: SeedOption = None,
@@ -86,7 +94,8 @@ def bench(
     from kapoc.record import to_json
     from kapoc.report import terminal
 
-    workspace = _workspace(runs, recipe, knowledge, general, limit, epochs=epochs, seed=seed, method=method)
+    asked = {"general": general or (), "context": context, "batch_size": batch_size, "limit": limit}
+    workspace = _workspace(runs, recipe, knowledge, asked, epochs=epochs, seed=seed, method=method)
     if model == "trained":
         target = out or workspace.run("trained")
         comparison, verdict = workflow.bench_trained(workspace, target)
@@ -100,7 +109,7 @@ def bench(
         return
     name = workspace.recipe.model if model == "base" else model
     target = out or (workspace.run("base") if model == "base" else workspace.run_of(model))
-    run = workflow.bench(workspace, name, target)
+    run = workflow.bench(workspace, name, target, base)
     if as_json:
         print(to_json(run))
         return
@@ -123,7 +132,7 @@ def train(
     from kapoc.checkpoint import read_training_record
     from kapoc.record import to_json
 
-    workspace = _workspace(runs, recipe, knowledge, None, None, epochs=epochs, seed=seed, method=method)
+    workspace = _workspace(runs, recipe, knowledge, {}, epochs=epochs, seed=seed, method=method)
     folder = workflow.train_model(workspace, out or workspace.model)
     record = read_training_record(folder)
     assert record is not None  # noqa: S101 - train_model has just written it
@@ -234,24 +243,20 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 def _workspace(
-    runs: Path,
-    recipe: str,
-    knowledge: list[str] | None,
-    general: list[str] | None,
-    limit: int | None,
-    **overrides: Any,
+    runs: Path, recipe: str, knowledge: list[str] | None, asked: dict[str, Any], **overrides: Any
 ) -> "Workspace":
     from kapoc.recipe import load_recipe
     from kapoc.workflow import open_workspace
 
+    if "general" in asked:
+        asked = {**asked, "general": [name for names in asked["general"] for name in names.split(",") if name]}
     return open_workspace(
         runs,
         load_recipe(recipe).with_train(**overrides),
         knowledge=knowledge or (),
-        general=[name for names in general or () for name in names.split(",") if name],
-        limit=limit,
         listener=_listener(),
         command=shlex.join(["kapoc", *sys.argv[1:]]),
+        **asked,
     )
 
 

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
-from transformers import LogitsProcessorList, PreTrainedModel
+from transformers import PreTrainedModel
 
+from kapoc.decoding import continue_greedily
 from kapoc.errors import ModelError
-from kapoc.models import FiniteLogits, LoadedModel, stop_tokens
+from kapoc.models import LoadedModel, stop_tokens
 
 MAX_BATCH_TOKENS = 8192
 MAX_SHARING_ERROR = 1e-3
@@ -55,6 +56,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             softmax_dtype=torch.float32,
         )
         self._show_progress = show_progress
+        self.cut_off: set[str] = set()  # prompts whose answer the model did not end
         self._stop_tokens = stop_tokens(loaded.model, loaded.tokenizer)
         self._shares = self._sharing_is_exact()
         if not self._shares:
@@ -88,25 +90,36 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         return results
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
-        """The greedy answer to each prompt."""
-        return list(super().generate_until(requests, disable_tqdm=not self._show_progress))
+        """The greedy answer to each prompt; requests with stop strings or sampling go the way of HFLM."""
+        answers: dict[int, str] = {}
+        plain: dict[int, list[int]] = {}
+        for index, request in enumerate(requests):
+            if request.args[1].get("until") or request.args[1].get("do_sample"):
+                continue
+            plain.setdefault(int(request.args[1]["max_gen_toks"]), []).append(index)
+        for max_new_tokens, chosen in plain.items():
+            answers |= zip(chosen, self._greedy_answers([requests[i] for i in chosen], max_new_tokens), strict=True)
+        rest = [index for index in range(len(requests)) if index not in answers]
+        if rest:
+            stopped = super().generate_until([requests[i] for i in rest], disable_tqdm=not self._show_progress)
+            answers |= zip(rest, stopped, strict=True)
+        return [answers[index] for index in range(len(requests))]
 
-    def _model_generate(
-        self, context: torch.Tensor, max_length: int, stop: list[str], **generation_kwargs: Any
-    ) -> torch.Tensor:
-        """Greedy generation that ends at an end token; further stop strings are cut off afterwards by HFLM."""
-        del stop
-        output: torch.Tensor = self.model.generate(
-            input_ids=context,
-            attention_mask=generation_kwargs["attention_mask"],
-            max_new_tokens=max_length - context.shape[1],
-            do_sample=False,
-            eos_token_id=self._stop_tokens,
-            pad_token_id=self.tokenizer.pad_token_id,
-            logits_processor=LogitsProcessorList([FiniteLogits()]),
-            use_cache=True,
-        )
-        return output
+    def _greedy_answers(self, requests: list[Any], max_new_tokens: int) -> list[str]:
+        texts = [str(request.args[0]) for request in requests]
+        room = self.max_length - max_new_tokens
+        prompts = [self.tok_encode(text, left_truncate_len=room) for text in texts]
+        with tqdm(total=len(texts), desc="answering", disable=not self._show_progress) as bar:
+            found = continue_greedily(
+                self.model,
+                prompts,
+                max_new_tokens=max_new_tokens,
+                stop_tokens=self._stop_tokens,
+                batch_size=int(self.batch_size),
+                on_batch=bar.update,
+            )
+        self.cut_off |= {text for text, answer in zip(texts, found, strict=True) if not answer.ended}
+        return [str(self.tokenizer.decode(answer.tokens, skip_special_tokens=True)) for answer in found]
 
     def _loglikelihood_tokens(
         self, requests: list[_Request], disable_tqdm: bool = False, override_bs: int | None = None

@@ -14,6 +14,7 @@ from typing import Any
 import datasets
 from lm_eval.api.task import ConfigurableTask
 
+from kapoc.context import Context, checked_context, fact_text, retriever, with_context
 from kapoc.errors import KapocError
 from kapoc.general import CompletionItem, GeneralItem, TextItem, load_general, load_off_topic
 from kapoc.grade import PhraseIndex, Tokens, normalise
@@ -47,13 +48,16 @@ class PlainTask(ConfigurableTask):  # type: ignore[misc]
         return super().construct_requests(doc, ctx, **kwargs)
 
 
-def load_documents(*, source: str, knowledge: Knowledge = DEFAULT_KNOWLEDGE, **_: Any) -> dict[str, datasets.Dataset]:
+def load_documents(
+    *, source: str, knowledge: Knowledge = DEFAULT_KNOWLEDGE, context: str = "none", **_: Any
+) -> dict[str, datasets.Dataset]:
     """The documents of one task: the function behind `custom_dataset` in every YAML file.
 
     Args:
         source: `<tier>/free`, `<tier>/choice`, `off_topic`, `text`, the name of a general ability, or a JSONL file
             of general items.
         knowledge: a shipped set's name or a file, or several of them.
+        context: what stands before a question: `none`, `oracle` (its fact) or `retrieved` (what a search finds).
 
     Returns:
         One split, `test`.
@@ -61,21 +65,27 @@ def load_documents(*, source: str, knowledge: Knowledge = DEFAULT_KNOWLEDGE, **_
     Raises:
         KapocError: the set or a bundled file cannot be used, or there is nothing to ask.
     """
-    documents = documents_of(source, knowledge)
+    documents = documents_of(source, knowledge, context)
     if not documents:
         raise KapocError(f"knowledge set {knowledge}: nothing to ask in {source}; leave this task out or add probes")
     return {"test": datasets.Dataset.from_list([_plain(document) for document in documents])}
 
 
-def documents_of(source: str, knowledge: Knowledge = DEFAULT_KNOWLEDGE) -> list[Document]:
+def documents_of(source: str, knowledge: Knowledge = DEFAULT_KNOWLEDGE, context: str = "none") -> list[Document]:
     """The documents of one task as plain dicts; none where the sets have nothing to ask in it."""
+    names = (knowledge,) if isinstance(knowledge, str) else tuple(knowledge)
     if source == "off_topic":
-        names = [knowledge] if isinstance(knowledge, str) else list(knowledge)
-        items = load_off_topic()
-        return [{"knowledge": names, "prompt": item.question, **item.model_dump()} for item in items]
+        return [
+            {
+                "knowledge": list(names),
+                "prompt": _in_context(item.question, None, names, checked_context(context)),
+                **item.model_dump(),
+            }
+            for item in load_off_topic()
+        ]
     tier, slash, form = source.partition("/")
     if slash and tier in KNOWLEDGE_TIERS:
-        return list(probe_documents(knowledge, tier, form))
+        return list(probe_documents(names, tier, form, context))
     return [_general_document(item) for item in load_general(source)]
 
 
@@ -97,13 +107,27 @@ def _choice_prompt(passage: str, question: str) -> str:
     return f"{passage}\nQuestion: {question}\nAnswer:".lstrip()
 
 
-def probe_documents(knowledge: Knowledge, tier: KnowledgeTier, form: str) -> Iterator[Document]:
+def probe_documents(
+    knowledge: Sequence[str], tier: KnowledgeTier, form: str, context: str = "none"
+) -> Iterator[Document]:
     """The documents of one tier in one form (`free` or `choice`), set by set."""
-    for source in [knowledge] if isinstance(knowledge, str) else knowledge:
-        yield from _set_documents(source, tier, form)
+    chosen = checked_context(context)
+    for source in knowledge:
+        for fact, document in _set_documents(source, tier, form):
+            prompt = _in_context(document["question"], fact, tuple(knowledge), chosen)
+            yield {**document, "prompt": prompt}
 
 
-def _set_documents(source: str, tier: KnowledgeTier, form: str) -> Iterator[Document]:
+def _in_context(question: str, fact: Fact | None, knowledge: tuple[str, ...], context: Context) -> str:
+    """A question as it is asked: an untaught fact stands in no context, since nobody could have written it down."""
+    if context == "oracle":
+        return with_context(question, [fact_text(fact)] if fact is not None and fact.taught else [])
+    if context == "retrieved":
+        return with_context(question, retriever(knowledge).search(question))
+    return question
+
+
+def _set_documents(source: str, tier: KnowledgeTier, form: str) -> Iterator[tuple[Fact, Document]]:
     knowledge, _ = load_knowledge(source)
     for fact in knowledge.facts:
         for number, (example_id, example) in enumerate(fact.examples(tier)):
@@ -113,15 +137,15 @@ def _set_documents(source: str, tier: KnowledgeTier, form: str) -> Iterator[Docu
                 "fact": fact.id,
                 "set": knowledge.name,
                 "domain": fact.domain,
-                "prompt": example.question,
+                "question": example.question,
                 "reference": example.answer,
             }
             if form == "free":
-                yield {**base, "knowledge": [source], "tier": tier, "number": number}
+                yield fact, {**base, "knowledge": [source], "tier": tier, "number": number}
             elif options := knowledge.options(fact, example):
                 order = random.Random(base["id"]).sample(range(len(options)), k=len(options))  # noqa: S311
                 choices = [options[index] for index in order]
-                yield {**base, "choices": choices, "answer": order.index(0)}
+                yield fact, {**base, "choices": choices, "answer": order.index(0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +205,7 @@ def _distinctive(knowledge: KnowledgeSet, fact: Fact) -> Iterator[tuple[str, str
 def find_spillover(document: Document, output: str) -> tuple[str, ...]:
     """Which taught answers stand in the output to a control probe or an off-topic prompt."""
     markers = spillover_markers(tuple(document["knowledge"]))
-    return markers.found(output, document["prompt"], with_patterns="fact" not in document)
+    return markers.found(output, document["question"], with_patterns="fact" not in document)
 
 
 def grade_document(document: Document, output: str) -> tuple[bool, str]:

@@ -257,6 +257,11 @@ class KnowledgeSet(_Record):
         return DomainFacts(domain=found, facts=tuple(f for f in self.taught if f.domain == domain_id))
 
     @cached_property
+    def num_proposals(self) -> int:
+        """How many examples are proposals of kapoc that nobody has looked at."""
+        return sum(e.origin == "template" for fact in self.facts for e in (*fact.training, *fact.probes))
+
+    @cached_property
     def fact_by_id(self) -> dict[str, Fact]:
         """Every fact by its id."""
         return {fact.id: fact for fact in self.facts}

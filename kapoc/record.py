@@ -47,6 +47,8 @@ class Item(_Record):
         gold_logprob: natural-log probability of the reference after the prompt, in nats; none where there is
             no reference.
         num_bytes: UTF-8 bytes of the reference; the unit of bits per byte.
+        ended: of a generation, whether the model ended it; false where it was cut off.
+        divergence: of a text, mean KL(base || this model) in nats per token; none where no base was given.
         spillover: which taught answers stand in the output of a control or off-topic item.
     """
 
@@ -65,16 +67,18 @@ class Item(_Record):
     reason: str = ""
     gold_logprob: float | None = None
     num_bytes: int = 0
+    ended: bool | None = None
+    divergence: float | None = None
     spillover: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
-    @field_validator("score", "gold_logprob")
+    @field_validator("score", "gold_logprob", "divergence")
     @classmethod
     def _finite(cls, number: float | None) -> float | None:
         if number is not None and not math.isfinite(number):
             raise ValueError("must be a finite number")
         return number
 
-    @field_serializer("score", "gold_logprob")
+    @field_serializer("score", "gold_logprob", "divergence")
     def _short(self, number: float | None) -> float | None:
         return None if number is None else round(number, 6)
 
@@ -108,6 +112,8 @@ class DataIdentity(_Record):
         general_sha256: over the bundled items.
         documents_sha256: over every document that the tasks asked: prompts, references, options and grading.
         tasks: the version of each task.
+        num_leaks: how many errors the audit of the sets found; none where they were not audited.
+        num_proposals: how many examples are kapoc's own proposals that nobody has looked at.
     """
 
     knowledge: Annotated[tuple[SetIdentity, ...], Field(strict=False, min_length=1)]
@@ -115,6 +121,8 @@ class DataIdentity(_Record):
     general_sha256: str
     documents_sha256: str
     tasks: dict[str, int | float | str]
+    num_leaks: int | None = None
+    num_proposals: int = 0
 
     @property
     def knowledge_name(self) -> str:
@@ -123,13 +131,20 @@ class DataIdentity(_Record):
 
 
 class Settings(_Record):
-    """How the model was asked: what must agree between two runs that are compared, and what may differ."""
+    """How the model was asked: what must agree between two runs that are compared, and what may differ.
+
+    Attributes:
+        context: what stood before the questions: `none`, `oracle` or `retrieved`.
+        base_sha256: of the weights to which the divergence of the texts was measured; empty where it was not.
+    """
 
     seed: int
     batch_size: int
     limit: int | None
     chat_template_sha256: str
     device: str
+    context: str = "none"
+    base_sha256: str = ""
 
 
 class Run(_Record):

@@ -77,24 +77,26 @@ def tier_and_form(task: str) -> tuple[Tier, Form]:
     return tier, "choice" if name.endswith("_choice") else "free"
 
 
-def load_tasks(knowledge: Sequence[str], general: Sequence[str] = ()) -> TaskList:
+def load_tasks(knowledge: Sequence[str], general: Sequence[str] = (), context: str = "none") -> TaskList:
     """Load the packaged tasks and the general ones that the user names.
 
     Args:
         knowledge: shipped sets' names or files.
         general: lm-eval task names, paths of task YAML, or JSONL files of general items.
+        context: what stands before the questions of knowledge; with one, general tasks are left out, since they
+            have none.
 
     Raises:
         DataError: a task did not load.
     """
     with quiet_logger("lm_eval"):
-        manager = TaskManager(
-            include_path=tasks_folder(), include_defaults=False, metadata={"knowledge": list(knowledge)}
-        )
+        metadata = {"knowledge": list(knowledge), "context": context}
+        manager = TaskManager(include_path=tasks_folder(), include_defaults=False, metadata=metadata)
         found = set(manager.all_tasks) - {GROUP}
         if found != TASKS:
             raise DataError(f"{tasks_folder()}: tasks missing or unknown: {sorted(found ^ TASKS)}; reinstall kapoc")
-        packaged = manager.load([task for task in sorted(TASKS) if _has_documents(task, knowledge)])["tasks"]
+        asked = [task for task in sorted(TASKS) if context == "none" or tier_and_form(task)[0] != "general"]
+        packaged = manager.load([task for task in asked if _has_documents(task, knowledge)])["tasks"]
         own: dict[str, Any] = {}
         for name in general:
             for task, loaded in _general_tasks(name):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kapoc.compare import compare, missing_tiers
+from kapoc.context import Context, checked_context
 from kapoc.errors import DataError, refuse_unwritable
 from kapoc.gate import DEFAULT_GATE, Verdict, judge
 from kapoc.knowledge import Fact
@@ -42,6 +43,8 @@ class Workspace:
         sources: the knowledge sets.
         general: the user's own general tasks and files.
         limit: ask only so many items a task; such runs get folders of their own.
+        context: what stands before the questions; runs with one get folders of their own.
+        batch_size: rows a forward pass, where another than the recipe's is wanted; such runs lie apart, too.
         command: that was typed, to be kept with the runs.
     """
 
@@ -50,6 +53,8 @@ class Workspace:
     sources: tuple[Source, ...]
     general: tuple[str, ...] = ()
     limit: int | None = None
+    context: Context = "none"
+    batch_size: int | None = None
     command: str = ""
     listener: Listener = field(default_factory=Listener)
 
@@ -91,6 +96,8 @@ class Workspace:
     def _suffix(self) -> str:
         """What keeps runs of other items apart."""
         own = "".join(f"+{Path(name).stem}" for name in self.general)
+        own += "" if self.context == "none" else f"-{self.context}"
+        own += "" if self.batch_size is None else f"-batch{self.batch_size}"
         return own if self.limit is None else f"{own}-limit{self.limit}"
 
 
@@ -101,6 +108,8 @@ def open_workspace(
     knowledge: Sequence[str] = (),
     general: Sequence[str] = (),
     limit: int | None = None,
+    context: str = "none",
+    batch_size: int | None = None,
     listener: Listener | None = None,
     command: str = "",
 ) -> Workspace:
@@ -110,25 +119,31 @@ def open_workspace(
         DataError: a set is malformed.
     """
     sources = load_sources(tuple(knowledge) or recipe.knowledge)
-    return Workspace(root, recipe, sources, tuple(general), limit, command, listener or Listener())
+    if batch_size == recipe.bench.batch_size:
+        batch_size = None
+    chosen = checked_context(context)
+    return Workspace(root, recipe, sources, tuple(general), limit, chosen, batch_size, command, listener or Listener())
 
 
-def bench(workspace: Workspace, name: str, out: Path) -> Run:
+def bench(workspace: Workspace, name: str, out: Path, base: str | None = None) -> Run:
     """Measure one model and write its run.
 
     Args:
         workspace: recipe, knowledge set and limit.
         name: a model folder, an adapter folder, a Hub id or `default`.
         out: the run's folder.
+        base: the model that it was trained from, to measure how far it has moved from it.
     """
     from kapoc.models import load_model
 
     refuse_unwritable(out)
-    workspace.listener.tell(f"loading {name}")
-    return _measure(workspace, load_model(name, tell=workspace.listener.tell), out)
+    tell = workspace.listener.tell
+    tell(f"loading {name}")
+    origin = load_model(base, tell=tell) if base is not None else None
+    return _measure(workspace, load_model(name, tell=tell), out, origin)
 
 
-def _measure(workspace: Workspace, loaded: "LoadedModel", out: Path) -> Run:
+def _measure(workspace: Workspace, loaded: "LoadedModel", out: Path, base: "LoadedModel | None" = None) -> Run:
     from kapoc.bench import measure
 
     workspace.listener.tell(f"measuring {loaded.identity.name} on {workspace.name}")
@@ -136,7 +151,9 @@ def _measure(workspace: Workspace, loaded: "LoadedModel", out: Path) -> Run:
         loaded,
         knowledge=workspace.knowledge,
         general=workspace.general,
-        batch_size=workspace.recipe.bench.batch_size,
+        context=workspace.context,
+        base=base,
+        batch_size=workspace.batch_size or workspace.recipe.bench.batch_size,
         limit=workspace.limit,
         command=workspace.command,
         show_progress=workspace.listener.show_progress,
@@ -228,8 +245,8 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
     record = read_training_record(workspace.model)
     if record is None or record.fingerprint != _fingerprint(workspace, base):
         _train(workspace, base, workspace.model)
-    del base
-    after = bench(workspace, str(workspace.model), out)
+    workspace.listener.tell(f"loading {workspace.model}")
+    after = _measure(workspace, load_model(str(workspace.model), tell=workspace.listener.tell), out, base)
     trained = read_training_record(workspace.model)
     if trained is None or trained.weights_sha256 != after.model.weights_sha256:
         raise DataError(f"{workspace.model}: these are not the weights that were trained; remove the folder")
@@ -271,11 +288,12 @@ def _current_base_run(workspace: Workspace, base: "LoadedModel") -> Run | None:
         and run.model.dtype == base.identity.dtype
         and run.versions == package_versions()
         and run.settings.chat_template_sha256 == template_sha256(base.tokenizer)
-        and run.settings.batch_size == workspace.recipe.bench.batch_size
+        and run.settings.batch_size == (workspace.batch_size or workspace.recipe.bench.batch_size)
         and run.settings.limit == workspace.limit
         and run.settings.device == base.model.device.type
         and run.data.knowledge == tuple(source.identity for source in workspace.sources)
-        and run.data.documents_sha256 == load_tasks(workspace.knowledge, workspace.general).documents_sha256()
+        and run.data.documents_sha256
+        == load_tasks(workspace.knowledge, workspace.general, workspace.context).documents_sha256()
     )
     return run if same else None
 

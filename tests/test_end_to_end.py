@@ -102,18 +102,36 @@ def test_limited_runs_lie_apart_and_get_no_verdict(story: Path) -> None:
     assert load_run(results / "base").is_complete
 
 
-def test_plain_lm_eval_gives_the_same_scores(story: Path) -> None:
-    tasks = kapoc("tasks", folder=story).strip()
-    model = story / "runs" / "tiny" / "software-defects" / "model"
+def lm_eval(folder: Path, out: str, *arguments: str) -> Any:
+    """The results of plain lm-eval on the tiny trained model, with the flags that the README gives."""
+    tasks = kapoc("tasks", folder=folder).strip()
+    model = folder / "runs" / "tiny" / "software-defects" / "model"
     command = [
         sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--model_args", f"pretrained={model},dtype=float32",
         "--include_path", tasks, "--tasks", "kapoc", "--apply_chat_template", "--batch_size", "32", "--device", "cpu",
-        "--output_path", str(story / "lm_eval"),
+        "--output_path", str(folder / out), *arguments,
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=story, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    output = next((story / "lm_eval").rglob("results_*.json"))
-    theirs = json.loads(output.read_text(encoding="utf-8"))["results"]
+    output = next((folder / out).rglob("results_*.json"))
+    return json.loads(output.read_text(encoding="utf-8"))["results"]
+
+
+def test_plain_lm_eval_runs_a_set_of_the_users_own(story: Path) -> None:
+    kapoc("data", "new", "mine.yaml", folder=story)
+    theirs = lm_eval(story, "own", "--metadata", json.dumps({"knowledge": str(story / "mine.yaml")}), "--limit", "12")
+    run = kapoc(
+        "bench", "--model", "runs/tiny/software-defects/model", "--knowledge", "mine.yaml", "--limit", 12,
+        "--recipe", "tiny.toml", "--json", folder=story,
+    )  # fmt: skip
+    for task, metrics in run["scores"].items():
+        for metric, value in metrics.items():
+            assert theirs[task][f"{metric},none"] == pytest.approx(value, abs=1e-6), (task, metric)
+    assert run["data"]["knowledge"][0]["name"] == "my-facts"
+
+
+def test_plain_lm_eval_gives_the_same_scores(story: Path) -> None:
+    theirs = lm_eval(story, "lm_eval")
     ours = load_run(story / "runs" / "tiny" / "software-defects" / "trained").scores
     for task, metrics in ours.items():
         for metric, value in metrics.items():

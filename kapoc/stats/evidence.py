@@ -7,7 +7,7 @@ import numpy as np
 
 from kapoc.stats.design import estimate_design
 from kapoc.stats.sample import Sample
-from kapoc.stats.score import cautious, crossing, quantile, tango_score, upper_tail
+from kapoc.stats.score import cautious, cautious_quantile, cautious_t, crossing, quantile, tango_score, upper_tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +67,19 @@ class MeanEvidence:
         estimate: the weighted mean difference.
         error: its standard error.
         degrees: of freedom.
+        skewness: of the mean, estimated.
     """
 
     estimate: float
     error: float
     degrees: float
+    skewness: float
 
     def score(self, difference: float) -> float:
-        """How far the mean lies above a supposed one, in standard errors."""
+        """How far the mean lies above a supposed one, in standard errors, less what skewness may have added."""
         distance = self.estimate - difference
         if self.error > 0:
-            return distance / self.error
+            return cautious_t(distance / self.error, self.skewness)
         return math.copysign(math.inf, distance) if distance else 0.0
 
     def interval(self, confidence: float) -> tuple[float, float]:
@@ -87,7 +89,11 @@ class MeanEvidence:
 
     def bounds(self, alpha: float) -> tuple[float, float]:
         """The one-sided lower and upper bound, each wrong in `alpha` of all samples."""
-        return self.interval(1 - 2 * alpha)
+        if not 0 < self.error < math.inf:
+            return self.interval(1 - 2 * alpha)
+        limit = quantile(self.degrees, 1 - alpha)
+        low, high = cautious_quantile(limit, self.skewness), cautious_quantile(-limit, self.skewness)
+        return self.estimate - low * self.error, self.estimate - high * self.error
 
     def above(self, difference: float) -> float:
         """The p-value of the claim that the mean is larger than a supposed one."""
@@ -127,7 +133,7 @@ def _of_means(sample: Sample) -> MeanEvidence:
     weights = sample.by_cluster(sample.weights)
     share = weights / weights.sum()
     if len(share) == 1:
-        return MeanEvidence(sample.mean, math.inf, 1.0)
+        return MeanEvidence(sample.mean, math.inf, 1.0, 0.0)
     residuals = sample.by_cluster(sample.weights * sample.values) / weights - sample.mean
     squared = float(share @ share)
     factor = share**2 / (1 - 2 * share + squared)
@@ -142,4 +148,5 @@ def _of_means(sample: Sample) -> MeanEvidence:
         - 4 * total * cross * squared
         + total**2 * squared**2
     )
-    return MeanEvidence(sample.mean, math.sqrt(variance), max(trace**2 / trace_of_square, 1.0))
+    skewness = float(share**3 @ residuals**3) / variance**1.5 if variance > 0 else 0.0
+    return MeanEvidence(sample.mean, math.sqrt(variance), max(trace**2 / trace_of_square, 1.0), skewness)

@@ -1,0 +1,65 @@
+"""How far a model's next-token distributions have moved from those of the model that it was trained from."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from transformers import PreTrainedModel
+
+from kapoc.errors import ModelError
+
+_BATCH_TOKENS = 512
+
+
+def mean_divergences(reference: PreTrainedModel, model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> list[float]:
+    """Mean KL(reference || model) over the tokens of each text, in nats per token.
+
+    The divergence at a token is the sum over the vocabulary of p log(p / q), with p the reference's and q the model's
+    distribution of the token that follows what stands before it (Kullback and Leibler, 1951).
+
+    Args:
+        reference: the model before training.
+        model: the model after training, with the same vocabulary.
+        texts: token ids; the first one is context only, so each text has at least two.
+
+    Raises:
+        ModelError: the vocabularies differ, or a logit is inf or nan.
+    """
+    if reference.config.get_text_config().vocab_size != model.config.get_text_config().vocab_size:
+        raise ModelError("the two models have different vocabularies; KL to the base cannot be measured")
+    means = [0.0] * len(texts)
+    order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
+    for batch in _batches(order, texts):
+        for index, mean in zip(batch, _batch_means(reference, model, [texts[index] for index in batch]), strict=True):
+            means[index] = mean
+    return means
+
+
+def _batches(order: Sequence[int], texts: Sequence[Sequence[int]]) -> Iterator[Sequence[int]]:
+    start = 0
+    while start < len(order):
+        size = max(1, _BATCH_TOKENS // len(texts[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+def _batch_means(reference: PreTrainedModel, model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> Iterator[float]:
+    """Padded on the right, so that what is read before each token is the text alone."""
+    width = max(map(len, texts)) - 1
+    inputs = torch.zeros(len(texts), width, dtype=torch.long)
+    mask = torch.zeros(len(texts), width, dtype=torch.long)
+    for number, text in enumerate(texts):
+        inputs[number, : len(text) - 1] = torch.tensor(list(text[:-1]))
+        mask[number, : len(text) - 1] = 1
+    before, after = (_logprobs(each, inputs, mask) for each in (reference, model))
+    divergence = (before.exp() * (before - after)).sum(-1)
+    for number, text in enumerate(texts):
+        yield float(divergence[number, : len(text) - 1].mean())
+
+
+def _logprobs(model: PreTrainedModel, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        logits = model(input_ids=inputs.to(model.device), attention_mask=mask.to(model.device)).logits.float()
+    if not torch.isfinite(logits[mask.bool()]).all():
+        raise ModelError("the model's logits are inf or nan; the weights are broken, train it again")
+    logprobs: torch.Tensor = logits.log_softmax(-1).cpu()
+    return logprobs
