@@ -15,6 +15,7 @@ from typer.exceptions import Abort, TyperException
 
 from kapoc import __version__
 from kapoc.cli_data import data_app
+from kapoc.cli_judge import baseline_app, judge_app
 from kapoc.console import show
 from kapoc.errors import KapocError
 
@@ -29,7 +30,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Did fine-tuning teach this model new facts, can it use them, and what did it forget?",
 )
+app.add_typer(judge_app)
 app.add_typer(data_app, name="data")
+app.add_typer(baseline_app, name="baseline")
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="A shipped recipe's name or a TOML file.")]
 KnowledgeOption = Annotated[
@@ -48,7 +51,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training examples.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the order of the examples.")]
 MethodOption = Annotated[str | None, typer.Option("--method", help="How weights are changed: full, ...")]
-RunArgument = Annotated[Path, typer.Argument(help="The folder of a run.")]
 DEFAULT_RECIPE = "smollm2-135m-full"
 
 
@@ -148,77 +150,6 @@ def train(
         f"model: {folder}",
         f"measure it: kapoc bench --model {folder}",
     )
-
-
-@app.command()
-def compare(before: RunArgument, after: RunArgument, as_json: JsonOption = False) -> None:
-    """Compare two runs item by item. Never fails a build: that is the gate's task."""
-    from kapoc.compare import compare as compare_runs
-    from kapoc.record import load_run, to_json
-    from kapoc.report import terminal
-
-    comparison = compare_runs(load_run(before), load_run(after))
-    if as_json:
-        print(to_json(comparison))
-    else:
-        show(terminal.comparison_table(comparison))
-
-
-@app.command()
-def gate(
-    baseline: Annotated[Path, typer.Option("--baseline", help="The run to compare with.")],
-    run: Annotated[Path, typer.Option("--run", help="The run to judge.")],
-    gate_file: Annotated[
-        Path | None, typer.Option("--gate", help="A TOML file of checks; kapoc's own by default.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Judge a run against a baseline; the exit code is the verdict.
-
-    0 pass, 1 a check failed, 2 usage or configuration, 3 the runs cannot be compared.
-    """
-    from kapoc.compare import compare as compare_runs
-    from kapoc.gate import judge, load_gate
-    from kapoc.record import load_run, to_json
-    from kapoc.report import terminal
-
-    checks = load_gate(gate_file)
-    verdict = judge(compare_runs(load_run(baseline), load_run(run)), checks)
-    if as_json:
-        print(to_json(verdict))
-    else:
-        show(terminal.verdict_table(verdict))
-    raise typer.Exit(verdict.exit_code)
-
-
-@app.command()
-def report(
-    before: RunArgument,
-    after: RunArgument,
-    gate_file: Annotated[
-        Path | None, typer.Option("--gate", help="A TOML file of checks; kapoc's own by default.")
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", help="The Markdown file to write.")] = Path("report.md"),
-    as_json: JsonOption = False,
-) -> None:
-    """Write the comparison of two runs as a Markdown page."""
-    from kapoc.compare import compare as compare_runs
-    from kapoc.errors import OutputError
-    from kapoc.gate import judge, load_gate
-    from kapoc.record import load_run, to_json, write_atomically
-    from kapoc.report import markdown
-
-    checks = load_gate(gate_file)
-    comparison = compare_runs(load_run(before), load_run(after))
-    verdict = judge(comparison, checks) if comparison.complete else None
-    try:
-        write_atomically(out, markdown.render(comparison, verdict))
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
-    if as_json:
-        print(json.dumps({"report": str(out), "comparison": json.loads(to_json(comparison))}, indent=2))
-    else:
-        show(f"report: {out}")
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kapoc.console import show
+from kapoc.console import show, write_file
 from kapoc.errors import DataError, FaultsError, OutputError
 
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, import and check knowledge sets.")
@@ -121,9 +121,9 @@ def new(
     from importlib.resources import files
 
     starter = files("kapoc.data").joinpath("starter.yaml").read_text(encoding="utf-8")
-    _write(path, starter, force=force)
+    write_file(path, starter, force=force)
     schema = path.with_name("knowledge.schema.json")
-    _write(schema, files("kapoc.benchmark").joinpath(schema.name).read_text(encoding="utf-8"), force=True)
+    write_file(schema, files("kapoc.benchmark").joinpath(schema.name).read_text(encoding="utf-8"))
     show(f"wrote {path} and {schema}", f"check it: kapoc data check {path}")
 
 
@@ -198,16 +198,4 @@ def _write_set(path: Path, knowledge: Any, comment: str, *, force: bool) -> None
 
     if path.suffix not in SUFFIXES:
         raise OutputError(f"{path}: a knowledge set is a .yaml or a .jsonl file; choose another --out")
-    _write(path, to_jsonl(knowledge) if path.suffix == ".jsonl" else to_yaml(knowledge, comment), force=force)
-
-
-def _write(path: Path, text: str, *, force: bool) -> None:
-    from kapoc.record import write_atomically
-
-    if path.exists() and not force:
-        raise OutputError(f"{path}: is there already; choose another name, or --force to replace it")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+    write_file(path, to_jsonl(knowledge) if path.suffix == ".jsonl" else to_yaml(knowledge, comment), force=force)

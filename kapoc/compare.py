@@ -1,24 +1,38 @@
 """Two runs, paired item by item -> a comparison. Pure: it reads records and gives a record."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from kapoc.errors import IncomparableError
-from kapoc.record import (
-    TIERS,
+from kapoc.comparison import (
     Comparison,
-    Item,
+    ContextResult,
+    Forgetting,
+    Interval,
+    Learning,
     LedgerEntry,
     LedgerLine,
-    Run,
-    Spillover,
-    TextResult,
-    Tier,
-    TierResult,
+    Noise,
+    PairedScores,
+    Result,
+    Seeds,
+    Validity,
+    Variety,
 )
-from kapoc.stats import paired_difference
+from kapoc.errors import IncomparableError
+from kapoc.pairing import Pair, pair_runs, shared_items
+from kapoc.record import TIERS, Item, Run, Tier
+from kapoc.stats import (
+    detectable_difference,
+    estimate_design,
+    mcnemar_exact,
+    paired_difference,
+    paired_sample,
+    proportion,
+    seed_summary,
+    smallest_difference,
+)
 
-Pair = tuple[Item, Item]
 Key = TypeVar("Key", bound=str)
 _HEADLINE = {"free", "completion"}
 _LEDGER: dict[tuple[bool, bool], LedgerEntry] = {
@@ -29,29 +43,54 @@ _LEDGER: dict[tuple[bool, bool], LedgerEntry] = {
 }
 
 
-def compare(before: Run, after: Run) -> Comparison:
+def compare(
+    before: Run,
+    after: Run,
+    *,
+    contexts: Mapping[str, Run] | None = None,
+    noise: Run | None = None,
+    other_seeds: Sequence[Run] = (),
+) -> Comparison:
     """Compare two runs on the same items.
+
+    Args:
+        before, after: the base and the trained model.
+        contexts: `oracle`, `retrieved` -> the base measured with knowledge in its prompt.
+        noise: the base measured once more, at another batch size.
+        other_seeds: further trained runs of the recipe behind `after`.
 
     Raises:
         IncomparableError: the runs asked other items, or of another version, or in another way.
     """
-    pairs = _paired(before, after)
+    pairs = pair_runs(before, after)
     graded = [pair for pair in pairs if pair[0].form not in {"text", "off_topic"}]
     headline = [pair for pair in graded if is_headline(pair[0])]
+    scores = _quantities(pairs, headline)
+    runs = (after, *other_seeds)
     return Comparison(
         before=before.model,
         after=after.model,
         data=before.data,
         complete=before.is_complete and after.is_complete,
-        tiers=_results(headline, lambda item: item.tier, TIERS),
-        forms=_results(graded, lambda item: f"{item.tier}/{item.form}"),
-        kinds=_results(headline, lambda item: f"{item.tier}/{item.kind}"),
+        tiers={tier: result_of(scores[tier]) for tier in TIERS if tier in scores},
+        forms=_grouped(graded, lambda item: f"{item.tier}/{item.form}"),
+        kinds=_grouped(headline, lambda item: f"{item.tier}/{item.kind}"),
         sets=_sets(before, headline),
-        spillover=_spillover(pairs),
-        text=_text([pair for pair in pairs if pair[0].form == "text"]),
+        learning=_learning(headline),
+        forgetting=_forgetting(headline, scores),
+        spillover={
+            name: result_of(scores[f"spillover/{name}"]) for name in _SPILLOVER if f"spillover/{name}" in scores
+        },
+        ended=result_of(scores["ended"]) if "ended" in scores else None,
+        variety=_variety(pairs),
+        contexts={name: _context(run, before, after) for name, run in (contexts or {}).items()},
+        noise=_noise(before, noise) if noise is not None else {},
+        seeds=_seeds(before, runs) if other_seeds else {},
+        validity=_validity(before, headline),
         ledger=tuple(_ledger_line(*pair) for pair in headline if pair[0].form == "free"),
         commands=(before.command, after.command),
         warnings=tuple(_warnings(before, after)),
+        scores=scores,
     )
 
 
@@ -60,111 +99,233 @@ def is_headline(item: Item) -> bool:
     return item.form in _HEADLINE or (item.tier == "general" and item.form == "choice")
 
 
-def _paired(before: Run, after: Run) -> list[Pair]:
-    for what, first, second in (
-        ("knowledge set", before.data.knowledge_name, after.data.knowledge_name),
-        ("knowledge set's sha256", _sha256s(before), _sha256s(after)),
-        ("general items' sha256", before.data.general_sha256, after.data.general_sha256),
-        ("task versions", before.data.tasks, after.data.tasks),
-        ("documents' sha256", before.data.documents_sha256, after.data.documents_sha256),
-        ("--limit", before.settings.limit, after.settings.limit),
-    ):
-        if first != second:
-            raise IncomparableError(
-                f"the runs differ in {what}: {_short(first)} and {_short(second)}; measure both alike"
-            )
-    later = {item.id: item for item in after.items}
-    earlier = {item.id for item in before.items}
-    if earlier != later.keys():
-        odd = sorted(earlier ^ later.keys())
-        raise IncomparableError(f"the runs asked different items, {odd[0]} among {len(odd)}; measure both alike")
-    if not earlier:
-        raise IncomparableError("the runs hold no items; measure again")
-    return [(item, later[item.id]) for item in before.items]
+def result_of(scores: PairedScores) -> Result:
+    """The summary of one quantity."""
+    before, after, clusters, weights = scores.before, scores.after, scores.clusters, scores.weights
+    found = paired_difference(before, after, clusters, weights)
+    sizes = weights or (1.0,) * len(before)
+    return Result(
+        n=len(before),
+        clusters=len(set(clusters)),
+        before=sum(b * size for b, size in zip(before, sizes, strict=True)) / sum(sizes),
+        after=sum(a * size for a, size in zip(after, sizes, strict=True)) / sum(sizes),
+        difference=found.mean,
+        interval=(found.low, found.high),
+        p_value=found.p_value,
+        gained=sum(a > b for b, a in zip(before, after, strict=True)),
+        lost=sum(a < b for b, a in zip(before, after, strict=True)),
+        detectable=_detectable(scores),
+    )
 
 
-def _sha256s(run: Run) -> str:
-    return " ".join(identity.sha256[:12] for identity in run.data.knowledge)
+def _detectable(scores: PairedScores) -> float:
+    """The smallest change that these items could have shown, next to the churn that was seen.
+
+    Of shares, as many items as came and went are taken to do so whatever training does; the rest changes one way.
+    """
+    before, after, clusters = scores.before, scores.after, scores.clusters
+    if {*before, *after} - {0.0, 1.0}:
+        return smallest_difference(before, after, clusters, scores.weights)
+    gained = sum(a > b for b, a in zip(before, after, strict=True))
+    lost = sum(a < b for b, a in zip(before, after, strict=True))
+    design = estimate_design(paired_sample(before, after, clusters, scores.weights))
+    return detectable_difference(design.effective_items, 2 * min(gained, lost) / len(before))
 
 
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 24 else text[:12]
+_SPILLOVER: dict[str, Callable[[Item], bool]] = {
+    "control": lambda item: item.tier == "control" and item.form == "free",
+    "off_topic": lambda item: item.form == "off_topic",
+}
 
 
-def _results(pairs: Sequence[Pair], key: Callable[[Item], Key], order: Iterable[Key] = ()) -> dict[Key, TierResult]:
-    groups: dict[Key, list[Pair]] = {name: [] for name in order}
+def _quantities(pairs: Sequence[Pair], headline: Sequence[Pair]) -> dict[str, PairedScores]:
+    """Everything that can be judged, item by item: `gate.Check.quantity` names one of these."""
+    found: dict[str, PairedScores] = {}
+    for key in ("tier", "kind", "set"):
+        groups: dict[str, list[Pair]] = {}
+        for pair in headline:
+            item = pair[0]
+            names = {"tier": item.tier, "kind": f"{item.tier}/{item.kind}", "set": f"{item.knowledge}/{item.tier}"}
+            if key != "set" or item.knowledge:
+                groups.setdefault(names[key], []).append(pair)
+        found |= {name: _paired(group, lambda item: item.score) for name, group in groups.items()}
+    for name, belongs in _SPILLOVER.items():
+        if group := [pair for pair in pairs if belongs(pair[0])]:
+            found[f"spillover/{name}"] = _paired(group, lambda item: float(bool(item.spillover)), lower_is_better=True)
+    if text := [pair for pair in pairs if pair[0].form == "text"]:
+        sizes = [float(pair[0].num_bytes) for pair in text]
+        found["text"] = _paired(text, lambda item: item.score, sizes, lower_is_better=True)
+        if all(after.divergence is not None for _, after in text):
+            found["divergence"] = _paired(text, lambda item: item.divergence or 0.0, lower_is_better=True)
+    if ending := [pair for pair in pairs if all(item.ended is not None for item in pair)]:
+        found["ended"] = _paired(ending, lambda item: float(bool(item.ended)))
+    for tier in TIERS:
+        gold = [pair for pair in headline if pair[0].tier == tier and all(i.gold_logprob is not None for i in pair)]
+        if gold:
+            found[f"gold/{tier}"] = _paired(gold, lambda item: item.gold_logprob or 0.0)
+    return found
+
+
+def _paired(
+    pairs: Sequence[Pair],
+    value: Callable[[Item], float],
+    weights: Sequence[float] | None = None,
+    *,
+    lower_is_better: bool = False,
+) -> PairedScores:
+    return PairedScores(
+        before=tuple(value(before) for before, _ in pairs),
+        after=tuple(value(after) for _, after in pairs),
+        clusters=tuple(before.cluster for before, _ in pairs),
+        weights=None if weights is None else tuple(weights),
+        lower_is_better=lower_is_better,
+    )
+
+
+def _grouped(pairs: Sequence[Pair], key: Callable[[Item], Key]) -> dict[Key, Result]:
+    groups: dict[Key, list[Pair]] = {}
     for pair in pairs:
         groups.setdefault(key(pair[0]), []).append(pair)
-    return {name: _result(group) for name, group in groups.items() if group}
+    return {name: result_of(_paired(group, lambda item: item.score)) for name, group in groups.items()}
 
 
-def _sets(run: Run, headline: Sequence[Pair]) -> dict[str, dict[Tier, TierResult]]:
+def _sets(run: Run, headline: Sequence[Pair]) -> dict[str, dict[Tier, Result]]:
     names = [identity.name for identity in run.data.knowledge]
     if len(names) == 1:
         return {}
     return {
-        name: _results([pair for pair in headline if pair[0].knowledge == name], lambda item: item.tier, TIERS)
+        name: _grouped([pair for pair in headline if pair[0].knowledge == name], lambda item: item.tier)
         for name in names
     }
 
 
-def _result(pairs: Sequence[Pair]) -> TierResult:
-    before, after = [first.score for first, _ in pairs], [second.score for _, second in pairs]
-    clusters = [first.cluster for first, _ in pairs]
-    difference = paired_difference(before, after, clusters)
-    return TierResult(
-        n=len(pairs),
-        facts=len(set(clusters)),
-        before=sum(before) / len(pairs),
-        after=sum(after) / len(pairs),
-        difference=difference.mean,
-        interval=(difference.low, difference.high),
-        p_value=difference.p_value,
-        gained=sum(b < a for b, a in zip(before, after, strict=True)),
-        lost=sum(b > a for b, a in zip(before, after, strict=True)),
-    )
-
-
-def _spillover(pairs: Sequence[Pair]) -> dict[str, Spillover]:
-    """The share of outputs that hold a taught answer, for control questions and for off-topic prompts."""
-    groups = {
-        "control": [p for p in pairs if p[0].tier == "control" and p[0].form == "free"],
-        "off_topic": [p for p in pairs if p[0].form == "off_topic"],
-    }
-    found = {}
-    for name, group in groups.items():
-        if not group:
-            continue
-        before, after = (
-            [float(bool(b.spillover)) for b, _ in group],
-            [float(bool(a.spillover)) for _, a in group],
-        )
-        difference = paired_difference(before, after, [b.cluster for b, _ in group])
-        found[name] = Spillover(
-            n=len(group),
-            before=sum(before) / len(group),
-            after=sum(after) / len(group),
-            difference=difference.mean,
-            interval=(difference.low, difference.high),
-        )
+def _learning(headline: Sequence[Pair]) -> dict[Tier, Learning]:
+    found: dict[Tier, Learning] = {}
+    for tier in TIERS:
+        pairs = [pair for pair in headline if pair[0].tier == tier and pair[0].form == "free"]
+        if pairs:
+            unknown = [after for before, after in pairs if before.score < 1]
+            known = [after for before, after in pairs if before.score == 1]
+            (learned, learned_interval), (kept, kept_interval) = _share(unknown), _share(known)
+            found[tier] = Learning(
+                num_unknown=len(unknown),
+                num_known=len(known),
+                learned=learned,
+                learned_interval=learned_interval,
+                kept=kept,
+                kept_interval=kept_interval,
+            )
     return found
 
 
-def _text(pairs: Sequence[Pair]) -> TextResult | None:
-    """Bits per byte over all paragraphs: every byte counts the same."""
-    if not pairs:
-        return None
-    sizes = [float(b.num_bytes) for b, _ in pairs]
-    before, after = [b.score for b, _ in pairs], [a.score for _, a in pairs]
-    difference = paired_difference(before, after, [b.cluster for b, _ in pairs], sizes)
-    total = sum(sizes)
-    return TextResult(
-        n=len(pairs),
-        before=sum(score * size for score, size in zip(before, sizes, strict=True)) / total,
-        after=sum(score * size for score, size in zip(after, sizes, strict=True)) / total,
-        difference=difference.mean,
-        interval=(difference.low, difference.high),
+def _share(items: Sequence[Item]) -> tuple[float | None, Interval | None]:
+    if not items:
+        return None, None
+    found = proportion([item.score for item in items], [item.cluster for item in items])
+    return found.share, (found.low, found.high)
+
+
+def _forgetting(headline: Sequence[Pair], scores: Mapping[str, PairedScores]) -> Forgetting:
+    general = [(before.score, after.score) for before, after in headline if before.tier == "general"]
+    num_lost, num_gained = sum(a < b for b, a in general), sum(a > b for b, a in general)
+    divergence = scores.get("divergence")
+    found = None
+    if divergence is not None:
+        found = paired_difference((0.0,) * len(divergence.after), divergence.after, divergence.clusters)
+    return Forgetting(
+        num_lost=num_lost,
+        num_gained=num_gained,
+        p_value=mcnemar_exact(num_gained, num_lost),
+        bits_per_byte=result_of(scores["text"]) if "text" in scores else None,
+        divergence=None if found is None else found.mean,
+        divergence_interval=None if found is None else (found.low, found.high),
+    )
+
+
+def _variety(pairs: Sequence[Pair]) -> dict[str, Variety]:
+    asked = [pair for pair in pairs if any(belongs(pair[0]) for belongs in _SPILLOVER.values())]
+    if not asked:
+        return {}
+    return {name: _variety_of([pair[side].output for pair in asked]) for side, name in enumerate(("before", "after"))}
+
+
+def _variety_of(outputs: Sequence[str]) -> Variety:
+    counts = Counter(" ".join(output.lower().split()) for output in outputs)
+    answer, number = counts.most_common(1)[0]
+    return Variety(
+        n=len(outputs),
+        distinct=len(counts) / len(outputs),
+        most_frequent=answer,
+        most_frequent_share=number / len(outputs),
+    )
+
+
+def _context(run: Run, before: Run, after: Run) -> dict[Tier, ContextResult]:
+    """A base run with knowledge in its prompts, tier by tier, next to training."""
+    if run.model.weights_sha256 != before.model.weights_sha256:
+        raise IncomparableError(
+            f"the {run.settings.context} run measured other weights than the base run; measure it again"
+        )
+    if run.settings.context == "none":
+        raise IncomparableError("a context run was measured without a context; make it with `kapoc bench --context`")
+    items = shared_items(run, before)
+    plain = {item.id: (item.score, trained.score) for item, trained in pair_runs(before, after)}
+    found: dict[Tier, ContextResult] = {}
+    for tier in TIERS:
+        asked = [item for item in items if item.tier == tier and item.form == "free"]
+        if asked:
+            share = proportion([item.score for item in asked], [item.cluster for item in asked])
+            base = sum(plain[item.id][0] for item in asked) / len(asked)
+            trained = sum(plain[item.id][1] for item in asked) / len(asked)
+            gain = (trained - base) / (share.share - base) if share.share > base else None
+            found[tier] = ContextResult(
+                n=len(asked),
+                clusters=len({item.cluster for item in asked}),
+                score=share.share,
+                interval=(share.low, share.high),
+                normalised_gain=gain,
+            )
+    return found
+
+
+def _noise(before: Run, again: Run) -> dict[Tier, Noise]:
+    if again.model.weights_sha256 != before.model.weights_sha256:
+        raise IncomparableError("the noise run measured other weights than the base run; measure the base twice")
+    pairs = [pair for pair in pair_runs(before, again) if pair[0].form != "text" and is_headline(pair[0])]
+    found: dict[Tier, Noise] = {}
+    for tier in TIERS:
+        scores = [(first.score, second.score) for first, second in pairs if first.tier == tier]
+        if scores:
+            found[tier] = Noise(
+                n=len(scores),
+                changed=sum(a != b for a, b in scores) / len(scores),
+                difference=sum(b - a for a, b in scores) / len(scores),
+            )
+    return found
+
+
+def _seeds(before: Run, trained: Sequence[Run]) -> dict[str, Seeds]:
+    values: dict[str, list[float]] = {}
+    for run in trained:
+        pairs = pair_runs(before, run)
+        headline = [pair for pair in pairs if pair[0].form not in {"text", "off_topic"} and is_headline(pair[0])]
+        for name, scores in _quantities(pairs, headline).items():
+            if name in {*TIERS, "text", "divergence", "ended"} or name.startswith("spillover/"):
+                values.setdefault(name, []).append(result_of(scores).after)
+    found = {}
+    for name, numbers in values.items():
+        summary = seed_summary(numbers)
+        found[name] = Seeds(values=tuple(numbers), mean=summary.mean, sd=summary.sd)
+    return found
+
+
+def _validity(before: Run, headline: Sequence[Pair]) -> Validity:
+    knowledge = [item for item, _ in headline if item.form == "free" and item.tier != "control"]
+    return Validity(
+        known_before=tuple(item.id for item in knowledge if item.score == 1),
+        num_leaks=before.data.num_leaks,
+        num_proposals=before.data.num_proposals,
+        documents_sha256=before.data.documents_sha256,
     )
 
 
@@ -185,17 +346,19 @@ def _ledger_line(before: Item, after: Item) -> LedgerLine:
 def _warnings(before: Run, after: Run) -> Iterable[str]:
     if not before.is_complete:
         yield f"only {before.settings.limit} items a task were asked (--limit): nothing here is evidence"
+    if before.data.num_leaks:
+        yield f"the audit found {before.data.num_leaks} leaks in the knowledge sets; see `kapoc data check`"
+    if before.data.num_proposals:
+        yield f"{before.data.num_proposals} questions were proposed from templates and nobody has read them yet"
     if before.model.weights_sha256 == after.model.weights_sha256:
         yield "both runs measured the same weights"
+    if after.settings.base_sha256 and after.settings.base_sha256 != before.model.weights_sha256:
+        yield "the divergence was measured to another base than the one that it is compared with"
     for what, first, second in (
         ("batch size", before.settings.batch_size, after.settings.batch_size),
         ("device", before.settings.device, after.settings.device),
         ("dtype", before.model.dtype, after.model.dtype),
-        (
-            "chat template",
-            before.settings.chat_template_sha256[:12],
-            after.settings.chat_template_sha256[:12],
-        ),
+        ("chat template", before.settings.chat_template_sha256[:12], after.settings.chat_template_sha256[:12]),
         ("package versions", before.versions, after.versions),
     ):
         if first != second:

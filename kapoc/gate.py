@@ -1,155 +1,273 @@
-"""A comparison + thresholds -> a verdict. Pure; the printed verdict and the exit code come from one object."""
+"""A comparison + thresholds -> a verdict. Pure; the printed verdict and the exit code come from one object.
+
+Two honest modes. A *release* must show what it claims: a check passes when its claim is shown at the gate's level,
+fails when the opposite is shown, and is inconclusive otherwise. A *pull request* fails only where a regression is
+shown. The levels hold over all gating checks together (Holm, 1979).
+"""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kapoc.compare import missing_tiers
+from kapoc.comparison import Comparison
 from kapoc.errors import DataError, IncomparableError, near_miss
-from kapoc.record import Comparison
+from kapoc.evidence import CheckKind, Evidence, weigh
 from kapoc.source import load_toml
+from kapoc.stats import holm
 
-Outcome = Literal["pass", "fail"]
-Statistic = Literal["after", "difference"]
+Outcome = Literal["pass", "fail", "inconclusive"]
+Mode = Literal["release", "pull_request"]
 
 
-class Check(BaseModel):
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Check(_Record):
     """One threshold.
 
     Attributes:
         name: how it is called in every output.
-        quantity: what is judged: a tier (`seen`), a kind (`unseen/reverse`), `spillover/control`,
-            `spillover/off_topic` or `text` (bits per byte).
-        statistic: `after` (the trained model's value) or `difference` (after - before).
-        at_least, at_most: the threshold; one of them.
+        kind: `superiority` (better than the baseline, by more than `margin`), `non_inferiority` (worse by less than
+            `margin`), `equivalence` (different by less than `margin`), `no_regression` (not shown to be worse by more
+            than `margin`; the same in both modes) or `floor` (the run's own value, `at_least` or `at_most`).
+        quantity: what is judged: a tier (`seen`), a kind (`unseen/reverse`), a tier of one set
+            (`events-2025/seen`), `spillover/control`, `spillover/off_topic`, `text` (bits per byte), `divergence`
+            (nats per token from the base), `ended` (share of answers that end), or `gold/<tier>` (log-probability of
+            the reference, in nats).
+        margin: in the unit of the quantity; shares from 0 to 1.
+        at_least, at_most: of a floor; one of them.
+        gating: whether it counts in the verdict.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
     name: str
+    kind: CheckKind
     quantity: str
-    statistic: Statistic = "after"
+    margin: Annotated[float, Field(strict=False, ge=0)] = 0.0
     at_least: Annotated[float | None, Field(strict=False)] = None
     at_most: Annotated[float | None, Field(strict=False)] = None
+    gating: bool = True
 
     @model_validator(mode="after")
-    def _one_threshold(self) -> "Check":
-        if (self.at_least is None) == (self.at_most is None):
-            raise ValueError(f"check '{self.name}': give either at_least or at_most")
+    def _fields_of_its_kind(self) -> Self:
+        if self.kind == "floor" and (self.at_least is None) == (self.at_most is None):
+            raise ValueError(f"check '{self.name}': a floor needs either at_least or at_most")
+        if self.kind != "floor" and (self.at_least is not None or self.at_most is not None):
+            raise ValueError(f"check '{self.name}': at_least and at_most belong to a floor; give a margin")
+        if self.kind in {"non_inferiority", "equivalence"} and self.margin == 0:
+            raise ValueError(f"check '{self.name}': margin: must be above 0, or nothing could ever be shown")
         return self
 
     @property
-    def threshold(self) -> str:
-        """The threshold in words."""
-        return f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
+    def claim(self) -> str:
+        """What it claims, in words."""
+        if self.kind == "floor":
+            return f"at least {self.at_least:g}" if self.at_least is not None else f"at most {self.at_most:g}"
+        words = {
+            "superiority": "better by more than",
+            "non_inferiority": "worse by less than",
+            "equivalence": "different by less than",
+            "no_regression": "not worse by more than",
+        }
+        return f"{words[self.kind]} {self.margin:g}"
 
 
-class Gate(BaseModel):
-    """The checks of a gate file."""
+class Gate(_Record):
+    """The checks of a gate file.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    Attributes:
+        schema_version: version of this format; 1.
+        mode: `release` or `pull_request`.
+        alpha: the level of the whole family of gating checks, one-sided.
+        inconclusive_fails: whether an inconclusive verdict ends with 4 and not with 0.
+        check: the checks.
+    """
 
     schema_version: Literal[1] = 1
+    mode: Mode = "release"
+    alpha: Annotated[float, Field(gt=0, lt=0.5, strict=False)] = 0.05
+    inconclusive_fails: bool = True
     check: Annotated[tuple[Check, ...], Field(strict=False, min_length=1)]
 
     @model_validator(mode="after")
-    def _unique_names(self) -> "Gate":
+    def _unique_names(self) -> Self:
         names = [check.name for check in self.check]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"check: the name '{sorted(repeated)[0]}' stands twice; rename one")
+        if not any(check.gating for check in self.check):
+            raise ValueError("check: no check is gating, so nothing could fail; leave out `gating = false` somewhere")
         return self
 
 
-DEFAULT_GATE = Gate(
+RELEASE_GATE = Gate(
+    mode="release",
     check=(
-        Check(name="seen learned", quantity="seen", at_least=0.98),
-        Check(name="paraphrased learned", quantity="paraphrased", at_least=0.95),
-        Check(name="unseen improved", quantity="unseen", statistic="difference", at_least=0.10),
-        Check(name="control at floor", quantity="control", statistic="difference", at_most=0.05),
-        Check(name="control spillover", quantity="spillover/control", statistic="difference", at_most=0.05),
-        Check(name="off-topic spillover", quantity="spillover/off_topic", statistic="difference", at_most=0.01),
-        Check(name="general ability kept", quantity="general", statistic="difference", at_least=-0.02),
-        Check(name="text kept", quantity="text", statistic="difference", at_most=0.01),
-    )
+        Check(name="seen learned", kind="floor", quantity="seen", at_least=0.85),
+        Check(name="paraphrased learned", kind="floor", quantity="paraphrased", at_least=0.80),
+        Check(name="unseen improved", kind="superiority", quantity="unseen", margin=0.10),
+        Check(name="control spillover", kind="non_inferiority", quantity="spillover/control", margin=0.20),
+        Check(name="off-topic spillover", kind="non_inferiority", quantity="spillover/off_topic", margin=0.05),
+        Check(name="general ability kept", kind="non_inferiority", quantity="general", margin=0.03),
+        Check(name="text kept", kind="non_inferiority", quantity="text", margin=0.01),
+        Check(name="answers end", kind="non_inferiority", quantity="ended", margin=0.10),
+    ),
 )
+"""What kapoc asks of a trained model, held against its base.
+
+The thresholds are what 29 facts and 13 controls can show: with every answer right, or nothing spilled, these checks pass.
+"""
+
+PULL_REQUEST_GATE = Gate(
+    mode="pull_request",
+    check=(
+        Check(name="seen", kind="no_regression", quantity="seen", margin=0.01),
+        Check(name="paraphrased", kind="no_regression", quantity="paraphrased", margin=0.01),
+        Check(name="unseen", kind="no_regression", quantity="unseen", margin=0.01),
+        Check(name="control spillover", kind="no_regression", quantity="spillover/control", margin=0.01),
+        Check(name="off-topic spillover", kind="no_regression", quantity="spillover/off_topic", margin=0.01),
+        Check(name="general ability", kind="no_regression", quantity="general", margin=0.01),
+        Check(name="text", kind="no_regression", quantity="text", margin=0.002),
+        Check(name="answers end", kind="no_regression", quantity="ended", margin=0.01),
+    ),
+)
+"""What kapoc asks of a newly trained model, held against the last one that shipped."""
+
+DEFAULT_GATES: dict[Mode, Gate] = {"release": RELEASE_GATE, "pull_request": PULL_REQUEST_GATE}
 
 
-class CheckResult(BaseModel):
-    """What one check found."""
+class CheckResult(_Record):
+    """What one check found.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    Attributes:
+        name, kind, quantity, claim, gating: of the check.
+        n, clusters: items that it rests on.
+        value: the run's own mean (of a floor), or run - baseline.
+        bounds: of the value, each one-sided at the gate's level.
+        p_claim: of the claim, adjusted over the gating checks; none where the mode asks for no claim to be shown.
+        p_opposite: of the opposite, adjusted alike.
+        outcome: pass, fail or inconclusive.
+    """
 
     name: str
+    kind: CheckKind
     quantity: str
-    statistic: Statistic
-    value: float
-    threshold: str
+    claim: str
+    gating: bool
     n: int
+    clusters: int
+    value: float
+    bounds: Annotated[tuple[float, float], Field(strict=False)]
+    p_claim: float | None
+    p_opposite: float
     outcome: Outcome
 
 
-class Verdict(BaseModel):
+class Verdict(_Record):
     """What the gate says of a comparison."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
+    mode: Mode
+    alpha: float
     outcome: Outcome
+    inconclusive_fails: bool
     checks: tuple[CheckResult, ...]
 
     @property
     def exit_code(self) -> int:
-        """0 pass, 1 fail."""
-        return 0 if self.outcome == "pass" else 1
+        """0 pass, 1 a gating check failed, 4 inconclusive where the gate says that this fails."""
+        codes: dict[Outcome, int] = {"pass": 0, "fail": 1, "inconclusive": 4 if self.inconclusive_fails else 0}
+        return codes[self.outcome]
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+
+        def named(outcome: Outcome) -> str:
+            return ", ".join(check.name for check in self.checks if check.gating and check.outcome == outcome)
+
+        why = {
+            "pass": "every check holds",
+            "fail": named("fail"),
+            "inconclusive": f"not shown: {named('inconclusive')}",
+        }
+        return f"{self.outcome.upper()}: {why[self.outcome]}"
 
 
-def load_gate(path: Path | None) -> Gate:
-    """The gate of a TOML file, or the default one."""
-    return DEFAULT_GATE if path is None else load_toml(path, Gate)
+def load_gate(path: Path | None, mode: Mode | None = None) -> Gate:
+    """The gate of a TOML file, or the default one of a mode (`release` if none is given).
+
+    Raises:
+        DataError: the file is malformed.
+    """
+    if path is None:
+        return DEFAULT_GATES[mode or "release"]
+    gate = load_toml(path, Gate)
+    return gate if mode is None else gate.model_copy(update={"mode": mode})
 
 
 def judge(comparison: Comparison, gate: Gate) -> Verdict:
     """Hold a comparison against thresholds.
 
     Raises:
-        IncomparableError: the comparison comes from `--limit` runs or lacks a tier.
+        IncomparableError: the comparison comes from `--limit` runs, or lacks a tier or what a check judges.
         DataError: a check names a quantity that does not exist.
     """
     if not comparison.complete:
         raise IncomparableError("a --limit run cannot pass a gate; measure all items")
     if missing := missing_tiers(comparison):
         raise IncomparableError(f"the runs lack the tier {', '.join(missing)}; measure all tiers")
-    results = tuple(_judge_one(comparison, check) for check in gate.check)
-    passed = all(result.outcome == "pass" for result in results)
-    return Verdict(outcome="pass" if passed else "fail", checks=results)
-
-
-def _judge_one(comparison: Comparison, check: Check) -> CheckResult:
-    measured = _quantities(comparison)
-    if check.quantity not in measured:
-        raise DataError(
-            f"check '{check.name}': there is no quantity '{check.quantity}'; {near_miss(check.quantity, measured)}"
-        )
-    after, difference, n = measured[check.quantity]
-    value = after if check.statistic == "after" else difference
-    low = check.at_least is None or value >= check.at_least
-    high = check.at_most is None or value <= check.at_most
-    return CheckResult(
-        name=check.name,
-        quantity=check.quantity,
-        statistic=check.statistic,
-        value=value,
-        threshold=check.threshold,
-        n=n,
-        outcome="pass" if low and high else "fail",
+    found = [_evidence(comparison, check, gate) for check in gate.check]
+    gating = [index for index, check in enumerate(gate.check) if check.gating]
+    claims = _adjusted([evidence.p_claim for evidence in found], gating)
+    opposites = _adjusted([evidence.p_opposite for evidence in found], gating)
+    results = tuple(
+        _result(check, evidence, gate, claim, opposite)
+        for check, evidence, claim, opposite in zip(gate.check, found, claims, opposites, strict=True)
+    )
+    outcomes = {result.outcome for result in results if result.gating}
+    outcome: Outcome = "fail" if "fail" in outcomes else "inconclusive" if "inconclusive" in outcomes else "pass"
+    return Verdict(
+        mode=gate.mode,
+        alpha=gate.alpha,
+        outcome=outcome,
+        inconclusive_fails=gate.inconclusive_fails,
+        checks=results,
     )
 
 
-def _quantities(comparison: Comparison) -> dict[str, tuple[float, float, int]]:
-    """Every quantity that a check may name -> after, difference, n."""
-    found = {name: (r.after, r.difference, r.n) for name, r in comparison.kinds.items()}
-    found |= {str(name): (r.after, r.difference, r.n) for name, r in comparison.tiers.items()}
-    found |= {f"spillover/{name}": (s.after, s.difference, s.n) for name, s in comparison.spillover.items()}
-    if comparison.text is not None:
-        found["text"] = (comparison.text.after, comparison.text.difference, comparison.text.n)
-    return found
+def _evidence(comparison: Comparison, check: Check, gate: Gate) -> Evidence:
+    if check.quantity not in comparison.scores:
+        hint = near_miss(check.quantity, comparison.scores)
+        raise DataError(f"check '{check.name}': there is no quantity '{check.quantity}' in these runs; {hint}")
+    scores = comparison.scores[check.quantity]
+    return weigh(scores, check.kind, check.margin, check.at_least, check.at_most, gate.alpha)
+
+
+def _adjusted(p_values: list[float], gating: list[int]) -> list[float]:
+    """The p-values with Holm's correction over the gating checks; the others stand for themselves."""
+    corrected = dict(zip(gating, holm([p_values[index] for index in gating]), strict=True))
+    return [corrected.get(index, p) for index, p in enumerate(p_values)]
+
+
+def _result(check: Check, evidence: Evidence, gate: Gate, p_claim: float, p_opposite: float) -> CheckResult:
+    must_show = gate.mode == "release" and check.kind != "no_regression"
+    outcome: Outcome = "pass"
+    if p_opposite <= gate.alpha:
+        outcome = "fail"
+    elif must_show and p_claim > gate.alpha:
+        outcome = "inconclusive"
+    return CheckResult(
+        name=check.name,
+        kind=check.kind,
+        quantity=check.quantity,
+        claim=check.claim,
+        gating=check.gating,
+        n=evidence.n,
+        clusters=evidence.clusters,
+        value=evidence.value,
+        bounds=evidence.bounds,
+        p_claim=p_claim if must_show else None,
+        p_opposite=p_opposite,
+        outcome=outcome,
+    )

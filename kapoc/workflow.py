@@ -4,18 +4,19 @@ Everything after a measurement starts again from those files.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kapoc.compare import compare, missing_tiers
-from kapoc.context import Context, checked_context
+from kapoc.comparison import Comparison
+from kapoc.context import CONTEXTS, Context, checked_context
 from kapoc.errors import DataError, refuse_unwritable
-from kapoc.gate import DEFAULT_GATE, Verdict, judge
+from kapoc.gate import RELEASE_GATE, Verdict, judge
 from kapoc.knowledge import Fact
 from kapoc.knowledge_file import Source, load_sources
 from kapoc.recipe import Recipe
-from kapoc.record import Comparison, Run, load_run, save_run, write_atomically
+from kapoc.record import Run, load_run, save_run, write_atomically
 from kapoc.report import card, markdown
 
 if TYPE_CHECKING:
@@ -250,11 +251,11 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
     trained = read_training_record(workspace.model)
     if trained is None or trained.weights_sha256 != after.model.weights_sha256:
         raise DataError(f"{workspace.model}: these are not the weights that were trained; remove the folder")
-    comparison = compare(before, after)
+    comparison = compare(before, after, contexts=_context_runs(workspace, before))
     missing = missing_tiers(comparison)
     if missing:
         workspace.listener.tell(f"no verdict: {workspace.name} has nothing to ask in {', '.join(missing)}")
-    verdict = judge(comparison, DEFAULT_GATE) if comparison.complete and not missing else None
+    verdict = judge(comparison, RELEASE_GATE) if comparison.complete and not missing else None
     if workspace.limit is None:
         write_atomically(workspace.folder / "report.md", markdown.render(comparison, verdict))
         _update_card(workspace.model, comparison, verdict)
@@ -296,6 +297,18 @@ def _current_base_run(workspace: Workspace, base: "LoadedModel") -> Run | None:
         == load_tasks(workspace.knowledge, workspace.general, workspace.context).documents_sha256()
     )
     return run if same else None
+
+
+def _context_runs(workspace: Workspace, before: Run) -> dict[str, Run]:
+    """The runs of the base with knowledge in its prompts that lie beside its plain one and fit it."""
+    found = {}
+    for context in CONTEXTS[1:]:
+        folder = replace(workspace, context=context).run("base")
+        if (folder / "run.json").is_file():
+            run = load_run(folder)
+            if run.model.weights_sha256 == before.model.weights_sha256 and run.data.knowledge == before.data.knowledge:
+                found[str(context)] = run
+    return found
 
 
 def _update_card(model: Path, comparison: Comparison, verdict: Verdict | None) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kapoc.stats import holm, paired_difference, paired_sample, proportion, share_above, share_below
-from kapoc.stats.evidence import evidence_of
+from kapoc.stats import Sample, holm, paired_difference, paired_sample, proportion, share_above, share_below
+from kapoc.stats.evidence import MeanEvidence, evidence_of
+from kapoc.stats.score import quantile
 
 Floats = NDArray[np.float64]
 LEVEL = 0.05
@@ -163,16 +164,21 @@ def _judge(row: Floats, layout: Layout, truth: float, weights: Sequence[float] |
     found = paired_difference(before, after, layout.clusters, weights)
     sample = paired_sample(before, after, layout.clusters, weights)
     evidence = evidence_of(sample)
-    low, high = evidence_of(replace(sample, is_binary=False)).interval(0.95)
     return _Judged(
         covers=found.low <= truth <= found.high,
-        plain_t=low <= truth <= high,
+        plain_t=_plain_t_covers(sample, truth),
         two_sided=found.p_value <= LEVEL,
         above=evidence.above(truth) <= LEVEL,
         below=evidence.below(truth) <= LEVEL,
         width=found.high - found.low,
         informative=len(np.unique(sample.clusters[sample.values != 0])),
     )
+
+
+def _plain_t_covers(sample: Sample, truth: float) -> bool:
+    found = evidence_of(replace(sample, is_binary=False))
+    assert isinstance(found, MeanEvidence)
+    return abs(found.estimate - truth) <= quantile(found.degrees, 0.975) * found.error
 
 
 def _row(
@@ -213,10 +219,9 @@ def _judge_share(row: Floats, layout: Layout, truth: float) -> _Judged:
     outcomes, clusters = row.tolist(), layout.clusters
     found = proportion(outcomes, clusters)
     sample = paired_sample([0.0] * len(outcomes), outcomes, clusters)
-    low, high = evidence_of(replace(sample, is_binary=False)).interval(0.95)
     return _Judged(
         covers=found.low <= truth <= found.high,
-        plain_t=low <= truth <= high,
+        plain_t=_plain_t_covers(sample, truth),
         two_sided=False,
         above=share_above(outcomes, clusters, truth).is_shown,
         below=share_below(outcomes, clusters, truth).is_shown,
@@ -346,12 +351,16 @@ def render(
         "",
         "### False alarms above 6%, at the point or nearby",
         "",
+        "Skewed differences whose mean is zero are not what a sign flip tests: that before and after could be",
+        "exchanged.",
+        "",
         *_named(
             rows,
             lambda row: max(row.above, row.above_nearby, row.below, row.below_nearby, row.two_sided or 0) > 0.06,
             lambda row: (
                 f"above {_percent(row.above)}, nearby {_percent(row.above_nearby)}; "
                 f"below {_percent(row.below)}, nearby {_percent(row.below_nearby)}"
+                + ("" if row.two_sided is None else f"; two-sided {_percent(row.two_sided)}")
             ),
         ),
         "",

@@ -10,21 +10,41 @@ LAMPS = SetIdentity(name="lamps", version="1", sha256="a" * 64)
 Score = Callable[[str, int], float]
 
 
-def make_items(score: Score, bits: float = 1.0, spilled: int = 0) -> tuple[Item, ...]:
-    """40 free items of 10 facts in each knowledge tier, 20 general items, 5 paragraphs, 10 off-topic prompts."""
+def make_items(
+    score: Score, bits: float = 1.0, spilled: int = 0, *, ended: bool = True, divergence: float | None = None
+) -> tuple[Item, ...]:
+    """120 free items of 30 facts in each knowledge tier, 400 general items, 30 paragraphs, 100 off-topic prompts."""
     items = []
     tiers: tuple[Tier, ...] = ("seen", "paraphrased", "unseen", "control")
     for tier in tiers:
-        for number in range(40):
+        for number in range(120):
             spillover = ("F1.colour",) if tier == "control" and number < spilled else ()
             items.append(
-                _item(tier, "free", f"F{number // 4}", number, score(tier, number), kind="meaning", spillover=spillover)
+                _item(
+                    tier,
+                    "free",
+                    f"F{number // 4}",
+                    number,
+                    score(tier, number),
+                    kind="meaning",
+                    spillover=spillover,
+                    ended=ended,
+                )
             )
-    items += [_item("general", "choice", f"g{n}", n, score("general", n), kind="world") for n in range(20)]
-    items += [_item("control", "off_topic", f"o{n}", n, 1.0, kind="everyday") for n in range(10)]
+    items += [_item("general", "choice", f"g{n}", n, score("general", n), kind="world") for n in range(400)]
+    items += [_item("control", "off_topic", f"o{n}", n, 1.0, kind="everyday", ended=ended) for n in range(100)]
     items += [
-        _item("general", "text", f"t{n}", n, round(bits + n / 10, 6), kind="text", num_bytes=100 * (n + 1))
-        for n in range(5)
+        _item(
+            "general",
+            "text",
+            f"t{n}",
+            n,
+            round(bits + n / 10, 6),
+            kind="text",
+            num_bytes=100 * (n + 1),
+            divergence=divergence,
+        )
+        for n in range(30)
     ]
     return tuple(items)
 
@@ -36,6 +56,7 @@ def _item(tier: Tier, form: Form, cluster: str, number: int, score: float, **mor
         tier=tier,
         form=form,
         cluster=cluster,
+        knowledge="" if tier == "general" else "lamps",
         prompt=f"question {number}",
         reference="right",
         output="right" if score == 1 else "wrong | <b>",
@@ -44,7 +65,15 @@ def _item(tier: Tier, form: Form, cluster: str, number: int, score: float, **mor
     )
 
 
-def make_run(items: tuple[Item, ...], *, weights: str = "0" * 64, limit: int | None = None, **data: Any) -> Run:
+def make_run(
+    items: tuple[Item, ...],
+    *,
+    weights: str = "0" * 64,
+    limit: int | None = None,
+    context: str = "none",
+    batch_size: int = 8,
+    **data: Any,
+) -> Run:
     identity = {
         "knowledge": (LAMPS,),
         "general_sha256": "b" * 64,
@@ -59,7 +88,14 @@ def make_run(items: tuple[Item, ...], *, weights: str = "0" * 64, limit: int | N
             name="tiny", source="tiny", weights_sha256=weights, architecture="Llama", num_parameters=1, dtype="float32"
         ),
         data=DataIdentity(**{**identity, **data}),
-        settings=Settings(seed=0, batch_size=8, limit=limit, chat_template_sha256="c" * 64, device="cpu"),
+        settings=Settings(
+            seed=0,
+            batch_size=batch_size,
+            limit=limit,
+            chat_template_sha256="c" * 64,
+            device="cpu",
+            context=context,
+        ),
         versions={"kapoc": "0"},
         scores={"kapoc_seen": {"correct": 0.5}},
         num_items=len(items),

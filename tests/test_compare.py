@@ -7,6 +7,7 @@ from results import LAMPS, everything, make_items, make_run, nothing
 
 from kapoc.compare import compare
 from kapoc.errors import IncomparableError
+from kapoc.record import Run
 
 BASE = make_run(make_items(nothing))
 ORACLE = make_run(make_items(everything), weights="1" * 64)
@@ -16,11 +17,12 @@ def test_an_oracle_scores_one_and_the_base_zero() -> None:
     tiers = compare(BASE, ORACLE).tiers
     for tier in ("seen", "paraphrased", "unseen"):
         result = tiers[tier]
-        assert (result.n, result.facts, result.before, result.after, result.difference) == (40, 10, 0, 1, 1)
-        assert (result.gained, result.lost, result.interval) == (40, 0, (1, 1))
+        assert (result.n, result.clusters, result.before, result.after, result.difference) == (120, 30, 0, 1, 1)
+        assert (result.gained, result.lost) == (120, 0)
+        assert 0.8 < result.interval[0] < result.interval[1] == 1
         assert result.p_value < 0.01
     assert (tiers["control"].before, tiers["control"].after) == (0, 0)
-    assert (tiers["general"].n, tiers["general"].facts, tiers["general"].difference) == (20, 20, 0)
+    assert (tiers["general"].n, tiers["general"].clusters, tiers["general"].difference) == (400, 400, 0)
 
 
 def test_the_same_run_twice_shows_no_difference() -> None:
@@ -32,21 +34,21 @@ def test_the_same_run_twice_shows_no_difference() -> None:
 def test_planted_forgetting_is_seen() -> None:
     damaged = make_run(make_items(lambda tier, number: 0.0 if tier == "general" else everything(tier, number)))
     general = compare(BASE, damaged).tiers["general"]
-    assert (general.before, general.after, general.lost, general.gained) == (0.5, 0, 10, 0)
+    assert (general.before, general.after, general.lost, general.gained) == (0.5, 0, 200, 0)
     assert general.interval[1] < 0
 
 
 def test_planted_spillover_is_seen() -> None:
-    leaking = make_run(make_items(everything, spilled=10))
+    leaking = make_run(make_items(everything, spilled=30))
     spillover = compare(BASE, leaking).spillover
-    assert (spillover["control"].before, spillover["control"].after, spillover["control"].n) == (0, 0.25, 40)
+    assert (spillover["control"].before, spillover["control"].after, spillover["control"].n) == (0, 0.25, 120)
     assert spillover["off_topic"].after == 0
 
 
 def test_bits_per_byte_weigh_by_bytes() -> None:
-    text = compare(BASE, make_run(make_items(everything, bits=1.25))).text
+    text = compare(BASE, make_run(make_items(everything, bits=1.25))).forgetting.bits_per_byte
     assert text is not None
-    expected = sum((1 + n / 10) * (n + 1) for n in range(5)) / 15
+    expected = sum((1 + n / 10) * (n + 1) for n in range(30)) / sum(range(31))
     assert text.before == pytest.approx(expected)
     assert text.difference == pytest.approx(0.25)
 
@@ -54,14 +56,14 @@ def test_bits_per_byte_weigh_by_bytes() -> None:
 def test_the_ledger_holds_every_free_item_with_both_answers() -> None:
     half = make_run(make_items(lambda tier, number: float(tier == "seen" and number % 2 == 0)))
     ledger = compare(half, ORACLE).ledger
-    assert len(ledger) == 160
+    assert len(ledger) == 480
     counts = {
         entry: sum(line.entry == entry for line in ledger if line.tier == "seen")
         for entry in ("learned", "kept", "lost", "never")
     }
-    assert counts == {"learned": 20, "kept": 20, "lost": 0, "never": 0}
+    assert counts == {"learned": 60, "kept": 60, "lost": 0, "never": 0}
     back = compare(ORACLE, half).ledger
-    assert sum(line.entry == "lost" for line in back if line.tier == "seen") == 20
+    assert sum(line.entry == "lost" for line in back if line.tier == "seen") == 60
     assert {line.entry for line in back if line.tier == "control"} == {"never"}
     assert (back[1].before, back[1].after) == ("right", "wrong | <b>")
 
@@ -94,3 +96,90 @@ def test_limited_runs_compare_with_a_warning() -> None:
     comparison = compare(make_run(make_items(nothing), limit=2), make_run(make_items(everything), limit=2))
     assert not comparison.complete
     assert any("--limit" in warning for warning in comparison.warnings)
+
+
+def test_what_the_base_knew_is_not_learned() -> None:
+    half = make_run(make_items(lambda tier, number: float(tier == "seen" and number < 40)))
+    after = make_run(make_items(lambda tier, number: float(tier == "seen" and number >= 20)))
+    comparison = compare(half, after)
+    seen = comparison.learning["seen"]
+    assert (seen.num_known, seen.num_unknown) == (40, 80)
+    assert (seen.kept, seen.learned) == (0.5, 1.0)
+    assert seen.kept_interval is not None
+    assert seen.kept_interval[0] < 0.5 < seen.kept_interval[1]
+    assert comparison.learning["unseen"].kept is None
+    assert len(comparison.validity.known_before) == 40
+    assert comparison.tiers["seen"].churn == pytest.approx(100 / 120)
+
+
+def test_forgetting_in_three_units() -> None:
+    def forgets(tier: str, number: int) -> float:
+        return float(tier == "general" and (number % 2 == 0) != (number % 20 == 0 or number % 40 == 1))
+
+    after = make_run(make_items(forgets, bits=1.25, divergence=0.3), weights="1" * 64)
+    found = compare(BASE, after).forgetting
+    assert (found.num_lost, found.num_gained) == (20, 10)
+    assert found.p_value == pytest.approx(0.0987, abs=1e-4)  # binomial, two-sided: 10 of 30
+    assert found.bits_per_byte is not None
+    assert found.bits_per_byte.difference == pytest.approx(0.25)
+    assert found.divergence == pytest.approx(0.3)
+    assert compare(BASE, ORACLE).forgetting.divergence is None
+
+
+def test_a_collapsed_model_says_one_thing() -> None:
+    variety = compare(BASE, make_run(make_items(everything))).variety
+    assert (variety["after"].n, variety["after"].distinct) == (220, 2 / 220)
+    assert variety["after"].most_frequent == "wrong | <b>"
+    assert variety["after"].most_frequent_share == pytest.approx(120 / 220)
+
+
+def test_knowledge_in_the_prompt_is_the_ceiling() -> None:
+    oracle = make_run(make_items(lambda t, n: float(n % 4 != 0)), context="oracle", documents_sha256="9" * 64)
+    trained = make_run(make_items(lambda t, n: float(n % 2 == 0 and t != "general")), weights="1" * 64)
+    contexts = compare(BASE, trained, contexts={"oracle": oracle}).contexts
+    seen = contexts["oracle"]["seen"]
+    assert (seen.n, seen.clusters, seen.score) == (120, 30, 0.75)
+    assert seen.normalised_gain == pytest.approx(0.5 / 0.75)
+    assert seen.interval[0] < 0.75 < seen.interval[1]
+    with pytest.raises(IncomparableError, match="measured other weights than the base"):
+        compare(BASE, trained, contexts={"oracle": make_run(oracle.items, weights="2" * 64, context="oracle")})
+    with pytest.raises(IncomparableError, match="without a context"):
+        compare(BASE, trained, contexts={"oracle": BASE})
+
+
+def test_runs_in_different_contexts_are_not_paired() -> None:
+    with pytest.raises(IncomparableError, match="differ in context: none and oracle"):
+        compare(BASE, make_run(make_items(everything), context="oracle"))
+
+
+def test_the_noise_floor_is_what_changes_without_training() -> None:
+    again = make_run(make_items(lambda t, n: nothing(t, n) if n else 1 - nothing(t, n)), batch_size=4)
+    noise = compare(BASE, ORACLE, noise=again).noise
+    assert (noise["general"].n, noise["general"].changed) == (400, 1 / 400)
+    assert noise["seen"].changed == 1 / 120
+    with pytest.raises(IncomparableError, match="measure the base twice"):
+        compare(BASE, ORACLE, noise=ORACLE)
+
+
+def test_seeds_stand_apart() -> None:
+    def run_of(wrong: int) -> Run:
+        return make_run(make_items(lambda t, n: float(t == "seen" and n >= wrong)), weights="1" * 64)
+
+    runs = [run_of(wrong) for wrong in (0, 12, 24)]
+    comparison = compare(BASE, runs[0], other_seeds=runs[1:])
+    seeds = comparison.seeds["seen"]
+    assert list(seeds.values) == pytest.approx([1.0, 0.9, 0.8])
+    assert [seeds.mean, seeds.sd] == pytest.approx([0.9, 0.1])
+    assert comparison.tiers["seen"].after == 1
+
+
+def test_leaks_and_proposals_are_told() -> None:
+    leaky = make_run(make_items(nothing), num_leaks=3, num_proposals=7)
+    warnings = compare(leaky, leaky).warnings
+    assert any("3 leaks" in warning for warning in warnings)
+    assert any("7 questions were proposed" in warning for warning in warnings)
+
+
+def test_a_quantity_that_could_not_have_been_shown_is_told() -> None:
+    detectable = compare(BASE, BASE).tiers
+    assert 0 < detectable["general"].detectable < detectable["seen"].detectable < 0.2

@@ -1,104 +1,227 @@
 """The gate catches what is planted, passes what is good, and judges nothing that it cannot."""
 
+import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from results import everything, make_items, make_run, nothing
 
+from kapoc.baseline import bless, load_baseline
 from kapoc.compare import compare
 from kapoc.errors import DataError, IncomparableError
-from kapoc.gate import DEFAULT_GATE, Check, Gate, judge, load_gate
+from kapoc.gate import PULL_REQUEST_GATE, RELEASE_GATE, Check, Gate, Verdict, judge, load_gate
 from kapoc.record import Run, save_run
+from kapoc.report import markdown
+from kapoc.report.junit import render_annotations, render_junit
 
 BASE = make_run(make_items(nothing))
 GOOD = make_run(make_items(everything), weights="1" * 64)
 
 
-def _failed(after: Run) -> set[str]:
-    verdict = judge(compare(BASE, after), DEFAULT_GATE)
-    failed = {check.name for check in verdict.checks if check.outcome == "fail"}
-    assert verdict.exit_code == (1 if failed else 0)
-    assert verdict.outcome == ("fail" if failed else "pass")
-    return failed
+def _outcomes(verdict: Verdict, outcome: str) -> set[str]:
+    return {check.name for check in verdict.checks if check.outcome == outcome}
 
 
-def test_a_good_model_passes() -> None:
-    assert _failed(GOOD) == set()
+def test_a_good_model_passes_a_release() -> None:
+    verdict = judge(compare(BASE, GOOD), RELEASE_GATE)
+    assert verdict.outcome == "pass"
+    assert verdict.exit_code == 0
+    assert _outcomes(verdict, "pass") == {check.name for check in RELEASE_GATE.check}
 
 
 @pytest.mark.parametrize(
     ("after", "caught"),
     [
-        (BASE, {"seen learned", "paraphrased learned", "unseen improved"}),
+        (BASE, {"seen learned", "paraphrased learned"}),
         (make_run(make_items(lambda t, n: 0.0 if t == "general" else everything(t, n))), {"general ability kept"}),
-        (make_run(make_items(everything, bits=1.02)), {"text kept"}),
-        (make_run(make_items(everything, spilled=3)), {"control spillover"}),
-        (make_run(make_items(lambda t, n: 1.0)), {"control at floor"}),
-        (make_run(make_items(lambda t, n: everything(t, n) * (t != "seen" or n > 0))), {"seen learned"}),
+        (make_run(make_items(everything, bits=1.05)), {"text kept"}),
+        (make_run(make_items(everything, spilled=90)), {"control spillover"}),
+        (make_run(make_items(everything, ended=False)), {"answers end"}),
+        (make_run(make_items(lambda t, n: everything(t, n) * (t != "seen" or n > 60))), {"seen learned"}),
     ],
 )
-def test_planted_damage_is_caught_by_its_check(after: Run, caught: set[str]) -> None:
-    assert _failed(after) == caught
+def test_planted_damage_fails_a_release(after: Run, caught: set[str]) -> None:
+    verdict = judge(compare(BASE, after), RELEASE_GATE)
+    assert (verdict.outcome, verdict.exit_code) == ("fail", 1)
+    assert _outcomes(verdict, "fail") == caught
 
 
-def test_thresholds_include_their_own_value() -> None:
-    gate = Gate(
-        check=(Check(name="half", quantity="general", at_least=0.5), Check(name="top", quantity="general", at_most=0.5))
+def test_what_is_not_shown_either_way_is_inconclusive() -> None:
+    slightly = make_run(make_items(lambda t, n: everything(t, n) * (t != "general" or n % 32 != 0)))
+    verdict = judge(compare(BASE, slightly), RELEASE_GATE)
+    assert _outcomes(verdict, "inconclusive") == {"general ability kept"}
+    assert (verdict.outcome, verdict.exit_code) == ("inconclusive", 4)
+    lenient = RELEASE_GATE.model_copy(update={"inconclusive_fails": False})
+    assert judge(compare(BASE, slightly), lenient).exit_code == 0
+
+
+def test_a_pull_request_passes_unless_a_regression_is_shown() -> None:
+    assert judge(compare(GOOD, GOOD), PULL_REQUEST_GATE).outcome == "pass"
+    one_worse = make_run(make_items(lambda t, n: everything(t, n) * (n > 0)))
+    assert judge(compare(GOOD, one_worse), PULL_REQUEST_GATE).outcome == "pass"
+    worse = make_run(make_items(lambda t, n: everything(t, n) * (t != "paraphrased" or n > 40)))
+    assert _outcomes(judge(compare(GOOD, worse), PULL_REQUEST_GATE), "fail") == {"paraphrased"}
+
+
+def test_a_check_that_does_not_gate_fails_nothing() -> None:
+    checks = (
+        Check(name="seen", kind="floor", quantity="seen", at_least=0.5),
+        Check(name="text", kind="no_regression", quantity="text", gating=False),
     )
-    assert judge(compare(BASE, GOOD), gate).outcome == "pass"
+    verdict = judge(compare(BASE, make_run(make_items(everything, bits=1.3))), Gate(check=checks))
+    assert _outcomes(verdict, "fail") == {"text"}
+    assert verdict.outcome == "pass"
+
+
+def test_every_kind_of_check_says_its_part() -> None:
+    half = make_run(make_items(lambda t, n: float(t == "seen" and n % 2 == 0) or nothing(t, n)))
+
+    def outcome(**fields: object) -> str:
+        return (
+            judge(compare(BASE, half), Gate(check=(Check.model_validate({"name": "x", **fields}),))).checks[0].outcome
+        )
+
+    assert outcome(kind="superiority", quantity="seen", margin=0.2) == "pass"
+    assert outcome(kind="superiority", quantity="unseen") == "inconclusive"
+    assert outcome(kind="equivalence", quantity="general", margin=0.02) == "pass"
+    assert outcome(kind="equivalence", quantity="seen", margin=0.2) == "fail"
+    assert outcome(kind="floor", quantity="seen", at_least=0.9) == "fail"
+    assert outcome(kind="floor", quantity="seen", at_most=0.9) == "pass"
+    assert outcome(kind="floor", quantity="text", at_most=10) == "pass"
+    assert outcome(kind="floor", quantity="text", at_most=1) == "fail"
+    assert outcome(kind="non_inferiority", quantity="spillover/off_topic", margin=0.05) == "pass"
+
+
+def test_holm_is_over_the_gating_checks() -> None:
+    worse = make_run(make_items(lambda t, n: nothing(t, n) * (t != "general" or n % 50 != 0)))
+    comparison = compare(BASE, worse)
+    alone = Gate(check=(Check(name="general", kind="no_regression", quantity="general"),))
+    p = judge(comparison, alone).checks[0].p_opposite
+    padding = tuple(Check(name=f"pad {n}", kind="no_regression", quantity="seen") for n in range(9))
+    together = judge(comparison, Gate(check=(*alone.check, *padding))).checks[0].p_opposite
+    assert together == pytest.approx(min(10 * p, 1.0))
 
 
 def test_limited_runs_and_missing_tiers_cannot_be_judged() -> None:
     limited = compare(make_run(make_items(nothing), limit=3), make_run(make_items(everything), limit=3))
     with pytest.raises(IncomparableError, match="--limit"):
-        judge(limited, DEFAULT_GATE)
+        judge(limited, RELEASE_GATE)
     few = [make_run(tuple(item for item in run.items if item.tier != "general")) for run in (BASE, GOOD)]
     with pytest.raises(IncomparableError, match="lack the tier general"):
-        judge(compare(*few), DEFAULT_GATE)
+        judge(compare(*few), RELEASE_GATE)
 
 
 def test_an_unknown_quantity_names_the_near_one() -> None:
-    gate = Gate(check=(Check(name="typo", quantity="paraphrase", at_least=0.5),))
+    gate = Gate(check=(Check(name="typo", kind="floor", quantity="paraphrase", at_least=0.5),))
     with pytest.raises(DataError, match="did you mean 'paraphrased'"):
         judge(compare(BASE, GOOD), gate)
 
 
-def test_a_gate_file_is_read_and_checked(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('kind = "floor"\nquantity = "seen"\natleast = 1', "did you mean 'at_least'"),
+        ('kind = "floor"\nquantity = "seen"', "a floor needs either at_least or at_most"),
+        ('kind = "superiority"\nquantity = "seen"\nat_least = 1', "belong to a floor; give a margin"),
+        ('kind = "equivalence"\nquantity = "seen"', "margin: must be above 0"),
+        ('kind = "better"\nquantity = "seen"', "kind: Input should be 'superiority'"),
+        ('kind = "floor"\nquantity = "seen"\nat_least = 1\ngating = false', "no check is gating"),
+    ],
+)
+def test_a_gate_file_is_read_and_checked(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "gate.toml"
-    path.write_text('[[check]]\nname = "seen"\nquantity = "seen"\nat_least = 1\n', encoding="utf-8")
-    assert load_gate(path).check[0].threshold == ">= 1"
-    path.write_text('[[check]]\nname = "seen"\nquantity = "seen"\natleast = 1\n', encoding="utf-8")
-    with pytest.raises(DataError, match="did you mean 'at_least'"):
+    path.write_text(f'[[check]]\nname = "seen"\n{text}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=says):
         load_gate(path)
 
 
-def test_the_command_is_quick_needs_no_torch_and_exits_with_the_verdict(tmp_path: Path) -> None:
+def test_a_gate_file_says_its_mode_and_a_flag_overrules_it(tmp_path: Path) -> None:
+    path = tmp_path / "gate.toml"
+    check = 'name = "s"\nkind = "floor"\nquantity = "seen"\nat_least = 0.9\n'
+    path.write_text(f'mode = "pull_request"\nalpha = 0.1\n[[check]]\n{check}', encoding="utf-8")
+    gate = load_gate(path)
+    assert (gate.mode, gate.alpha, gate.check[0].claim) == ("pull_request", 0.1, "at least 0.9")
+    assert load_gate(path, "release").mode == "release"
+    assert load_gate(None).mode == "release"
+    assert load_gate(None, "pull_request") == PULL_REQUEST_GATE
+
+
+def test_a_baseline_is_sealed_and_a_swapped_one_is_refused(tmp_path: Path) -> None:
+    save_run(GOOD, tmp_path / "good")
+    save_run(BASE, tmp_path / "other")
+    bless(tmp_path / "good", tmp_path / "baseline", "the first one")
+    assert load_baseline(tmp_path / "baseline").model.weights_sha256 == "1" * 64
+    for name in ("run.json", "items.jsonl"):
+        (tmp_path / "baseline" / name).write_bytes((tmp_path / "other" / name).read_bytes())
+    with pytest.raises(DataError, match=r"baseline: the run is not the one that was blessed on .*kapoc baseline bless"):
+        load_baseline(tmp_path / "baseline")
+    save_run(make_run(make_items(nothing), limit=2), tmp_path / "limited")
+    with pytest.raises(IncomparableError, match="--limit run cannot be a baseline"):
+        bless(tmp_path / "limited", tmp_path / "baseline", "")
+
+
+def test_junit_and_annotations_say_what_the_verdict_says() -> None:
+    slightly = make_run(make_items(lambda t, n: everything(t, n) * (t != "general" or n % 32 != 0), bits=1.05))
+    verdict = judge(compare(BASE, slightly), RELEASE_GATE)
+    suite = ElementTree.fromstring(render_junit(verdict))  # noqa: S314 - our own
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("8", "2", "0")
+    failed = {case.get("name") for case in suite if case.find("failure") is not None}
+    assert failed == _outcomes(verdict, "fail") | _outcomes(verdict, "inconclusive")
+    lines = list(render_annotations(verdict))
+    assert sum(line.startswith("::error ") for line in lines) == 2
+    assert lines[-1].startswith("::notice title=kapoc gate::FAIL%3A") or "FAIL: text kept" in lines[-1]
+    lenient = verdict.model_copy(update={"inconclusive_fails": False})
+    assert ElementTree.fromstring(render_junit(lenient)).get("skipped") == "1"  # noqa: S314 - our own
+
+
+def test_a_summary_stays_under_its_limit() -> None:
+    comparison = compare(BASE, GOOD)
+    verdict = judge(comparison, RELEASE_GATE)
+    whole = markdown.render_summary(comparison, verdict)
+    assert len(whole.encode()) < 1_000_000
+    assert "Ledger" not in whole
+    assert len(markdown.render_summary(comparison, verdict, max_bytes=500).encode()) < 500
+
+
+def test_the_command_is_quick_needs_no_torch_and_all_its_outputs_agree(tmp_path: Path) -> None:
     save_run(BASE, tmp_path / "base")
     save_run(GOOD, tmp_path / "good")
     code = (
         "import sys; from kapoc.cli import main; sys.argv = ['kapoc', *sys.argv[1:]]\n"
         "try: main()\n"
-        "finally: print('heavy:', sorted({'torch', 'transformers', 'datasets', 'lm_eval'} & set(sys.modules)))"
+        "finally: print('heavy:', sorted({'torch', 'transformers', 'lm_eval', 'sklearn'} & set(sys.modules)))"
     )
     seconds = []
-    for run, expected in (("good", 0), ("base", 1), ("good", 0)):
+    for run, expected, sentence in (("good", 0, "PASS"), ("base", 1, "FAIL"), ("good", 0, "PASS")):
+        junit, summary = tmp_path / f"{run}.xml", tmp_path / f"{run}.md"
+        summary.unlink(missing_ok=True)
         command = [
-            sys.executable,
-            "-c",
-            code,
-            "gate",
-            "--baseline",
-            str(tmp_path / "base"),
-            "--run",
-            str(tmp_path / run),
-        ]
+            sys.executable, "-c", code, "gate", "--baseline", tmp_path / "base", "--run", tmp_path / run,
+            "--junit", junit, "--summary", summary, "--annotate",
+        ]  # fmt: skip
         started = time.monotonic()
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
         seconds.append(time.monotonic() - started)
         assert done.returncode == expected, done.stderr
         assert "heavy: []" in done.stdout
-        assert ("verdict: PASS" in done.stdout) is (expected == 0)
+        assert f"verdict: {sentence}" in done.stdout
+        assert f"::notice title=kapoc gate::{sentence}" in done.stdout
+        assert f"**Verdict: {sentence}" in summary.read_text(encoding="utf-8")
+        failures = int(ElementTree.parse(junit).getroot().get("failures") or 0)  # noqa: S314 - our own
+        assert (failures == 0) is (expected == 0)
     assert min(seconds) < 1.0
+
+
+def test_the_verdict_as_json_has_its_exit_code(tmp_path: Path) -> None:
+    save_run(BASE, tmp_path / "base")
+    command = [
+        sys.executable, "-m", "kapoc", "gate", "--baseline", "base", "--run", "base",
+        "--mode", "pull-request", "--json",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["outcome"] == "pass"

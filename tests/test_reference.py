@@ -8,7 +8,7 @@ import pytest
 from conftest import REPOSITORY
 
 from kapoc.compare import compare
-from kapoc.gate import DEFAULT_GATE, judge
+from kapoc.gate import RELEASE_GATE, judge
 from kapoc.general import ABILITIES, general_sha256, load_choices
 from kapoc.knowledge_file import load_knowledge
 from kapoc.record import Run, load_run
@@ -55,7 +55,7 @@ def test_every_ability_can_move_in_both_directions(base: Run) -> None:
 def test_the_report_is_the_one_of_the_runs(base: Run, trained: Run) -> None:
     comparison = compare(base, trained)
     page = (REFERENCE / "report.md").read_text(encoding="utf-8")
-    expected = markdown.render(comparison, judge(comparison, DEFAULT_GATE))
+    expected = markdown.render(comparison, judge(comparison, RELEASE_GATE))
     assert page == expected
     assert "kapoc bench --model" in page
 
@@ -74,7 +74,7 @@ def test_compare_prints_the_tiers_as_json() -> None:
     tiers = json.loads(done.stdout)["tiers"]
     assert set(tiers) == {"seen", "paraphrased", "unseen", "control", "general"}
     for tier in tiers.values():
-        assert {"n", "facts", "before", "after", "difference"} <= set(tier)
+        assert {"n", "clusters", "before", "after", "difference"} <= set(tier)
 
 
 def test_the_readme_has_the_numbers_of_the_reference(base: Run, trained: Run) -> None:

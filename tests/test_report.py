@@ -9,15 +9,15 @@ from rich.console import Console
 
 from kapoc.compare import compare
 from kapoc.errors import OutputError
-from kapoc.gate import DEFAULT_GATE, judge
+from kapoc.gate import RELEASE_GATE, judge
 from kapoc.record import load_run, save_run, write_atomically
 from kapoc.report import markdown, terminal
 from kapoc.report.numbers import interval, p_value, percent, points
 
 BASE = make_run(make_items(nothing))
-TRAINED = make_run(make_items(everything, bits=1.05, spilled=10), weights="1" * 64)
+TRAINED = make_run(make_items(everything, bits=1.05, spilled=60), weights="1" * 64)
 COMPARISON = compare(BASE, TRAINED)
-VERDICT = judge(COMPARISON, DEFAULT_GATE)
+VERDICT = judge(COMPARISON, RELEASE_GATE)
 
 
 def test_numbers_are_written_one_way() -> None:
@@ -29,11 +29,13 @@ def test_numbers_are_written_one_way() -> None:
 
 def test_markdown_page() -> None:
     page = markdown.render(COMPARISON, VERDICT)
-    assert "**Verdict: FAIL**: control spillover, text kept." in page
-    assert "| seen | 40 | 10 | 0.0% | 100.0% | +100.0 | [+100.0, +100.0] | .002 | 40 | 0 |" in page
-    assert "| spillover, control | 40 | 0.0% | 25.0% | +25.0 |" in page
-    assert "| bits per byte | 5 | 1.2667 | 1.3167 | +0.0500 | [+0.0500, +0.0500] |" in page
-    assert page.count("| learned | right | wrong \\| &lt;b> | right |") == 120
+    assert "**Verdict: FAIL: control spillover, text kept.**" in page
+    seen = COMPARISON.tiers["seen"]
+    assert f"| seen | 120 | 30 | 0.0% | 100.0% | +100.0 | {interval(seen.interval)} | &lt;.001 | 120 | 0 | +" in page
+    assert "| spillover, control | 120 | 0.0% | 50.0% | +50.0 |" in page
+    assert "| bits per byte | 30 | 2.9667 | 3.0167 | +0.0500 | [+0.0500, +0.0500] | &lt;.001 |" in page
+    assert "| seen | 120 | 100.0% |" in page
+    assert page.count("| learned | right | wrong \\| &lt;b> | right |") == 360
     assert page.rstrip().endswith("kapoc bench --model tiny\nkapoc bench --model tiny\n```")
 
 
@@ -48,7 +50,7 @@ def test_terminal_shows_the_same_numbers() -> None:
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(terminal.comparison_table(COMPARISON), terminal.verdict_table(VERDICT), terminal.run_table(BASE))
     text = console.export_text()
-    for part in ("100.0%", "+25.0", "+0.0500", "control spillover", "verdict: FAIL"):
+    for part in ("100.0%", "+50.0", "+0.0500", "control spillover", "verdict: FAIL"):
         assert part in text
 
 

@@ -36,6 +36,7 @@ from kapoc.stats import (
     superiority,
     wilson,
 )
+from kapoc.stats.evidence import MeanEvidence, evidence_of
 
 Pairs = tuple[list[float], list[float], list[int]]
 
@@ -45,6 +46,13 @@ def pairs(gained: int, lost: int, num_items: int, items_per_cluster: int = 1) ->
     before = [0.0] * gained + [1.0] * lost + [0.0] * (num_items - gained - lost)
     after = [1.0] * gained + [0.0] * lost + [0.0] * (num_items - gained - lost)
     return before, after, [number // items_per_cluster for number in range(num_items)]
+
+
+def mean_evidence(change: list[float], clusters: list[int], weights: list[float] | None = None) -> MeanEvidence:
+    """The evidence of continuous differences."""
+    found = evidence_of(paired_sample([0.0] * len(change), change, clusters, weights))
+    assert isinstance(found, MeanEvidence)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -119,18 +127,26 @@ def test_the_correlation_is_that_of_the_analysis_of_variance() -> None:
     assert found.correlation == pytest.approx(0.8 * estimate + 0.2 * DEFAULT_CORRELATION)
 
 
-def test_continuous_differences_of_single_items_get_students_t() -> None:
-    change = np.random.default_rng(3).normal(0.1, 1, size=25)
+def test_symmetric_continuous_differences_get_students_t() -> None:
+    half = np.random.default_rng(3).normal(0, 1, size=12)
+    change = 0.1 + np.concatenate([half, [0], -half])
     found = paired_difference([0.0] * 25, change.tolist(), range(25))
     expected = scipy_stats.ttest_1samp(change, 0).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
 
-def test_continuous_differences_in_equal_clusters_get_students_t_of_their_means() -> None:
+def test_skewed_continuous_differences_get_a_longer_interval_on_that_side() -> None:
+    change = np.random.default_rng(5).exponential(size=30)
+    found = paired_difference([0.0] * 30, change.tolist(), range(30))
+    expected = scipy_stats.ttest_1samp(change, 0).confidence_interval(0.95)
+    assert found.low == pytest.approx(expected.low)
+    assert found.high > expected.high + 0.02
+
+
+def test_equal_clusters_get_the_error_and_degrees_of_their_means() -> None:
     change = np.random.default_rng(4).normal(0.1, 1, size=(12, 5))
-    found = paired_difference([0.0] * 60, change.ravel().tolist(), [number // 5 for number in range(60)])
-    expected = scipy_stats.ttest_1samp(change.mean(axis=1), 0).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    found = mean_evidence(change.ravel().tolist(), [number // 5 for number in range(60)])
+    assert (found.error, found.degrees) == pytest.approx((scipy_stats.sem(change.mean(axis=1)), 11))
 
 
 def test_unequal_weights_cost_degrees_of_freedom_as_bell_and_mccaffrey_say() -> None:
@@ -139,11 +155,11 @@ def test_unequal_weights_cost_degrees_of_freedom_as_bell_and_mccaffrey_say() -> 
     share = weights / weights.sum()
     residual = np.eye(5) - np.outer(np.ones(5), share)
     form = residual.T @ np.diag(share**2 / np.diag(residual @ residual.T)) @ residual
-    degrees = np.trace(form) ** 2 / np.trace(form @ form)
     assert np.trace(form) == pytest.approx(share @ share)
-    half = scipy_stats.t.ppf(0.975, degrees) * math.sqrt(change @ form @ change)
-    found = paired_difference([0.0] * 5, change.tolist(), range(5), weights.tolist())
-    assert (found.mean, found.high - found.mean) == pytest.approx((share @ change, half))
+    found = mean_evidence(change.tolist(), list(range(5)), weights.tolist())
+    assert found.estimate == pytest.approx(share @ change)
+    assert found.error**2 == pytest.approx(change @ form @ change)
+    assert found.degrees == pytest.approx(np.trace(form) ** 2 / np.trace(form @ form))
 
 
 def test_weights_are_what_an_item_counts() -> None:

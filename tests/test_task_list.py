@@ -173,7 +173,7 @@ def test_several_sets_are_reported_per_set_and_pooled(tmp_path: Path, tiny: Load
     assert run.data.knowledge_name == "lamps+lanterns"
     comparison = compare(run, run)
     assert {name: tiers["seen"].n for name, tiers in comparison.sets.items()} == {"lamps": 5, "lanterns": 5}
-    assert (comparison.tiers["seen"].n, comparison.tiers["seen"].facts) == (10, 10)
+    assert (comparison.tiers["seen"].n, comparison.tiers["seen"].clusters) == (10, 10)
 
 
 def test_two_sets_of_one_name_are_refused(tmp_path: Path, tiny: LoadedModel, knowledge: str) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from kapoc.comparison import Comparison
 from kapoc.gate import Verdict
-from kapoc.record import Comparison
 from kapoc.report.markdown import table
 from kapoc.report.numbers import RESULT_HEADINGS, result_cells
 
@@ -50,8 +50,8 @@ def render_card(training: Mapping[str, Any], comparison: Comparison | None, verd
     else:
         rows = [[str(name), *result_cells(result)] for name, result in comparison.tiers.items()]
         lines.append(table(["tier", *RESULT_HEADINGS], rows))
-        if (text := comparison.text) is not None:
+        if (text := comparison.forgetting.bits_per_byte) is not None:
             lines.append(f"Bits per byte on plain prose: {text.before:.4f} before, {text.after:.4f} after.")
         if verdict is not None:
-            lines.append(f"Verdict of the gate: **{verdict.outcome}**.")
+            lines.append(f"Verdict of the gate: **{verdict.sentence}**.")
     return "\n\n".join(lines) + "\n"

@@ -1,17 +1,18 @@
-"""The report as Markdown: one page to decide by, then the evidence."""
+"""A comparison as one Markdown page: verdict, results, ledger, where the numbers come from."""
 
 from collections.abc import Iterable, Sequence
+from typing import get_args
 
+from kapoc.comparison import Comparison, LedgerEntry, LedgerLine
 from kapoc.gate import Verdict
-from kapoc.record import Comparison, LedgerEntry, LedgerLine
-from kapoc.report.numbers import RESULT_HEADINGS, interval, percent, points, result_cells
+from kapoc.report.sections import Section, sections, verdict_section
 
-_ENTRIES: tuple[LedgerEntry, ...] = ("learned", "kept", "lost", "never")
-_MAX_ANSWER = 220
+_MAX_ANSWER = 160
+_ENTRIES: tuple[LedgerEntry, ...] = get_args(LedgerEntry)
 
 
 def render(comparison: Comparison, verdict: Verdict | None) -> str:
-    """The whole report.
+    """The page.
 
     Args:
         comparison: of the base and the trained model.
@@ -21,13 +22,23 @@ def render(comparison: Comparison, verdict: Verdict | None) -> str:
         f"# {comparison.after.name} against {comparison.before.name} on {comparison.data.knowledge_name}",
         *_verdict(verdict),
         *[f"> **Note:** {warning}" for warning in comparison.warnings],
-        *_results(comparison),
-        *_damage(comparison),
-        *_detail(comparison),
+        *[part for section in sections(comparison) for part in _section(section)],
         *_ledger(comparison),
+        *_validity(comparison),
         *_origin(comparison),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def render_summary(comparison: Comparison, verdict: Verdict | None, max_bytes: int = 1_000_000) -> str:
+    """The page without details and ledger, for a CI's step summary; cut off before `max_bytes` UTF-8 bytes."""
+    parts = [
+        *_verdict(verdict),
+        *[f"> **Note:** {warning}" for warning in comparison.warnings],
+        *[part for section in sections(comparison) if not section.is_detail for part in _section(section)],
+    ]
+    text = "\n\n".join(parts) + "\n"
+    return text.encode()[: max_bytes - 4].decode(errors="ignore") if len(text.encode()) >= max_bytes else text
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -41,78 +52,21 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
 
+def _section(section: Section) -> Iterable[str]:
+    yield f"## {section.title}"
+    if section.note:
+        yield section.note
+    yield table(section.headings, section.rows)
+
+
 def _verdict(verdict: Verdict | None) -> Iterable[str]:
     if verdict is None:
         yield "**Verdict: none.** These runs cannot be judged; see the notes."
         return
-    failed = [check.name for check in verdict.checks if check.outcome == "fail"]
-    why = f": {', '.join(failed)}" if failed else ": every check holds"
-    yield f"**Verdict: {verdict.outcome.upper()}**{why}."
-    yield table(
-        ["check", "measured", "value", "threshold", "n", "outcome"],
-        [
-            [c.name, f"{c.quantity}, {c.statistic}", f"{c.value:.4f}", c.threshold, str(c.n), c.outcome]
-            for c in verdict.checks
-        ],
-    )
-
-
-def _results(comparison: Comparison) -> Iterable[str]:
-    yield "## What it learned and what it kept"
-    yield (
-        "Knowledge tiers are graded from free, greedy answers: every required slot must be there and no sibling's "
-        "value may be. Intervals and p-values are paired and clustered by fact."
-    )
-    yield table(
-        ["tier", *RESULT_HEADINGS],
-        [[str(name), *result_cells(result)] for name, result in comparison.tiers.items()],
-    )
-
-
-def _damage(comparison: Comparison) -> Iterable[str]:
-    yield "## What it damaged"
-    yield (
-        "Spillover is a taught answer in the output to a question about an untaught fact (control) or to a prompt "
-        "that has nothing to do with the set (off-topic). Bits per byte are measured on plain prose; lower is better."
-    )
-    rows = [
-        [
-            f"spillover, {name.replace('_', '-')}",
-            str(s.n),
-            percent(s.before),
-            percent(s.after),
-            points(s.difference),
-            interval(s.interval),
-        ]
-        for name, s in comparison.spillover.items()
-    ]
-    if (text := comparison.text) is not None:
-        rows.append(
-            [
-                "bits per byte",
-                str(text.n),
-                f"{text.before:.4f}",
-                f"{text.after:.4f}",
-                f"{text.difference:+.4f}",
-                interval(text.interval, scale=1, digits=4),
-            ]
-        )
-    yield table(["measure", "n", "before", "after", "difference", "95% interval"], rows)
-
-
-def _detail(comparison: Comparison) -> Iterable[str]:
-    yield "## By kind"
-    yield "Exploratory: no correction for the number of rows."
-    yield table(
-        ["tier/kind", *RESULT_HEADINGS],
-        [[name, *result_cells(result)] for name, result in comparison.kinds.items()],
-    )
-    yield "## By form"
-    yield "`choice` picks among four answers that differ in the slots of sibling facts; chance is 25%."
-    yield table(
-        ["tier/form", *RESULT_HEADINGS],
-        [[name, *result_cells(result)] for name, result in comparison.forms.items()],
-    )
+    section = verdict_section(verdict)
+    yield f"**Verdict: {verdict.sentence}.**"
+    yield section.note
+    yield table(section.headings, section.rows)
 
 
 def _ledger(comparison: Comparison) -> Iterable[str]:
@@ -138,6 +92,20 @@ def _ledger_row(line: LedgerLine) -> list[str]:
 
 def _short(text: str) -> str:
     return text if len(text) <= _MAX_ANSWER else text[: _MAX_ANSWER - 1] + "…"
+
+
+def _validity(comparison: Comparison) -> Iterable[str]:
+    yield "## Can these numbers be believed?"
+    validity = comparison.validity
+    leaks = "not audited" if validity.num_leaks is None else f"{validity.num_leaks} found by the audit"
+    known = list(validity.known_before)
+    yield (
+        f"Leaks between training texts and probes: {leaks}. Examples proposed from templates that nobody has read: "
+        f"{validity.num_proposals}. Frozen items: sha256 `{validity.documents_sha256}`, the same in both runs. The "
+        f"base answered {len(known)} knowledge items right before training."
+    )
+    if known:
+        yield f"<details><summary>known before</summary>\n\n{', '.join(f'`{item}`' for item in known)}\n\n</details>"
 
 
 def _origin(comparison: Comparison) -> Iterable[str]:

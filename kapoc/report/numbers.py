@@ -1,11 +1,13 @@
 """How numbers are written, the same in every format."""
 
-from kapoc.record import TierResult
+import math
+
+from kapoc.comparison import Result
 
 
-def percent(share: float) -> str:
-    """`0.9876` as `98.8%`."""
-    return f"{100 * share:.1f}%"
+def percent(share: float | None) -> str:
+    """`0.9876` as `98.8%`; a dash where there is no number."""
+    return "-" if share is None else f"{100 * share:.1f}%"
 
 
 def points(difference: float) -> str:
@@ -13,10 +15,12 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f}"
 
 
-def interval(low_high: tuple[float, float], scale: float = 100, digits: int = 1) -> str:
-    """An interval in square brackets."""
-    low, high = low_high
-    return f"[{scale * low:+.{digits}f}, {scale * high:+.{digits}f}]"
+def interval(low_high: tuple[float, float] | None, scale: float = 100, digits: int = 1, sign: str = "+") -> str:
+    """An interval in square brackets; a dash where there is none."""
+    if low_high is None:
+        return "-"
+    low, high = (f"{scale * bound:{sign}.{digits}f}" if math.isfinite(bound) else "?" for bound in low_high)
+    return f"[{low}, {high}]"
 
 
 def p_value(p: float) -> str:
@@ -24,11 +28,14 @@ def p_value(p: float) -> str:
     return "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 1 else "1"
 
 
-def result_cells(result: TierResult) -> list[str]:
-    """The cells of one result: n, facts, before, after, difference, interval, p, gained, lost."""
+RESULT_HEADINGS = ["n", "clusters", "before", "after", "points", "95% interval", "p", "gained", "lost"]
+
+
+def result_cells(result: Result) -> list[str]:
+    """The cells of one share before and after, under `RESULT_HEADINGS`."""
     return [
         str(result.n),
-        str(result.facts),
+        str(result.clusters),
         percent(result.before),
         percent(result.after),
         points(result.difference),
@@ -37,6 +44,3 @@ def result_cells(result: TierResult) -> list[str]:
         str(result.gained),
         str(result.lost),
     ]
-
-
-RESULT_HEADINGS = ["n", "clusters", "before", "after", "points", "95% interval", "p", "gained", "lost"]

@@ -35,18 +35,17 @@ def estimate_design(sample: Sample) -> Design:
 
     The analysis-of-variance estimate of the correlation says nothing where no item, or every item, changed, and little
     where one or two clusters did. It is therefore averaged with `DEFAULT_CORRELATION`, the estimate's weight growing
-    as the square of the number of informative clusters: half at `PRIOR_CLUSTERS`, nearly all at ten. Of the defaults
-    and weights tried by simulation (0.5 to 1; linear and square; 0.5 to 3 clusters) this one kept one-sided tests
-    honest at a true correlation of 0.6 with no or one discordant cluster, and was least cautious elsewhere.
+    as the square of the number of informative clusters: half at `PRIOR_CLUSTERS`, nearly all at ten. Both were
+    chosen by simulation, as the least cautious of several (0.5 to 1; growth with the number or its square) that kept
+    one-sided tests honest at a true correlation of 0.6 with no or one discordant cluster.
     Negative results count as 0: items are never worth more than their number.
 
     Sources:
-        The estimate and the design effect for unequal sizes: Donner and Koval (1980), Biometrics 36:19-25; Kish
-        (1965), Survey Sampling, 8.2. Its variance: Fisher (1925), as in Donner (1986), Int. Stat. Rev. 54:67-82; the
-        degrees of freedom are those of a chi-square with the same relative variance. A score interval with an
-        effective number of items and Student's t: Korn and Graubard (1998), Survey Methodology 24:193-201; for paired
-        proportions in clusters: Obuchowski (1998), Stat. Med. 17:1495-1507; Yang, Sun and Hardin (2010), Stat. Med.
-        29:1787-1802.
+        A score interval adjusted by the correlation, for paired proportions in clusters: Yang, Sun and Hardin (2012),
+        Pharm. Stat. 11:386-393; for one proportion: Saha, Miller and Wang (2016), Int. J. Biostat. 12(2); with an
+        effective number of items and Student's t: Korn and Graubard (1998), Survey Methodology 24:193-201. The
+        estimate: Donner and Koval (1980), Biometrics 36:19-25; its variance: Fisher's, in Donner (1986), Int. Stat.
+        Rev. 54:67-82; the degrees of freedom are those of a chi-square with the same relative variance.
     """
     sizes = np.bincount(sample.clusters).astype(np.float64)
     num_items, num_clusters = sample.num_items, sample.num_clusters

@@ -40,7 +40,8 @@ def paired_difference(
 
     Outcomes that are all 0 or 1 get Tango's score interval with an effective number of items and Student's t
     (`kapoc.stats.design`), which keeps its width where no item, or every item, changed. Others get a t interval with a
-    cluster-robust error (`kapoc.stats.evidence`); it has no width where every cluster changed by exactly the same.
+    cluster-robust error, longer on the side of their skewness (`kapoc.stats.evidence`); it has no width where every
+    cluster changed by exactly the same.
     A percentile bootstrap over clusters covers too little at 30 of them and has no width at zero discordant items.
 
     Args:

@@ -1,0 +1,88 @@
+"""The blessed baseline: the run that new models are held against, changed only on purpose.
+
+A baseline is a run's folder with `baseline.json`, which seals what was blessed. A run that was put in its place by
+other means than `kapoc baseline bless` does not fit the seal, and the gate refuses it.
+"""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from kapoc.errors import DataError, IncomparableError, OutputError
+from kapoc.record import Run, load_run, write_atomically
+from kapoc.source import load_json
+
+SEAL = "baseline.json"
+
+
+class Seal(BaseModel):
+    """What was blessed, when and why.
+
+    Attributes:
+        run_sha256, items_sha256: of the run's two files.
+        weights_sha256: of the model that it measured.
+        blessed: UTC time, ISO 8601.
+        reason: in the words of whoever did it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    schema_version: Literal[1] = 1
+    run_sha256: str
+    items_sha256: str
+    weights_sha256: str
+    blessed: str
+    reason: str
+
+
+def bless(run_folder: Path, baseline: Path, reason: str) -> Seal:
+    """Make a run the baseline: copy it to its place and seal it there.
+
+    Raises:
+        DataError: the folder holds no sound run.
+        IncomparableError: the run is a `--limit` run, which no gate takes.
+        OutputError: the baseline's folder cannot be written.
+    """
+    run = load_run(run_folder)
+    if not run.is_complete:
+        raise IncomparableError(f"{run_folder}: a --limit run cannot be a baseline; measure all items")
+    files = {name: (run_folder / name).read_text(encoding="utf-8") for name in ("items.jsonl", "run.json")}
+    seal = Seal(
+        run_sha256=_sha256(files["run.json"]),
+        items_sha256=run.items_sha256,
+        weights_sha256=run.model.weights_sha256,
+        blessed=datetime.now(UTC).isoformat(timespec="seconds"),
+        reason=reason,
+    )
+    try:
+        baseline.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            write_atomically(baseline / name, text)
+        write_atomically(baseline / SEAL, seal.model_dump_json(indent=2) + "\n")
+    except OSError as error:
+        raise OutputError(f"{baseline}: cannot write the baseline ({error.strerror}); choose another --out") from None
+    return seal
+
+
+def load_baseline(folder: Path) -> Run:
+    """Read a baseline: a run's folder, sealed or not. A seal must fit.
+
+    Raises:
+        DataError: there is no sound run, or it is not the one that was blessed.
+    """
+    run = load_run(folder)
+    if (folder / SEAL).is_file():
+        seal = load_json(folder / SEAL, Seal)
+        if seal.run_sha256 != _sha256((folder / "run.json").read_text(encoding="utf-8")):
+            raise DataError(
+                f"{folder}: the run is not the one that was blessed on {seal.blessed}; bless it with "
+                f"`kapoc baseline bless RUN --out {folder}`, or put the blessed one back"
+            )
+    return run
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

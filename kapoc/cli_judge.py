@@ -1,0 +1,161 @@
+"""The commands that need no model: compare, gate, report, baseline. Parse, call, print, exit."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kapoc.console import show, write_file
+
+if TYPE_CHECKING:
+    from kapoc.comparison import Comparison
+    from kapoc.gate import Mode
+
+judge_app = typer.Typer(rich_markup_mode=None)
+baseline_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="The run that new models are held against."
+)
+
+RunArgument = Annotated[Path, typer.Argument(help="The folder of a run.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+OracleOption = Annotated[Path | None, typer.Option("--oracle", help="The base measured with `--context oracle`.")]
+RetrievedOption = Annotated[
+    Path | None, typer.Option("--retrieved", help="The base measured with `--context retrieved`.")
+]
+NoiseOption = Annotated[Path | None, typer.Option("--noise", help="The base measured again at another --batch-size.")]
+GateOption = Annotated[Path | None, typer.Option("--gate", help="A TOML file of checks; kapoc's own by default.")]
+ModeOption = Annotated[
+    str | None, typer.Option("--mode", help="release (must show its claims) or pull_request (fails on a regression).")
+]
+SeedRuns = Annotated[list[Path], typer.Argument(help="The trained run, and others of the same recipe and other seeds.")]
+
+
+@judge_app.command()
+def compare(
+    before: RunArgument,
+    after: SeedRuns,
+    oracle: OracleOption = None,
+    retrieved: RetrievedOption = None,
+    noise: NoiseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two runs item by item. Never fails a build: that is the gate's task."""
+    from kapoc.record import to_json
+    from kapoc.report import terminal
+
+    comparison = _compared(before, after, oracle, retrieved, noise)
+    if as_json:
+        print(to_json(comparison))
+    else:
+        show(terminal.comparison_table(comparison))
+
+
+@judge_app.command()
+def gate(
+    baseline: Annotated[Path, typer.Option("--baseline", help="The run to compare with, blessed or not.")],
+    run: Annotated[Path, typer.Option("--run", help="The run to judge.")],
+    gate_file: GateOption = None,
+    mode: ModeOption = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    summary: Annotated[Path | None, typer.Option(help="Append a Markdown summary here ($GITHUB_STEP_SUMMARY).")] = None,
+    annotate: Annotated[bool, typer.Option("--annotate", help="Print annotations of GitHub Actions.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a run against a baseline; the exit code is the verdict.
+
+    0 pass, 1 a gating check failed, 2 usage or configuration, 3 the runs cannot be compared, 4 inconclusive where the
+    gate file says that this fails.
+    """
+    from kapoc.baseline import load_baseline
+    from kapoc.compare import compare as compare_runs
+    from kapoc.gate import judge, load_gate
+    from kapoc.record import load_run, to_json
+    from kapoc.report import markdown, terminal
+    from kapoc.report.junit import render_annotations, render_junit
+
+    checks = load_gate(gate_file, _mode(mode))
+    comparison = compare_runs(load_baseline(baseline), load_run(run))
+    verdict = judge(comparison, checks)
+    if junit is not None:
+        write_file(junit, render_junit(verdict))
+    if summary is not None:
+        old = summary.read_text(encoding="utf-8") if summary.is_file() else ""
+        write_file(summary, old + markdown.render_summary(comparison, verdict))
+    if as_json:
+        print(to_json(verdict))
+    else:
+        show(terminal.verdict_table(verdict))
+    if annotate:
+        print("\n".join(render_annotations(verdict)))
+    raise typer.Exit(verdict.exit_code)
+
+
+@judge_app.command()
+def report(
+    before: RunArgument,
+    after: SeedRuns,
+    oracle: OracleOption = None,
+    retrieved: RetrievedOption = None,
+    noise: NoiseOption = None,
+    gate_file: GateOption = None,
+    mode: ModeOption = None,
+    out: Annotated[Path, typer.Option("--out", help="The Markdown file to write.")] = Path("report.md"),
+    as_json: JsonOption = False,
+) -> None:
+    """Write the comparison of two runs as a Markdown page."""
+    from kapoc.compare import missing_tiers
+    from kapoc.gate import judge, load_gate
+    from kapoc.record import to_json
+    from kapoc.report import markdown
+
+    checks = load_gate(gate_file, _mode(mode))
+    comparison = _compared(before, after, oracle, retrieved, noise)
+    judgeable = comparison.complete and not missing_tiers(comparison)
+    write_file(out, markdown.render(comparison, judge(comparison, checks) if judgeable else None))
+    if as_json:
+        print(json.dumps({"report": str(out), "comparison": json.loads(to_json(comparison))}, indent=2))
+    else:
+        show(f"report: {out}")
+
+
+@baseline_app.command("bless")
+def bless(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option("--out", help="The baseline's folder.")] = Path("baseline"),
+    reason: Annotated[str, typer.Option(help="Why this run is the new baseline.")] = "",
+) -> None:
+    """Make a run the baseline that new models are held against: copy it to its place and seal it.
+
+    Commit the folder: a baseline changes only by this command, with a reason that a reviewer can read.
+    """
+    from kapoc.baseline import bless as bless_run
+
+    seal = bless_run(run, out, reason)
+    show(f"blessed {run} as {out}: weights {seal.weights_sha256[:16]}, items {seal.items_sha256[:16]}")
+
+
+def _compared(
+    before: Path, after: list[Path], oracle: Path | None, retrieved: Path | None, noise: Path | None
+) -> "Comparison":
+    from kapoc.compare import compare as compare_runs
+    from kapoc.record import load_run
+
+    contexts = {name: load_run(path) for name, path in (("oracle", oracle), ("retrieved", retrieved)) if path}
+    first, *others = (load_run(path) for path in after)
+    again = load_run(noise) if noise is not None else None
+    return compare_runs(load_run(before), first, contexts=contexts, noise=again, other_seeds=others)
+
+
+def _mode(name: str | None) -> "Mode | None":
+    from typing import get_args
+
+    from kapoc.errors import DataError, near_miss
+    from kapoc.gate import Mode
+
+    if name is None:
+        return None
+    chosen: dict[str, Mode] = {mode: mode for mode in get_args(Mode)}
+    if name.replace("-", "_") not in chosen:
+        raise DataError(f"--mode {name}: there is none; {near_miss(name, chosen)}")
+    return chosen[name.replace("-", "_")]

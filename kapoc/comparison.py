@@ -1,0 +1,236 @@
+"""The vocabulary of a comparison: two runs paired item by item, and what else is known of them."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kapoc.record import SCHEMA_VERSION, DataIdentity, Form, ModelIdentity, Tier
+
+Floats = Annotated[tuple[float, ...], Field(strict=False)]
+Interval = Annotated[tuple[float, float], Field(strict=False)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class PairedScores(_Record):
+    """One quantity, item by item: what the gate's tests are made on.
+
+    Attributes:
+        before, after: one number an item.
+        clusters: what each item belongs to.
+        weights: what each item counts; one each if none.
+        lower_is_better: whether a decrease is an improvement.
+    """
+
+    before: Floats
+    after: Floats
+    clusters: Annotated[tuple[str, ...], Field(strict=False)]
+    weights: Floats | None = None
+    lower_is_better: bool = False
+
+
+class Result(_Record):
+    """One group of items before and after.
+
+    Attributes:
+        n: paired items.
+        clusters: of paired items: facts, or the items themselves.
+        before, after: mean scores.
+        difference: after - before.
+        interval: 95% of the difference, clustered.
+        p_value: of no difference, two-sided, clustered.
+        gained, lost: items that went up, and down.
+        detectable: the smallest difference that these items could have shown: one-sided 5%, 80% power.
+    """
+
+    n: int
+    clusters: int
+    before: float
+    after: float
+    difference: float
+    interval: Interval
+    p_value: float
+    gained: int
+    lost: int
+    detectable: float
+
+    @property
+    def churn(self) -> float:
+        """The share of items that changed, either way."""
+        return (self.gained + self.lost) / self.n
+
+
+class Learning(_Record):
+    """A tier apart by what the base knew already.
+
+    Attributes:
+        num_unknown, num_known: items that were wrong, and right, before.
+        learned: share of the unknown ones that are right after; none where all were known.
+        learned_interval: 95%, Wilson, for the number of items that the clusters are worth.
+        kept: share of the known ones that are right after; none where none was known.
+        kept_interval: the same of `kept`.
+    """
+
+    num_unknown: int
+    num_known: int
+    learned: float | None
+    learned_interval: Interval | None
+    kept: float | None
+    kept_interval: Interval | None
+
+
+class Forgetting(_Record):
+    """What was forgotten, in three units.
+
+    Attributes:
+        num_lost, num_gained: general items that changed.
+        p_value: of as many lost as gained: exact McNemar.
+        bits_per_byte: on prose, before and after; none where no text was measured.
+        divergence: mean KL(base || trained) in nats per token on the same prose; none where it was not measured.
+        divergence_interval: 95%.
+    """
+
+    num_lost: int
+    num_gained: int
+    p_value: float
+    bits_per_byte: Result | None
+    divergence: float | None
+    divergence_interval: Interval | None
+
+
+class Variety(_Record):
+    """How alike the answers to control and off-topic prompts are: a collapsed model says one thing to all.
+
+    Attributes:
+        n: answers.
+        distinct: share of different answers, case and spacing apart.
+        most_frequent: the answer given most often.
+        most_frequent_share: of all answers.
+    """
+
+    n: int
+    distinct: float
+    most_frequent: str
+    most_frequent_share: float
+
+
+class ContextResult(_Record):
+    """A tier asked of the base with knowledge in its prompt.
+
+    Attributes:
+        n, clusters: items.
+        score: mean score.
+        interval: 95%, Wilson, for the number of items that the clusters are worth.
+        normalised_gain: (after - before) / (score - before): how much of what the context gives, training gave; none
+            where the context gives nothing.
+    """
+
+    n: int
+    clusters: int
+    score: float
+    interval: Interval
+    normalised_gain: float | None
+
+
+class Noise(_Record):
+    """The same model measured twice, at two batch sizes: what changes without any training.
+
+    Attributes:
+        n: paired items.
+        changed: share of items whose score changed.
+        difference: of the mean scores.
+    """
+
+    n: int
+    changed: float
+    difference: float
+
+
+class Seeds(_Record):
+    """One quantity in several trained runs of one recipe; seed variation is not item error, and stands apart."""
+
+    values: Floats
+    mean: float
+    sd: float
+
+
+class Validity(_Record):
+    """What a reader must know before believing the numbers.
+
+    Attributes:
+        known_before: ids of the knowledge items that the base answered right; not counted as learned.
+        num_leaks: what the audit of the sets found; none where they were not audited.
+        num_proposals: examples that kapoc proposed and nobody has looked at.
+        documents_sha256: of the frozen items, the same in both runs.
+    """
+
+    known_before: Annotated[tuple[str, ...], Field(strict=False)]
+    num_leaks: int | None
+    num_proposals: int
+    documents_sha256: str
+
+
+LedgerEntry = Literal["learned", "kept", "lost", "never"]
+
+
+class LedgerLine(_Record):
+    """One item in both runs."""
+
+    id: str
+    tier: Tier
+    form: Form
+    kind: str
+    prompt: str
+    reference: str
+    entry: LedgerEntry
+    before: str
+    after: str
+
+
+class Comparison(_Record):
+    """Two runs paired item by item.
+
+    Attributes:
+        tiers: each tier in its headline form: free answers for knowledge, accuracy for general.
+        forms: `<tier>/<form>`: the same by form.
+        kinds: `<tier>/<kind>`: the same by kind, free answers and general abilities.
+        sets: knowledge set -> its tiers, where several were asked about.
+        learning: the knowledge tiers apart by what the base knew.
+        forgetting: in three units.
+        spillover: `control` and `off_topic`: the share of outputs that hold a taught answer.
+        ended: the share of answers that the model ended by itself.
+        variety: of the answers to control and off-topic prompts, `before` and `after`.
+        contexts: `oracle`, `retrieved` -> tiers of the base with knowledge in its prompt, where such runs were given.
+        noise: tier -> what changes between two measurements of the base, where a second one was given.
+        seeds: quantity -> the trained runs of one recipe, where several were given.
+        validity: what a reader must know first.
+        ledger: every knowledge item asked freely.
+        commands: that made the two runs.
+        warnings: what a reader must know before using the numbers.
+        scores: every quantity that a gate may judge, item by item; not written out.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    before: ModelIdentity
+    after: ModelIdentity
+    data: DataIdentity
+    complete: bool
+    tiers: dict[Tier, Result]
+    forms: dict[str, Result]
+    kinds: dict[str, Result]
+    sets: dict[str, dict[Tier, Result]] = Field(default_factory=dict)
+    learning: dict[Tier, Learning]
+    forgetting: Forgetting
+    spillover: dict[str, Result]
+    ended: Result | None
+    variety: dict[str, Variety]
+    contexts: dict[str, dict[Tier, ContextResult]] = Field(default_factory=dict)
+    noise: dict[Tier, Noise] = Field(default_factory=dict)
+    seeds: dict[str, Seeds] = Field(default_factory=dict)
+    validity: Validity
+    ledger: tuple[LedgerLine, ...] = Field(strict=False)
+    commands: tuple[str, str] = Field(strict=False)
+    warnings: tuple[str, ...] = Field(default=(), strict=False)
+    scores: dict[str, PairedScores] = Field(default_factory=dict, exclude=True)

@@ -1,0 +1,51 @@
+"""A verdict in the formats of a CI: JUnit XML, one case a check, and annotations of GitHub Actions."""
+
+from collections.abc import Iterator
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from kapoc.gate import CheckResult, Verdict
+
+
+def render_junit(verdict: Verdict) -> str:
+    """The verdict as JUnit XML: failed checks are failures; inconclusive ones, too, where that fails, else skipped."""
+    suite = Element("testsuite", name="kapoc gate", tests=str(len(verdict.checks)))
+    counts = {"failure": 0, "skipped": 0}
+    for check in verdict.checks:
+        case = SubElement(suite, "testcase", classname=f"kapoc.gate.{check.kind}", name=check.name)
+        how = _tag(check, verdict)
+        if how is not None:
+            counts[how] += 1
+            SubElement(case, how, message=_words(check))
+    suite.set("failures", str(counts["failure"]))
+    suite.set("skipped", str(counts["skipped"]))
+    suite.set("errors", "0")
+    indent(suite)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + tostring(suite, encoding="unicode") + "\n"
+
+
+def render_annotations(verdict: Verdict) -> Iterator[str]:
+    """The verdict as workflow commands of GitHub Actions: an error, warning or notice a check that did not pass."""
+    for check in verdict.checks:
+        if check.outcome != "pass":
+            level = {"failure": "error", "skipped": "warning"}[_tag(check, verdict) or "skipped"]
+            yield f"::{level} title=kapoc gate%3A {_escaped(check.name)}::{_escaped(_words(check))}"
+    yield f"::notice title=kapoc gate::{_escaped(verdict.sentence)}"
+
+
+def _tag(check: CheckResult, verdict: Verdict) -> str | None:
+    if check.outcome == "pass":
+        return None
+    fails = check.gating and (check.outcome == "fail" or verdict.inconclusive_fails)
+    return "failure" if fails else "skipped"
+
+
+def _words(check: CheckResult) -> str:
+    low, high = check.bounds
+    return (
+        f"{check.outcome}: {check.quantity} should be {check.claim}; it is {check.value:.4f} "
+        f"[{low:.4f}, {high:.4f}] over {check.n} items in {check.clusters} clusters"
+    )
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,0 +1,196 @@
+"""A comparison and a verdict as titled tables: what every report format shows, in the order of reading. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from kapoc.comparison import Comparison, Result
+from kapoc.gate import Verdict
+from kapoc.report.numbers import RESULT_HEADINGS, interval, p_value, percent, points, result_cells
+from kapoc.stats import benjamini_hochberg
+
+_CONTEXTS = {"oracle": "base, the fact in its prompt", "retrieved": "base, facts found by a search"}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table with its title, and a note on how to read it.
+
+    Attributes:
+        title: of the section.
+        note: one or two sentences; may be empty.
+        headings, rows: of the table; every row as long as the headings.
+        is_detail: whether a short report leaves it out.
+    """
+
+    title: str
+    note: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    is_detail: bool = False
+
+
+def verdict_section(verdict: Verdict) -> Section:
+    """Every check of the gate."""
+    how = {
+        "release": "A release must show its claims: inconclusive is what shows neither its claim nor the opposite.",
+        "pull_request": "A pull request fails only where a regression is shown.",
+    }[verdict.mode]
+    rows = [
+        [
+            check.name if check.gating else f"{check.name} (not gating)",
+            check.quantity,
+            check.claim,
+            f"{check.value:+.4f}" if check.kind != "floor" else f"{check.value:.4f}",
+            interval(check.bounds, scale=1, digits=4, sign="+" if check.kind != "floor" else ""),
+            f"{check.n} ({check.clusters})",
+            "-" if check.p_claim is None else p_value(check.p_claim),
+            p_value(check.p_opposite),
+            check.outcome,
+        ]
+        for check in verdict.checks
+    ]
+    return Section(
+        title="Verdict",
+        note=f"{how} Bounds are one-sided at {verdict.alpha:g}; p-values are corrected over the gating checks (Holm).",
+        headings=["check", "quantity", "claim", "value", "bounds", "n (clusters)", "p claim", "p opposite", "outcome"],
+        rows=rows,
+    )
+
+
+def sections(comparison: Comparison) -> Iterator[Section]:
+    """Every section of a comparison that has something to show."""
+    yield Section(
+        title="What it learned and what it kept",
+        note="Knowledge is graded from free, greedy answers: every required slot must be there and no sibling's value "
+        "may be. Differences are paired item by item; intervals and p-values are clustered by fact.",
+        headings=["tier", *RESULT_HEADINGS, "detectable"],
+        rows=[[name, *result_cells(r), points(r.detectable)] for name, r in _tiers(comparison)],
+    )
+    yield _learning(comparison)
+    yield _damage(comparison)
+    if comparison.contexts:
+        yield _contexts(comparison)
+    if comparison.noise:
+        yield Section(
+            title="Noise floor",
+            note="The base measured twice, at two batch sizes: what changes without any training.",
+            headings=["tier", "n", "changed", "points"],
+            rows=[[t, str(n.n), percent(n.changed), points(n.difference)] for t, n in comparison.noise.items()],
+        )
+    if comparison.seeds:
+        yield Section(
+            title="Between seeds",
+            note="Trained runs of one recipe. Seed variation is not item error and stands apart from the intervals.",
+            headings=["quantity", "runs", "mean", "sd", "values"],
+            rows=[
+                [name, str(len(s.values)), f"{s.mean:.4f}", f"{s.sd:.4f}", ", ".join(f"{v:.4f}" for v in s.values)]
+                for name, s in comparison.seeds.items()
+            ],
+        )
+    yield from _details(comparison)
+
+
+def _tiers(comparison: Comparison) -> Iterator[tuple[str, Result]]:
+    yield from comparison.tiers.items()
+    for name, tiers in comparison.sets.items():
+        yield from ((f"{tier}, {name}", result) for tier, result in tiers.items())
+
+
+def _learning(comparison: Comparison) -> Section:
+    return Section(
+        title="Learned, kept",
+        note="Items that the base answered right before are not counted as learned; kept is the share of them that is "
+        "right after, too.",
+        headings=["tier", "unknown before", "learned", "95% interval", "known before", "kept", "95% interval"],
+        rows=[
+            [
+                tier,
+                str(r.num_unknown),
+                percent(r.learned),
+                interval(r.learned_interval, sign=""),
+                str(r.num_known),
+                percent(r.kept),
+                interval(r.kept_interval, sign=""),
+            ]
+            for tier, r in comparison.learning.items()
+        ],
+    )
+
+
+def _damage(comparison: Comparison) -> Section:
+    rows = [_damage_row(f"spillover, {name.replace('_', '-')}", r) for name, r in comparison.spillover.items()]
+    if comparison.ended is not None:
+        rows.append(_damage_row("answers that end", comparison.ended))
+    forgetting = comparison.forgetting
+    if (general := comparison.tiers.get("general")) is not None:
+        rows.append(_damage_row("general ability", general))
+        lost = f"{forgetting.num_lost} lost, {forgetting.num_gained} gained"
+        rows.append(
+            ["general items", str(general.n), "", lost, percent(general.churn), "churn", p_value(forgetting.p_value)]
+        )
+    if (text := forgetting.bits_per_byte) is not None:
+        numbers = [f"{text.before:.4f}", f"{text.after:.4f}", f"{text.difference:+.4f}"]
+        rows.append(["bits per byte", str(text.n), *numbers, interval(text.interval, 1, 4), p_value(text.p_value)])
+    if forgetting.divergence is not None and text is not None:
+        bounds = interval(forgetting.divergence_interval, 1, 4, sign="")
+        rows.append(
+            ["KL(base || trained), nats/token", str(text.n), "0", f"{forgetting.divergence:.4f}", "", bounds, ""]
+        )
+    for when, variety in comparison.variety.items():
+        shares = [percent(variety.distinct), percent(variety.most_frequent_share)]
+        rows.append([f"different answers, {when}", str(variety.n), *shares, "distinct, most frequent", "", ""])
+    return Section(
+        title="What it damaged",
+        note="Spillover is a taught answer in the output to a question about an untaught fact (control) or to a prompt "
+        "that has nothing to do with the set (off-topic). Lower is better for spillover, bits per byte and KL.",
+        headings=["measure", "n", "before", "after", "difference", "95% interval", "p"],
+        rows=rows,
+    )
+
+
+def _damage_row(name: str, result: Result) -> list[str]:
+    shares = [percent(result.before), percent(result.after), points(result.difference)]
+    return [name, str(result.n), *shares, interval(result.interval), p_value(result.p_value)]
+
+
+def _contexts(comparison: Comparison) -> Section:
+    tiers = [tier for tier in comparison.tiers if tier != "general"]
+    rows = [
+        ["base", *(percent(comparison.tiers[tier].before) for tier in tiers)],
+        *(
+            [_CONTEXTS.get(name, name), *(percent(found[tier].score) if tier in found else "-" for tier in tiers)]
+            for name, found in comparison.contexts.items()
+        ),
+        ["trained", *(percent(comparison.tiers[tier].after) for tier in tiers)],
+    ]
+    for name, found in comparison.contexts.items():
+        gains = (found[tier].normalised_gain if tier in found and tier != "control" else None for tier in tiers)
+        rows.append([f"trained gain / {name} gain", *(percent(gain) for gain in gains)])
+    return Section(
+        title="Knowledge in the prompt",
+        note="What the base answers with the fact itself in its prompt (oracle: the ceiling), and with what a TF-IDF "
+        "search over the taught facts finds (retrieved: the rival of training). An untaught fact stands in no context.",
+        headings=["model", *tiers],
+        rows=rows,
+    )
+
+
+def _details(comparison: Comparison) -> Iterator[Section]:
+    corrected = benjamini_hochberg([result.p_value for result in comparison.kinds.values()])
+    yield Section(
+        title="By kind",
+        note="Exploratory: p is corrected for the false discovery rate over these rows (Benjamini-Hochberg).",
+        headings=["tier/kind", *RESULT_HEADINGS],
+        rows=[
+            [name, *result_cells(result.model_copy(update={"p_value": p}))]
+            for (name, result), p in zip(comparison.kinds.items(), corrected, strict=True)
+        ],
+        is_detail=True,
+    )
+    yield Section(
+        title="By form",
+        note="`choice` picks among four answers that differ in the slots of sibling facts; chance is 25%.",
+        headings=["tier/form", *RESULT_HEADINGS],
+        rows=[[name, *result_cells(result)] for name, result in comparison.forms.items()],
+        is_detail=True,
+    )
