@@ -153,6 +153,43 @@ def train(
 
 
 @app.command()
+def plan(
+    recipe: RecipeOption = DEFAULT_RECIPE,
+    knowledge: KnowledgeOption = None,
+    gate_file: Annotated[
+        Path | None, typer.Option("--gate", help="A TOML file of checks; kapoc's own by default.")
+    ] = None,
+    calibrated: Annotated[
+        bool,
+        typer.Option("--calibrate/--no-calibrate", help="Time the model to foretell time and memory."),
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Before anything is trained: what can this knowledge set show, and what will it cost on this machine?"""
+    from dataclasses import asdict
+
+    from kapoc import workflow
+    from kapoc.gate import load_gate
+    from kapoc.report import terminal
+
+    workspace = _workspace(Path("runs"), recipe, knowledge, {})
+    planned = workflow.plan(workspace, load_gate(gate_file))
+    cost = workflow.cost(workspace) if calibrated else None
+    if as_json:
+        rows = [asdict(check) for check in planned]
+        print(json.dumps({"checks": rows, "cost": None if cost is None else asdict(cost)}, indent=2))
+        return
+    show(terminal.plan_table(planned))
+    if cost is not None:
+        show(
+            f"a measurement: up to {cost.bench_seconds / 60:.0f} min (reading {cost.read_tokens_per_second:.0f}, writing "
+            f"{cost.write_tokens_per_second:.0f} tokens/s)",
+            f"training: about {cost.train_seconds / 60:.0f} min ({cost.train_tokens_per_second:.0f} tokens/s), peak "
+            f"memory {cost.peak_memory_bytes / 2**30:.1f} GiB",
+        )
+
+
+@app.command()
 def tasks() -> None:
     """Print the folder of the lm-eval tasks, for `lm_eval --include_path "$(kapoc tasks)" --tasks kapoc`."""
     from importlib.resources import files

@@ -11,7 +11,7 @@ from kapoc.errors import OutputError
 
 def show(*parts: Any) -> None:
     """Print texts, and tables of rich, on standard output."""
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = Console(width=None if sys.stdout.isatty() else 180, highlight=False, soft_wrap=not sys.stdout.isatty())
     for part in parts:
         console.print(part, markup=False) if isinstance(part, str) else console.print(part)
 

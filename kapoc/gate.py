@@ -116,7 +116,7 @@ RELEASE_GATE = Gate(
 )
 """What kapoc asks of a trained model, held against its base.
 
-The thresholds are what 29 facts and 13 controls can show: with every answer right, or nothing spilled, these checks pass.
+The thresholds are what 29 facts and 13 controls can show: with every answer right and nothing spilled, it passes.
 """
 
 PULL_REQUEST_GATE = Gate(

@@ -12,14 +12,17 @@ from kapoc.compare import compare, missing_tiers
 from kapoc.comparison import Comparison
 from kapoc.context import CONTEXTS, Context, checked_context
 from kapoc.errors import DataError, refuse_unwritable
-from kapoc.gate import RELEASE_GATE, Verdict, judge
+from kapoc.gate import RELEASE_GATE, Gate, Verdict, judge
+from kapoc.general import ABILITIES, load_general, load_off_topic
 from kapoc.knowledge import Fact
 from kapoc.knowledge_file import Source, load_sources
+from kapoc.plan import Planned, plan_gate, sizes_of
 from kapoc.recipe import Recipe
 from kapoc.record import Run, load_run, save_run, write_atomically
 from kapoc.report import card, markdown
 
 if TYPE_CHECKING:
+    from kapoc.calibrate import Cost
     from kapoc.models import LoadedModel
     from kapoc.train import EpochReport, StepReport
 
@@ -260,6 +263,23 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
         write_atomically(workspace.folder / "report.md", markdown.render(comparison, verdict))
         _update_card(workspace.model, comparison, verdict)
     return comparison, verdict
+
+
+def plan(workspace: Workspace, gate: Gate) -> list[Planned]:
+    """What the checks of a gate can show on these knowledge sets and the bundled items."""
+    num_general = sum(len(load_general(ability)) for ability in ABILITIES)
+    sizes = sizes_of([source.knowledge for source in workspace.sources], num_general, len(load_off_topic()))
+    return plan_gate(sizes, gate)
+
+
+def cost(workspace: Workspace) -> "Cost":
+    """What training and measuring will take on this machine, from a short calibration with the recipe's model."""
+    from kapoc.calibrate import calibrate
+    from kapoc.models import load_model
+    from kapoc.task_list import load_tasks
+
+    loaded = load_model(workspace.recipe.model, tell=workspace.listener.tell)
+    return calibrate(loaded, workspace.recipe, workspace.facts, load_tasks(workspace.knowledge))
 
 
 def _fingerprint(workspace: Workspace, base: "LoadedModel") -> str:

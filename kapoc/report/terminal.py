@@ -1,11 +1,14 @@
 """Runs, comparisons and verdicts as tables for a terminal."""
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from kapoc.comparison import Comparison
 from kapoc.gate import Verdict
+from kapoc.plan import Planned
 from kapoc.record import Run
 from kapoc.report.sections import Section, sections, verdict_section
 
@@ -36,6 +39,24 @@ def verdict_table(verdict: Verdict) -> RenderableType:
     """Every check, then the verdict in one line."""
     table = _table(verdict_section(verdict))
     return Group(table, Text(f"verdict: {verdict.sentence}", style=_STYLES[verdict.outcome]))
+
+
+def plan_table(planned: Sequence[Planned]) -> RenderableType:
+    """What each check can show, and how many clusters it would take."""
+    rows = [
+        [
+            check.name,
+            check.quantity,
+            check.claim,
+            f"{check.n} ({check.clusters})",
+            check.can_show,
+            "yes" if check.is_enough else "no",
+            "-" if check.needed_clusters is None else str(check.needed_clusters),
+        ]
+        for check in planned
+    ]
+    headings = ["check", "quantity", "claim", "n (clusters)", "can show", "enough", "clusters needed"]
+    return _table(Section("What these items can show", "", headings, rows))
 
 
 def _table(section: Section) -> Table:

@@ -1,0 +1,109 @@
+"""How fast is this machine with this model? A short calibration, and what a measurement and a training will take."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from kapoc.batches import pack, summed_loss
+from kapoc.chat import EncodedExample, encode, prompt_text
+from kapoc.decoding import continue_greedily
+from kapoc.knowledge import Fact
+from kapoc.models import LoadedModel
+from kapoc.recipe import Recipe
+from kapoc.task_list import TaskList
+from kapoc.train import peak_memory_bytes, training_examples
+
+_READ_ROWS = 8
+_WRITE_ROWS = 16
+_WRITTEN_TOKENS = 16
+_MAX_ANSWER_TOKENS = 80
+_CHECK_TOKENS = 2 * 200 * 32  # a saved model is sampled from in float32 and in bfloat16
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a recipe on its knowledge sets will take on this machine.
+
+    Attributes:
+        read_tokens_per_second, write_tokens_per_second, train_tokens_per_second: measured just now.
+        bench_seconds: of one measurement, with answers as long as they may be; a trained model ends earlier.
+        train_seconds: of all epochs, and the checks of the saved model.
+        peak_memory_bytes: seen in a training step.
+    """
+
+    read_tokens_per_second: float
+    write_tokens_per_second: float
+    train_tokens_per_second: float
+    bench_seconds: float
+    train_seconds: float
+    peak_memory_bytes: int
+
+
+def calibrate(loaded: LoadedModel, recipe: Recipe, facts: Sequence[Fact], tasks: TaskList) -> Cost:
+    """Time a forward pass, some greedy answers and a training step, and reckon from the numbers of tokens.
+
+    Args:
+        loaded: the model; its weights are not kept.
+        recipe: batch sizes and epochs.
+        facts: that are taught.
+        tasks: that a measurement asks.
+    """
+    examples = training_examples(facts, loaded.tokenizer)
+    read, written = _tokens_of(loaded, tasks)
+    read_rate, write_rate = _read_rate(loaded), _write_rate(loaded, facts)
+    batch = examples[: recipe.train.micro_batch_size]
+    train_rate = sum(map(len, batch)) / _step_seconds(loaded, batch)
+    train_tokens = recipe.train.epochs * sum(map(len, examples))
+    return Cost(
+        read_tokens_per_second=read_rate,
+        write_tokens_per_second=write_rate,
+        train_tokens_per_second=train_rate,
+        bench_seconds=read / read_rate + written / write_rate,
+        train_seconds=train_tokens / train_rate + _CHECK_TOKENS / write_rate,
+        peak_memory_bytes=peak_memory_bytes(loaded.model.device),
+    )
+
+
+def _tokens_of(loaded: LoadedModel, tasks: TaskList) -> tuple[int, int]:
+    """Tokens that a measurement reads (each prompt once), and those that it may write."""
+    read = written = 0
+    for task in (*tasks.packaged.values(), *tasks.own.values()):
+        for document in task.eval_docs:
+            texts = [document.get("prompt", ""), *document.get("choices", ()), document.get("text", "")]
+            read += sum(len(loaded.tokenizer.encode(text, add_special_tokens=False)) for text in texts if text)
+        if task.config.output_type == "generate_until":
+            written += len(task.eval_docs) * _MAX_ANSWER_TOKENS
+    return read, written
+
+
+def _read_rate(loaded: LoadedModel) -> float:
+    width = 64
+    tokens = torch.full((_READ_ROWS, width), 5, device=loaded.model.device)
+    with torch.no_grad():
+        loaded.model(input_ids=tokens, logits_to_keep=1)
+        started = time.monotonic()
+        loaded.model(input_ids=tokens, logits_to_keep=1)
+    return _READ_ROWS * width / (time.monotonic() - started)
+
+
+def _write_rate(loaded: LoadedModel, facts: Sequence[Fact]) -> float:
+    questions = [example.question for fact in facts for example in fact.training][:_WRITE_ROWS]
+    prompts = [encode(loaded.tokenizer, prompt_text(loaded.tokenizer, question)) for question in questions]
+    started = time.monotonic()
+    continue_greedily(loaded.model, prompts, max_new_tokens=_WRITTEN_TOKENS, stop_tokens=[-1], batch_size=_WRITE_ROWS)
+    return len(prompts) * _WRITTEN_TOKENS / (time.monotonic() - started)
+
+
+def _step_seconds(loaded: LoadedModel, examples: Sequence[EncodedExample]) -> float:
+    optimizer = torch.optim.AdamW(loaded.model.parameters(), lr=0.0, fused=True)
+    row = pack(examples).to(loaded.model.device)
+    seconds = 0.0
+    for _ in range(2):
+        started = time.monotonic()
+        summed_loss(loaded.model, row).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        seconds = time.monotonic() - started
+    return seconds
