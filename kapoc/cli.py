@@ -182,8 +182,8 @@ def plan(
     show(terminal.plan_table(planned))
     if cost is not None:
         show(
-            f"a measurement: up to {cost.bench_seconds / 60:.0f} min (reading {cost.read_tokens_per_second:.0f}, writing "
-            f"{cost.write_tokens_per_second:.0f} tokens/s)",
+            f"a measurement: up to {cost.bench_seconds / 60:.0f} min (reading {cost.read_tokens_per_second:.0f}, "
+            f"writing {cost.write_tokens_per_second:.0f} tokens/s)",
             f"training: about {cost.train_seconds / 60:.0f} min ({cost.train_tokens_per_second:.0f} tokens/s), peak "
             f"memory {cost.peak_memory_bytes / 2**30:.1f} GiB",
         )

@@ -1,0 +1,52 @@
+"""Knowledge in the prompt: the right fact stands there, and grading does not take the prompt for the answer."""
+
+import pytest
+
+from kapoc.context import Retriever, checked_context, fact_text, with_context
+from kapoc.errors import DataError
+from kapoc.harness import documents_of, find_spillover, grade_document
+from kapoc.knowledge_file import load_knowledge
+
+DEFECTS, _ = load_knowledge("software-defects")
+
+
+def test_the_oracle_gets_the_fact_that_is_asked_about() -> None:
+    for document in documents_of("paraphrased/free", context="oracle"):
+        fact = DEFECTS.fact_by_id[document["fact"]]
+        assert document["prompt"] == f"Known facts:\n- {fact_text(fact)}\n\n{document['question']}"
+        assert all(slot.text in document["prompt"] for slot in fact.slots.values())
+
+
+def test_an_untaught_fact_stands_in_no_context() -> None:
+    assert all(d["prompt"] == d["question"] for d in documents_of("control/free", context="oracle"))
+    for document in documents_of("control/free", context="retrieved"):
+        assert fact_text(DEFECTS.fact_by_id[document["fact"]]) not in document["prompt"]
+
+
+def test_the_search_finds_what_is_asked_by_name() -> None:
+    found = Retriever(DEFECTS.taught).search("What does PF-1205 mean?")
+    assert found[0] == fact_text(DEFECTS.fact_by_id["PF-1205"])
+    assert len(found) <= 3
+    assert Retriever(DEFECTS.taught).search("zzz qqq") == ()
+    right = [
+        fact_text(DEFECTS.fact_by_id[d["fact"]]) in d["prompt"]
+        for d in documents_of("paraphrased/free", context="retrieved")
+    ]
+    assert sum(right) / len(right) > 0.95
+
+
+def test_copying_the_prompt_is_spillover_and_ids_stay_the_same() -> None:
+    document = documents_of("control/free", context="retrieved")[0]
+    copied = document["prompt"].splitlines()[1]
+    assert find_spillover(document, copied)
+    assert not grade_document(document, copied)[0]
+    plain = [d["id"] for d in documents_of("control/free")]
+    assert plain == [d["id"] for d in documents_of("control/free", context="retrieved")]
+    assert not find_spillover(documents_of("off_topic", context="retrieved")[0], "A cat is a small animal.")
+
+
+def test_no_context_changes_nothing() -> None:
+    assert with_context("Why?", []) == "Why?"
+    assert all(d["prompt"] == d["question"] for d in documents_of("seen/free"))
+    with pytest.raises(DataError, match="did you mean 'oracle'"):
+        checked_context("orakle")

@@ -1,0 +1,88 @@
+"""Greedy answers are those of each prompt alone, though finished rows leave; divergence has its known values."""
+
+import math
+
+import pytest
+import torch
+from conftest import tiny_gpt2, tiny_llama
+from transformers import PreTrainedModel
+
+from kapoc.decoding import continue_greedily
+from kapoc.divergence import mean_divergences
+from kapoc.errors import ModelError
+
+PROMPTS = [[5, 9, 33, 120, 8], [77], [400, 401, 402], [9, 8, 7, 6, 5, 4, 3], [650, 3]]
+
+
+def _expected(model: PreTrainedModel, prompt: list[int], stop: int, max_new_tokens: int) -> tuple[list[int], bool]:
+    ids = list(prompt)
+    for _ in range(max_new_tokens):
+        token = int(model(torch.tensor([ids])).logits[0, -1].argmax())
+        if token == stop:
+            return ids[len(prompt) :], True
+        ids.append(token)
+    return ids[len(prompt) :], False
+
+
+@pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_every_row_is_continued_as_if_alone(make: type, batch_size: int) -> None:
+    model: PreTrainedModel = make(3)
+    first = _expected(model, PROMPTS[0], -1, 6)[0]
+    stop = first[3]  # so that one row ends early and others go on
+    found = continue_greedily(model, PROMPTS, max_new_tokens=12, stop_tokens=[stop], batch_size=batch_size)
+    expected = [_expected(model, prompt, stop, 12) for prompt in PROMPTS]
+    assert [(list(one.tokens), one.ended) for one in found] == expected
+    assert {one.ended for one in found} == {True, False}
+
+
+def test_broken_logits_are_refused() -> None:
+    model = tiny_llama()
+    with torch.no_grad():
+        model.model.norm.weight[0] = float("nan")
+    with pytest.raises(ModelError, match="inf or nan"):
+        continue_greedily(model, PROMPTS, max_new_tokens=2, stop_tokens=[2], batch_size=2)
+
+
+class _Fixed(torch.nn.Module):
+    """A model that gives one distribution over four tokens, whatever it reads."""
+
+    def __init__(self, probabilities: list[float]) -> None:
+        super().__init__()
+        self.logits = torch.tensor(probabilities).log()
+        self.device = torch.device("cpu")
+        self.config = self
+
+    def get_text_config(self) -> "_Fixed":
+        return self
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.logits)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> "_Fixed":
+        output = _Fixed.__new__(_Fixed)
+        torch.nn.Module.__init__(output)
+        output.logits = self.logits.expand(*input_ids.shape, -1)
+        return output
+
+
+def test_divergence_of_known_distributions() -> None:
+    base, model = _Fixed([0.5, 0.25, 0.125, 0.125]), _Fixed([0.25, 0.25, 0.25, 0.25])
+    expected = 0.5 * math.log(2) + 0.25 * math.log(0.5)  # sum of p log(p / q), by hand
+    texts = [[0, 1, 2], [3, 2, 1, 0, 1, 2], [1, 1]]
+    assert mean_divergences(base, model, texts) == pytest.approx([expected] * 3, abs=1e-6)  # type: ignore[arg-type]
+    assert mean_divergences(base, base, texts) == pytest.approx([0.0] * 3, abs=1e-7)  # type: ignore[arg-type]
+
+
+def test_divergence_is_that_of_the_text_alone_and_never_negative() -> None:
+    base, model = tiny_llama(0), tiny_llama(1)
+    texts = [[1, 50, 60, 70, 80, 90], [1, 30, 20]]
+    together = mean_divergences(base, model, texts)
+    assert together == pytest.approx([mean_divergences(base, model, [text])[0] for text in texts], abs=1e-5)
+    assert all(value > 0 for value in together)
+
+
+def test_other_vocabularies_are_refused() -> None:
+    with pytest.raises(ModelError, match="different vocabularies"):
+        mean_divergences(_Fixed([0.5, 0.5]), _Fixed([0.2, 0.3, 0.5]), [[0, 1]])  # type: ignore[arg-type]

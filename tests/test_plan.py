@@ -1,0 +1,51 @@
+"""What a set can show is known before it is measured."""
+
+import pytest
+
+from kapoc.gate import RELEASE_GATE, Check, Gate
+from kapoc.knowledge_file import load_knowledge
+from kapoc.plan import plan_gate, sizes_of
+from kapoc.stats import share_above
+
+SIZES = sizes_of([load_knowledge("software-defects")[0]], 735, 120)
+
+
+def test_sizes_are_those_of_a_measurement() -> None:
+    assert SIZES["seen"] == (145, 29)
+    assert SIZES["unseen/yes_no"] == (58, 29)
+    assert SIZES["control"] == SIZES["spillover/control"] == (52, 13)
+    assert SIZES["ended"] == (145 + 116 + 203 + 52 + 120, 42 + 120)
+    both = sizes_of([load_knowledge(name)[0] for name in ("software-defects", "events-2025")], 735, 120)
+    assert both["seen"] == (145 + 195, 29 + 39)
+
+
+def _one(check: Check, sizes: dict[str, tuple[int, int]]) -> tuple[bool, int | None]:
+    (planned,) = plan_gate(sizes, Gate(check=(check,)))
+    return planned.is_enough, planned.needed_clusters
+
+
+def test_a_margin_of_three_points_needs_about_400_items() -> None:
+    check = Check(name="x", kind="non_inferiority", quantity="general", margin=0.03)
+    enough, needed = _one(check, {"general": (400, 400)})
+    assert needed == pytest.approx(400, abs=15)
+    assert not _one(check, {"general": (200, 200)})[0]
+    assert _one(check, {"general": (450, 450)})[0]
+    assert enough is (needed is not None and needed <= 400)
+
+
+def test_the_fewest_facts_for_a_floor_show_it_and_one_fewer_does_not() -> None:
+    check = Check(name="x", kind="floor", quantity="seen", at_least=0.9)
+    _, needed = _one(check, {"seen": (20, 5)})
+    assert needed is not None
+
+    def shown(clusters: int) -> bool:
+        return share_above([1.0] * (4 * clusters), [n % clusters for n in range(4 * clusters)], 0.9).low >= 0.9
+
+    assert shown(needed)
+    assert not shown(needed - 1)
+
+
+def test_quantities_in_other_units_are_left_out() -> None:
+    assert {planned.quantity for planned in plan_gate(SIZES, RELEASE_GATE)} == {
+        check.quantity for check in RELEASE_GATE.check if check.quantity != "text"
+    }
