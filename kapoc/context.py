@@ -1,6 +1,6 @@
 """Knowledge in the prompt instead of in the weights: the ceiling, and the rival, of training.
 
-`oracle` puts the fact that is asked about before the question: the most that a model could make of having learned it.
+`oracle` puts the fact that is asked about beside the question: the most that a model could make of having learned it.
 `retrieved` puts there what a search over the taught facts finds: what a user would get without any training.
 """
 
@@ -60,7 +60,11 @@ def retriever(knowledge: tuple[str, ...]) -> Retriever:
 
 
 def with_context(question: str, facts: Sequence[str]) -> str:
-    """A question behind facts; the question alone where there are none."""
+    """A question with facts to answer it from; the question alone where there are none.
+
+    The facts stand behind the question: of six ways to word it, this one let the default model answer most of the dev
+    paraphrases (35 of 58; facts in front of the question, 4 of 58).
+    """
     if not facts:
         return question
-    return "Known facts:\n" + "".join(f"- {fact}\n" for fact in facts) + f"\n{question}"
+    return f"{question}\n\nUse this information to answer:\n" + "\n".join(facts)

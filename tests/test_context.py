@@ -13,7 +13,8 @@ DEFECTS, _ = load_knowledge("software-defects")
 def test_the_oracle_gets_the_fact_that_is_asked_about() -> None:
     for document in documents_of("paraphrased/free", context="oracle"):
         fact = DEFECTS.fact_by_id[document["fact"]]
-        assert document["prompt"] == f"Known facts:\n- {fact_text(fact)}\n\n{document['question']}"
+        asked = f"{document['question']}\n\nUse this information to answer:\n{fact_text(fact)}"
+        assert document["prompt"] == asked
         assert all(slot.text in document["prompt"] for slot in fact.slots.values())
 
 
@@ -37,7 +38,7 @@ def test_the_search_finds_what_is_asked_by_name() -> None:
 
 def test_copying_the_prompt_is_spillover_and_ids_stay_the_same() -> None:
     document = documents_of("control/free", context="retrieved")[0]
-    copied = document["prompt"].splitlines()[1]
+    copied = document["prompt"].splitlines()[3]
     assert find_spillover(document, copied)
     assert not grade_document(document, copied)[0]
     plain = [d["id"] for d in documents_of("control/free")]
