@@ -46,7 +46,7 @@ def measure(
         loaded: the model.
         knowledge: shipped sets' names or files.
         general: lm-eval tasks or JSONL files that join the general tier.
-        context: what stands before the questions of knowledge: `none`, `oracle` or `retrieved`.
+        context: what stands beside the questions of knowledge: `none`, `oracle` or `retrieved`.
         base: the model before training; the divergence from it is measured on the general texts.
         batch_size: rows a forward pass; use one size for runs that are compared.
         limit: ask only so many items a task, to try things out; such a run cannot pass a gate.

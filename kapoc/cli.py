@@ -73,7 +73,7 @@ def bench(
     general: GeneralOption = None,
     context: Annotated[
         str,
-        typer.Option(help="What stands before a question: none, oracle (its fact) or retrieved (what a search finds)."),
+        typer.Option(help="What stands beside a question: none, oracle (its fact) or retrieved (what a search finds)."),
     ] = "none",
     base: Annotated[
         str | None, typer.Option(help="What a model was trained from, to measure how far it has moved.")

@@ -57,7 +57,7 @@ def load_documents(
         source: `<tier>/free`, `<tier>/choice`, `off_topic`, `text`, the name of a general ability, or a JSONL file
             of general items.
         knowledge: a shipped set's name or a file, or several of them.
-        context: what stands before a question: `none`, `oracle` (its fact) or `retrieved` (what a search finds).
+        context: what stands beside a question: `none`, `oracle` (its fact) or `retrieved` (what a search finds).
 
     Returns:
         One split, `test`.

@@ -134,7 +134,7 @@ class Settings(_Record):
     """How the model was asked: what must agree between two runs that are compared, and what may differ.
 
     Attributes:
-        context: what stood before the questions: `none`, `oracle` or `retrieved`.
+        context: what stood beside the questions: `none`, `oracle` or `retrieved`.
         base_sha256: of the weights to which the divergence of the texts was measured; empty where it was not.
     """
 

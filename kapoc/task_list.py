@@ -83,7 +83,7 @@ def load_tasks(knowledge: Sequence[str], general: Sequence[str] = (), context: s
     Args:
         knowledge: shipped sets' names or files.
         general: lm-eval task names, paths of task YAML, or JSONL files of general items.
-        context: what stands before the questions of knowledge; with one, general tasks are left out, since they
+        context: what stands beside the questions of knowledge; with one, general tasks are left out, since they
             have none.
 
     Raises:

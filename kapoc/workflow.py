@@ -47,7 +47,7 @@ class Workspace:
         sources: the knowledge sets.
         general: the user's own general tasks and files.
         limit: ask only so many items a task; such runs get folders of their own.
-        context: what stands before the questions; runs with one get folders of their own.
+        context: what stands beside the questions; runs with one get folders of their own.
         batch_size: rows a forward pass, where another than the recipe's is wanted; such runs lie apart, too.
         command: that was typed, to be kept with the runs.
     """

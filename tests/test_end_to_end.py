@@ -159,6 +159,35 @@ def test_a_base_model_without_a_chat_template_works(story: Path, gpt2_folder: Pa
     assert comparison["after"]["architecture"] == "GPT2LMHeadModel"
 
 
+def test_the_ceiling_the_rival_and_the_noise_floor_are_measured_and_compared(story: Path) -> None:
+    runs = story / "runs" / "tiny" / "software-defects"
+    tiny = ("--recipe", "tiny.toml", "--limit", 2)
+    for flags in (("--context", "oracle"), ("--context", "retrieved"), ("--batch-size", 5), ()):
+        kapoc("bench", "--model", "base", *flags, *tiny, folder=story)
+    trained = runs / "again"
+    kapoc("bench", "--model", runs / "model", "--base", runs / "model", "--out", trained, *tiny, folder=story)
+    assert not any(item.tier == "general" for item in load_run(runs / "base-oracle-limit2").items)
+    texts = [item for item in load_run(trained).items if item.form == "text"]
+    assert [item.divergence for item in texts] == pytest.approx([0.0, 0.0], abs=1e-6)  # to itself
+    comparison = kapoc(
+        "compare", runs / "base-limit2", trained, "--oracle", runs / "base-oracle-limit2",
+        "--retrieved", runs / "base-retrieved-limit2", "--noise", runs / "base-batch5-limit2", "--json", folder=story,
+    )  # fmt: skip
+    assert set(comparison["contexts"]) == {"oracle", "retrieved"}
+    assert comparison["noise"]["seen"]["n"] == 2
+    shown = kapoc("compare", runs / "base-limit2", trained, trained, folder=story)
+    assert "Between seeds" in shown
+
+
+def test_a_plan_tells_what_it_will_cost(story: Path) -> None:
+    plan = kapoc("plan", "--recipe", "tiny.toml", "--json", folder=story)
+    assert plan["cost"]["bench_seconds"] > 0
+    assert plan["cost"]["train_seconds"] > 0
+    assert plan["cost"]["peak_memory_bytes"] > 2**20
+    assert {check["quantity"] for check in plan["checks"]} >= {"seen", "general"}
+    assert "a measurement: up to" in kapoc("plan", "--recipe", "tiny.toml", folder=story)
+
+
 def test_help_is_quick_and_names_every_command(story: Path) -> None:
     seconds = []
     for _ in range(3):
@@ -166,7 +195,9 @@ def test_help_is_quick_and_names_every_command(story: Path) -> None:
         text = kapoc("--help", folder=story)
         seconds.append(time.monotonic() - started)
     assert min(seconds) < 1.0
-    for command in ("bench", "train", "compare", "gate", "report", "data", "tasks", "doctor"):
+    for command in (
+        "bench", "train", "compare", "gate", "report", "baseline", "plan", "data", "tasks", "doctor",
+    ):  # fmt: skip
         assert command in text
     assert "kapoc" in kapoc("doctor", "--json", folder=story)
     assert kapoc("data", "check", "--json", folder=story)["training_examples"] == 145
