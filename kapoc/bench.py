@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from transformers import set_seed
 from kapoc import harness
 from kapoc.chat import template_sha256
 from kapoc.data.audit import count_leaks
-from kapoc.divergence import mean_divergences
+from kapoc.divergence import mean_divergences, refuse_other_vocabulary
 from kapoc.engine import SharedPrefixLM
 from kapoc.errors import DataError
 from kapoc.general import general_sha256
@@ -58,6 +58,8 @@ def measure(
         DataError: the knowledge set is malformed or a task did not load.
         ModelError: a logit is inf or nan.
     """
+    if base is not None:
+        refuse_other_vocabulary(base.model, loaded.model)
     started, clock = datetime.now(UTC), time.monotonic()
     sources = load_sources(knowledge)
     set_seed(seed)
@@ -66,10 +68,11 @@ def measure(
         lm = SharedPrefixLM(loaded, batch_size=batch_size, show_progress=show_progress)
         results = _evaluate(lm, tasks.packaged, limit, with_template=True)
         own = _evaluate(lm, tasks.own, limit, with_template=False) if tasks.own else _NOTHING
-    items = _with_gold_logprobs(lm, _items(results["samples"], lm.cut_off) + _own_items(own["samples"]))
+    items = _with_gold_logprobs(lm, _items(results["samples"], lm.ended) + _own_items(tasks.own, own["samples"]))
     if base is not None:
         items = _with_divergence(loaded, base, items)
-    scores = {task: _scores(metrics) for task, metrics in sorted({**results["results"], **own["results"]}.items())}
+    scores = {task: _scores(metrics) for task, metrics in sorted(results["results"].items())}
+    scores |= {task: _own_scores(task, own["results"][task], items) for task in sorted(own["results"])}
     _check_scores([item for item in items if item.task in tasks.packaged], scores)
     return Run(
         created=started.isoformat(timespec="seconds"),
@@ -125,6 +128,16 @@ def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
+def _own_scores(task: str, metrics: Mapping[str, Any], items: Sequence[Item]) -> dict[str, float]:
+    """A general task's scores: lm-eval's own where kapoc made the task, else what its items say."""
+    if task.startswith("kapoc_general_"):
+        return _scores(metrics)
+    chosen = [item for item in items if item.task == task]
+    weights = [item.num_bytes or 1 for item in chosen]
+    mean = sum(item.score * weight for item, weight in zip(chosen, weights, strict=True)) / sum(weights)
+    return {chosen[0].reason or "bits_per_byte": mean}
+
+
 def _check_scores(items: Sequence[Item], scores: Mapping[str, Mapping[str, float]]) -> None:
     """Make sure that the items say what lm-eval's own metrics say.
 
@@ -142,18 +155,18 @@ def _check_scores(items: Sequence[Item], scores: Mapping[str, Mapping[str, float
                 raise RuntimeError(f"{task}: the items' {metric} is {found}, lm-eval's is {expected}")
 
 
-def _items(samples: Mapping[str, Sequence[Mapping[str, Any]]], cut_off: Set[str]) -> tuple[Item, ...]:
+def _items(samples: Mapping[str, Sequence[Mapping[str, Any]]], ended: Mapping[str, bool]) -> tuple[Item, ...]:
     items = []
     for task in sorted(samples):
         tier, form = tier_and_form(task)
         for sample in sorted(samples[task], key=lambda sample: sample["doc_id"]):
             item = _item(task, tier, form, sample)
             generated = form in {"free", "off_topic"}
-            items.append(item.model_copy(update={"ended": item.prompt not in cut_off}) if generated else item)
+            items.append(item.model_copy(update={"ended": ended.get(item.prompt)}) if generated else item)
     return tuple(items)
 
 
-def _own_items(samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Item, ...]:
+def _own_items(tasks: Mapping[str, Any], samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Item, ...]:
     """The items of the user's general tasks: kapoc's own shape where it is one, lm-eval's metric where not."""
     items = []
     for task in sorted(samples):
@@ -166,11 +179,11 @@ def _own_items(samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Item
                 form: Form = "text" if "text" in doc else "completion" if "target" in doc else "choice"
                 items.append(_item(task, "general", form, sample))
             else:
-                items.append(_foreign_item(task, sample))
+                items.append(_foreign_item(task, sample, metric_of(task, tasks[task], sample)))
     return tuple(items)
 
 
-def _foreign_item(task: str, sample: Mapping[str, Any]) -> Item:
+def _foreign_item(task: str, sample: Mapping[str, Any], metric: str) -> Item:
     """One item of a task that kapoc does not know, scored by the task's own metric."""
     number = int(sample["doc_id"]) + 1
     base: dict[str, Any] = {
@@ -182,17 +195,12 @@ def _foreign_item(task: str, sample: Mapping[str, Any]) -> Item:
         "prompt": _prompt(sample),
         "reference": str(sample["target"]),
     }
-    if "bits_per_byte" in sample["metrics"]:
+    if metric == "bits_per_byte":
         logprob, num_bytes = sample["bits_per_byte"]
         bits = -float(logprob) / math.log(2) / num_bytes
         return Item(**base, form="text", output="", score=bits, gold_logprob=float(logprob), num_bytes=int(num_bytes))
-    metrics = sorted(sample["metrics"], key=lambda name: ("acc", "exact_match", name).index(name))
-    values = {name: sample[name] for name in metrics if isinstance(sample[name], int | float)}
-    metric = next((name for name, value in values.items() if 0 <= value <= 1), None)
-    if metric is None:
-        raise DataError(f"--general {task}: no metric of {metrics} scores an item from 0 to 1; choose another task")
     output = json.dumps(sample["filtered_resps"], default=str)
-    return Item(**base, form="completion", output=output, score=float(values[metric]), reason=metric)
+    return Item(**base, form="completion", output=output, score=float(sample[metric]), reason=metric)
 
 
 def _item(task: str, tier: Tier, form: Form, sample: Mapping[str, Any]) -> Item:
@@ -257,6 +265,31 @@ def _generated(base: dict[str, Any], doc: dict[str, Any], output: str) -> Item:
         score=float(correct),
         reason=reason,
         spillover=spillover,
+    )
+
+
+def metric_of(task: str, loaded: Any, sample: Mapping[str, Any]) -> str:
+    """The metric that scores every item of a foreign task: one from 0 to 1 of which more is better.
+
+    Raises:
+        DataError: the task has none.
+    """
+    metrics = [str(name) for name in sample["metrics"]]
+    if "bits_per_byte" in metrics:
+        return "bits_per_byte"
+    better = loaded.higher_is_better()
+    usable = [
+        name
+        for name in metrics
+        if better.get(name, True) and isinstance(sample[name], int | float) and 0 <= sample[name] <= 1
+    ]
+    if not usable:
+        raise DataError(
+            f"--general {task}: none of its metrics ({', '.join(metrics)}) scores an item from 0 to 1 with more being "
+            "better; choose another task"
+        )
+    return min(
+        usable, key=lambda name: (("acc", "exact_match").index(name) if name in {"acc", "exact_match"} else 2, name)
     )
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -107,7 +108,7 @@ def bench(
             return
         show(terminal.comparison_table(comparison))
         if verdict is not None:
-            show(terminal.verdict_table(verdict), f"report: {workspace.folder / 'report.md'}")
+            show(terminal.verdict_table(verdict), f"report: {workspace.report}")
         return
     name = workspace.recipe.model if model == "base" else model
     target = out or (workspace.run("base") if model == "base" else workspace.run_of(model))
@@ -236,7 +237,7 @@ def _listener() -> "Listener":
         return Listener()
     from kapoc.progress import TrainingProgress
 
-    progress = TrainingProgress(Console(stderr=True))
+    progress = TrainingProgress(Console(stderr=True, emoji=False))
     atexit.register(progress.close)
     return Listener(tell=progress.tell, on_step=progress.on_step, on_epoch=progress.on_epoch, show_progress=True)
 
@@ -261,8 +262,16 @@ def main() -> None:
         _fail(6, f"{error.filename or 'file system'}: {error.strerror or error}; check the path, permissions and space")
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":
-            raise
+            _crash()
         _fail(7, "the device is out of memory; lower batch_size and micro_batch_size in the recipe")
+    except Exception:
+        _crash()
+
+
+def _crash() -> None:
+    """An error in kapoc itself: the whole trace, and a code that no verdict has."""
+    traceback.print_exc()
+    sys.exit(70)
 
 
 def _fail(exit_code: int, *lines: str) -> None:

@@ -120,10 +120,13 @@ def new(
     """
     from importlib.resources import files
 
+    schema_text = files("kapoc.benchmark").joinpath("knowledge.schema.json").read_text(encoding="utf-8")
     starter = files("kapoc.data").joinpath("starter.yaml").read_text(encoding="utf-8")
-    write_file(path, starter, force=force)
     schema = path.with_name("knowledge.schema.json")
-    write_file(schema, files("kapoc.benchmark").joinpath(schema.name).read_text(encoding="utf-8"))
+    if schema.exists() and schema.read_bytes() != schema_text.encode() and not force:
+        raise OutputError(f"{schema}: is there already and is another one; choose another folder, or --force")
+    write_file(path, starter, force=force)
+    write_file(schema, schema_text)
     show(f"wrote {path} and {schema}", f"check it: kapoc data check {path}")
 
 

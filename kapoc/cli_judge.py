@@ -69,18 +69,22 @@ def gate(
     """
     from kapoc.baseline import load_baseline
     from kapoc.compare import compare as compare_runs
+    from kapoc.errors import DataError
     from kapoc.gate import judge, load_gate
     from kapoc.record import load_run, to_json
     from kapoc.report import markdown, terminal
     from kapoc.report.junit import render_annotations, render_junit
+    from kapoc.source import read_text
 
+    if as_json and annotate:
+        raise DataError("--json and --annotate both print on standard output; choose one")
     checks = load_gate(gate_file, _mode(mode))
     comparison = compare_runs(load_baseline(baseline), load_run(run))
     verdict = judge(comparison, checks)
     if junit is not None:
         write_file(junit, render_junit(verdict))
     if summary is not None:
-        old = summary.read_text(encoding="utf-8") if summary.is_file() else ""
+        old = read_text(summary) if summary.is_file() else ""
         write_file(summary, old + markdown.render_summary(comparison, verdict))
     if as_json:
         print(to_json(verdict))

@@ -1,5 +1,6 @@
 """Two runs, paired item by item -> a comparison. Pure: it reads records and gives a record."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
@@ -18,6 +19,7 @@ from kapoc.comparison import (
     Seeds,
     Validity,
     Variety,
+    finite,
 )
 from kapoc.errors import IncomparableError
 from kapoc.pairing import Pair, pair_runs, shared_items
@@ -65,7 +67,7 @@ def compare(
     pairs = pair_runs(before, after)
     graded = [pair for pair in pairs if pair[0].form not in {"text", "off_topic"}]
     headline = [pair for pair in graded if is_headline(pair[0])]
-    scores = _quantities(pairs, headline)
+    scores = _quantities(before, after, pairs, headline)
     runs = (after, *other_seeds)
     return Comparison(
         before=before.model,
@@ -83,13 +85,13 @@ def compare(
         },
         ended=result_of(scores["ended"]) if "ended" in scores else None,
         variety=_variety(pairs),
-        contexts={name: _context(run, before, after) for name, run in (contexts or {}).items()},
+        contexts={name: _context(name, run, before, after) for name, run in (contexts or {}).items()},
         noise=_noise(before, noise) if noise is not None else {},
         seeds=_seeds(before, runs) if other_seeds else {},
         validity=_validity(before, headline),
         ledger=tuple(_ledger_line(*pair) for pair in headline if pair[0].form == "free"),
         commands=(before.command, after.command),
-        warnings=tuple(_warnings(before, after)),
+        warnings=(*_warnings(before, after), *_missing(scores), *_uneven(runs)),
         scores=scores,
     )
 
@@ -102,7 +104,7 @@ def is_headline(item: Item) -> bool:
 def result_of(scores: PairedScores) -> Result:
     """The summary of one quantity."""
     before, after, clusters, weights = scores.before, scores.after, scores.clusters, scores.weights
-    found = paired_difference(before, after, clusters, weights)
+    found = paired_difference(before, after, clusters, weights, binary=scores.is_share)
     sizes = weights or (1.0,) * len(before)
     return Result(
         n=len(before),
@@ -110,7 +112,7 @@ def result_of(scores: PairedScores) -> Result:
         before=sum(b * size for b, size in zip(before, sizes, strict=True)) / sum(sizes),
         after=sum(a * size for a, size in zip(after, sizes, strict=True)) / sum(sizes),
         difference=found.mean,
-        interval=(found.low, found.high),
+        interval=finite((found.low, found.high)),
         p_value=found.p_value,
         gained=sum(a > b for b, a in zip(before, after, strict=True)),
         lost=sum(a < b for b, a in zip(before, after, strict=True)),
@@ -118,14 +120,15 @@ def result_of(scores: PairedScores) -> Result:
     )
 
 
-def _detectable(scores: PairedScores) -> float:
+def _detectable(scores: PairedScores) -> float | None:
     """The smallest change that these items could have shown, next to the churn that was seen.
 
     Of shares, as many items as came and went are taken to do so whatever training does; the rest changes one way.
     """
     before, after, clusters = scores.before, scores.after, scores.clusters
-    if {*before, *after} - {0.0, 1.0}:
-        return smallest_difference(before, after, clusters, scores.weights)
+    if not scores.is_share:
+        smallest = smallest_difference(before, after, clusters, scores.weights)
+        return smallest if math.isfinite(smallest) else None
     gained = sum(a > b for b, a in zip(before, after, strict=True))
     lost = sum(a < b for b, a in zip(before, after, strict=True))
     design = estimate_design(paired_sample(before, after, clusters, scores.weights))
@@ -138,7 +141,7 @@ _SPILLOVER: dict[str, Callable[[Item], bool]] = {
 }
 
 
-def _quantities(pairs: Sequence[Pair], headline: Sequence[Pair]) -> dict[str, PairedScores]:
+def _quantities(earlier: Run, later: Run, pairs: Sequence[Pair], headline: Sequence[Pair]) -> dict[str, PairedScores]:
     """Everything that can be judged, item by item: `gate.Check.quantity` names one of these."""
     found: dict[str, PairedScores] = {}
     for key in ("tier", "kind", "set"):
@@ -154,16 +157,27 @@ def _quantities(pairs: Sequence[Pair], headline: Sequence[Pair]) -> dict[str, Pa
             found[f"spillover/{name}"] = _paired(group, lambda item: float(bool(item.spillover)), lower_is_better=True)
     if text := [pair for pair in pairs if pair[0].form == "text"]:
         sizes = [float(pair[0].num_bytes) for pair in text]
-        found["text"] = _paired(text, lambda item: item.score, sizes, lower_is_better=True)
-        if all(after.divergence is not None for _, after in text):
-            found["divergence"] = _paired(text, lambda item: item.divergence or 0.0, lower_is_better=True)
+        found["text"] = _paired(text, lambda item: item.score, sizes, lower_is_better=True, is_share=False)
+        if _diverge_from_one_base(earlier, later, text):
+            found["divergence"] = _paired(
+                text, lambda item: item.divergence or 0.0, lower_is_better=True, is_share=False
+            )
     if ending := [pair for pair in pairs if all(item.ended is not None for item in pair)]:
         found["ended"] = _paired(ending, lambda item: float(bool(item.ended)))
     for tier in TIERS:
         gold = [pair for pair in headline if pair[0].tier == tier and all(i.gold_logprob is not None for i in pair)]
         if gold:
-            found[f"gold/{tier}"] = _paired(gold, lambda item: item.gold_logprob or 0.0)
+            found[f"gold/{tier}"] = _paired(gold, lambda item: item.gold_logprob or 0.0, is_share=False)
     return found
+
+
+def _diverge_from_one_base(before: Run, after: Run, text: Sequence[Pair]) -> bool:
+    """Whether both runs say how far they are from one and the same model; the base itself is at no distance."""
+    if any(item.divergence is None for _, item in text):
+        return False
+    if before.settings.base_sha256:
+        return before.settings.base_sha256 == after.settings.base_sha256
+    return before.model.weights_sha256 == after.settings.base_sha256
 
 
 def _paired(
@@ -172,13 +186,16 @@ def _paired(
     weights: Sequence[float] | None = None,
     *,
     lower_is_better: bool = False,
+    is_share: bool = True,
 ) -> PairedScores:
+    first, second = tuple(value(before) for before, _ in pairs), tuple(value(after) for _, after in pairs)
     return PairedScores(
-        before=tuple(value(before) for before, _ in pairs),
-        after=tuple(value(after) for _, after in pairs),
+        before=first,
+        after=second,
         clusters=tuple(before.cluster for before, _ in pairs),
         weights=None if weights is None else tuple(weights),
         lower_is_better=lower_is_better,
+        is_share=is_share and {*first, *second} <= {0.0, 1.0},  # some lm-eval metrics lie in between
     )
 
 
@@ -231,14 +248,16 @@ def _forgetting(headline: Sequence[Pair], scores: Mapping[str, PairedScores]) ->
     divergence = scores.get("divergence")
     found = None
     if divergence is not None:
-        found = paired_difference((0.0,) * len(divergence.after), divergence.after, divergence.clusters)
+        nothing = (0.0,) * len(divergence.after)
+        found = paired_difference(nothing, divergence.after, divergence.clusters, binary=False)
     return Forgetting(
         num_lost=num_lost,
         num_gained=num_gained,
         p_value=mcnemar_exact(num_gained, num_lost),
         bits_per_byte=result_of(scores["text"]) if "text" in scores else None,
         divergence=None if found is None else found.mean,
-        divergence_interval=None if found is None else (found.low, found.high),
+        divergence_before=None if divergence is None else sum(divergence.before) / len(divergence.before),
+        divergence_interval=None if found is None else finite((found.low, found.high)),
     )
 
 
@@ -260,14 +279,17 @@ def _variety_of(outputs: Sequence[str]) -> Variety:
     )
 
 
-def _context(run: Run, before: Run, after: Run) -> dict[Tier, ContextResult]:
+def _context(name: str, run: Run, before: Run, after: Run) -> dict[Tier, ContextResult]:
     """A base run with knowledge in its prompts, tier by tier, next to training."""
     if run.model.weights_sha256 != before.model.weights_sha256:
         raise IncomparableError(
             f"the {run.settings.context} run measured other weights than the base run; measure it again"
         )
-    if run.settings.context == "none":
-        raise IncomparableError("a context run was measured without a context; make it with `kapoc bench --context`")
+    if run.settings.context != name:
+        raise IncomparableError(
+            f"the {name} run was measured with context '{run.settings.context}'; "
+            f"make it with `kapoc bench --context {name}`"
+        )
     items = shared_items(run, before)
     plain = {item.id: (item.score, trained.score) for item, trained in pair_runs(before, after)}
     found: dict[Tier, ContextResult] = {}
@@ -309,11 +331,13 @@ def _seeds(before: Run, trained: Sequence[Run]) -> dict[str, Seeds]:
     for run in trained:
         pairs = pair_runs(before, run)
         headline = [pair for pair in pairs if pair[0].form not in {"text", "off_topic"} and is_headline(pair[0])]
-        for name, scores in _quantities(pairs, headline).items():
+        for name, scores in _quantities(before, run, pairs, headline).items():
             if name in {*TIERS, "text", "divergence", "ended"} or name.startswith("spillover/"):
                 values.setdefault(name, []).append(result_of(scores).after)
     found = {}
     for name, numbers in values.items():
+        if len(numbers) < len(trained):
+            continue  # not every run has it; `_warnings` says so
         summary = seed_summary(numbers)
         found[name] = Seeds(values=tuple(numbers), mean=summary.mean, sd=summary.sd)
     return found
@@ -352,8 +376,11 @@ def _warnings(before: Run, after: Run) -> Iterable[str]:
         yield f"{before.data.num_proposals} questions were proposed from templates and nobody has read them yet"
     if before.model.weights_sha256 == after.model.weights_sha256:
         yield "both runs measured the same weights"
-    if after.settings.base_sha256 and after.settings.base_sha256 != before.model.weights_sha256:
-        yield "the divergence was measured to another base than the one that it is compared with"
+    if before.settings.context != "none":
+        yield f"knowledge stood in the prompts of both runs (context: {before.settings.context})"
+    origin = before.settings.base_sha256 or before.model.weights_sha256
+    if after.settings.base_sha256 and after.settings.base_sha256 != origin:
+        yield "the divergences of the two runs are to different bases and are left out"
     for what, first, second in (
         ("batch size", before.settings.batch_size, after.settings.batch_size),
         ("device", before.settings.device, after.settings.device),
@@ -363,6 +390,16 @@ def _warnings(before: Run, after: Run) -> Iterable[str]:
     ):
         if first != second:
             yield f"the runs differ in {what}: {first} and {second}"
+
+
+def _missing(scores: Mapping[str, PairedScores]) -> Iterable[str]:
+    if missing := [tier for tier in TIERS if tier not in scores]:
+        yield f"nothing was asked in the tier {', '.join(missing)}: no verdict is possible"
+
+
+def _uneven(runs: Sequence[Run]) -> Iterable[str]:
+    if len({bool(run.settings.base_sha256) for run in runs}) > 1:
+        yield "only some of the trained runs were measured with --base: their divergence is left out"
 
 
 def missing_tiers(comparison: Comparison) -> tuple[Tier, ...]:

@@ -1,5 +1,6 @@
 """The vocabulary of a comparison: two runs paired item by item, and what else is known of them."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -7,11 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from kapoc.record import SCHEMA_VERSION, DataIdentity, Form, ModelIdentity, Tier
 
 Floats = Annotated[tuple[float, ...], Field(strict=False)]
-Interval = Annotated[tuple[float, float], Field(strict=False)]
+Interval = Annotated[tuple[float | None, float | None], Field(strict=False)]
+"""Two bounds; none where there is no bound."""
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def finite(bounds: tuple[float, float]) -> tuple[float | None, float | None]:
+    """Bounds as JSON can hold them: none in place of an infinite one."""
+    low, high = bounds
+    return (low if math.isfinite(low) else None), (high if math.isfinite(high) else None)
 
 
 class PairedScores(_Record):
@@ -22,6 +30,7 @@ class PairedScores(_Record):
         clusters: what each item belongs to.
         weights: what each item counts; one each if none.
         lower_is_better: whether a decrease is an improvement.
+        is_share: whether every number is 0 or 1 by its nature, and not by chance.
     """
 
     before: Floats
@@ -29,6 +38,7 @@ class PairedScores(_Record):
     clusters: Annotated[tuple[str, ...], Field(strict=False)]
     weights: Floats | None = None
     lower_is_better: bool = False
+    is_share: bool = True
 
 
 class Result(_Record):
@@ -42,7 +52,8 @@ class Result(_Record):
         interval: 95% of the difference, clustered.
         p_value: of no difference, two-sided, clustered.
         gained, lost: items that went up, and down.
-        detectable: the smallest difference that these items could have shown: one-sided 5%, 80% power.
+        detectable: the smallest difference that these items could have shown: one-sided 5%, 80% power; none where
+            they could not have shown any.
     """
 
     n: int
@@ -54,7 +65,7 @@ class Result(_Record):
     p_value: float
     gained: int
     lost: int
-    detectable: float
+    detectable: float | None
 
     @property
     def churn(self) -> float:
@@ -89,6 +100,7 @@ class Forgetting(_Record):
         p_value: of as many lost as gained: exact McNemar.
         bits_per_byte: on prose, before and after; none where no text was measured.
         divergence: mean KL(base || trained) in nats per token on the same prose; none where it was not measured.
+        divergence_before: the same of the first run: 0 of the base itself, more of an earlier trained model.
         divergence_interval: 95%.
     """
 
@@ -97,6 +109,7 @@ class Forgetting(_Record):
     p_value: float
     bits_per_byte: Result | None
     divergence: float | None
+    divergence_before: float | None
     divergence_interval: Interval | None
 
 

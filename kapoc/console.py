@@ -11,7 +11,9 @@ from kapoc.errors import OutputError
 
 def show(*parts: Any) -> None:
     """Print texts, and tables of rich, on standard output."""
-    console = Console(width=None if sys.stdout.isatty() else 180, highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = Console(
+        width=None if sys.stdout.isatty() else 180, highlight=False, emoji=False, soft_wrap=not sys.stdout.isatty()
+    )
     for part in parts:
         console.print(part, markup=False) if isinstance(part, str) else console.print(part)
 
@@ -27,7 +29,6 @@ def write_file(path: Path, text: str, *, force: bool = True) -> None:
     if path.exists() and not force:
         raise OutputError(f"{path}: is there already; choose another name, or --force to replace it")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None

@@ -35,7 +35,7 @@ def fact_text(fact: Fact) -> str:
     """What is put in a prompt to tell a fact: its note, or its different training answers one after another."""
     if fact.note is not None:
         return fact.note
-    return " ".join(dict.fromkeys(example.answer for example in (*fact.training, *fact.probes)[:5]))
+    return " ".join(dict.fromkeys(example.answer for example in fact.training))
 
 
 class Retriever:

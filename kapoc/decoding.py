@@ -116,7 +116,8 @@ class _State:
     def keep(self, positions: Sequence[int]) -> bool:
         """Let go of all rows but these; false where the model's memory cannot be cut."""
         select = getattr(self._cache, "batch_select_indices", None)
-        if select is None:
+        layers = getattr(self._cache, "layers", ())
+        if select is None or not all(hasattr(layer, "batch_select_indices") for layer in layers):
             return False
         index = torch.tensor(list(positions), device=self._mask.device)
         select(index)

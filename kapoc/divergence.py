@@ -24,14 +24,23 @@ def mean_divergences(reference: PreTrainedModel, model: PreTrainedModel, texts: 
     Raises:
         ModelError: the vocabularies differ, or a logit is inf or nan.
     """
-    if reference.config.get_text_config().vocab_size != model.config.get_text_config().vocab_size:
-        raise ModelError("the two models have different vocabularies; KL to the base cannot be measured")
+    refuse_other_vocabulary(reference, model)
     means = [0.0] * len(texts)
     order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
     for batch in _batches(order, texts):
         for index, mean in zip(batch, _batch_means(reference, model, [texts[index] for index in batch]), strict=True):
             means[index] = mean
     return means
+
+
+def refuse_other_vocabulary(reference: PreTrainedModel, model: PreTrainedModel) -> None:
+    """Make sure that the distributions of two models are over the same tokens.
+
+    Raises:
+        ModelError: they are not.
+    """
+    if reference.config.get_text_config().vocab_size != model.config.get_text_config().vocab_size:
+        raise ModelError("the two models have different vocabularies; KL to the base cannot be measured")
 
 
 def _batches(order: Sequence[int], texts: Sequence[Sequence[int]]) -> Iterator[Sequence[int]]:

@@ -14,14 +14,29 @@ from typing import Any
 import torch
 from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
-from transformers import PreTrainedModel
+from transformers import LogitsProcessorList, PreTrainedModel
 
 from kapoc.decoding import continue_greedily
 from kapoc.errors import ModelError
-from kapoc.models import LoadedModel, stop_tokens
+from kapoc.models import FiniteLogits, LoadedModel, stop_tokens
 
 MAX_BATCH_TOKENS = 8192
 MAX_SHARING_ERROR = 1e-3
+_PLAIN_GENERATION: dict[str, tuple[Any, ...]] = {
+    "repetition_penalty": (None, 1.0),
+    "no_repeat_ngram_size": (None, 0),
+    "min_length": (None, 0),
+    "min_new_tokens": (None, 0),
+    "bad_words_ids": (None,),
+    "suppress_tokens": (None, []),
+    "begin_suppress_tokens": (None, []),
+    "sequence_bias": (None,),
+    "forced_bos_token_id": (None,),
+    "forced_eos_token_id": (None,),
+    "exponential_decay_length_penalty": (None,),
+    "num_beams": (None, 1),
+}
+"""What a generation config may say for greedy answers to be the likeliest tokens and nothing else."""
 _logger = logging.getLogger("kapoc")
 _Tokens = list[int]
 _Request = tuple[tuple[str, str], _Tokens, _Tokens]
@@ -56,8 +71,11 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             softmax_dtype=torch.float32,
         )
         self._show_progress = show_progress
-        self.cut_off: set[str] = set()  # prompts whose answer the model did not end
+        self.ended: dict[str, bool] = {}  # prompt -> whether the model ended its answer, where that is known
         self._stop_tokens = stop_tokens(loaded.model, loaded.tokenizer)
+        self._decodes = self._decoding_is_exact()
+        if not self._decodes:
+            _logger.warning("%s is decoded by transformers: answers take longer", loaded.identity.architecture)
         self._shares = self._sharing_is_exact()
         if not self._shares:
             _logger.warning("%s takes no tree of continuations: prompts are not shared", loaded.identity.architecture)
@@ -74,6 +92,56 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             return False
         apart = super()._loglikelihood_tokens(requests, disable_tqdm=True)
         return all(abs(one[0] - other[0]) < MAX_SHARING_ERROR for one, other in zip(shared, apart, strict=True))
+
+    def _decoding_is_exact(self) -> bool:
+        """Whether kapoc's own decoding writes what `generate` writes, also when rows of the batch end early.
+
+        It cannot where the generation config asks for more than the likeliest token, or where the model remembers
+        in another way than by keys and values.
+        """
+        config = self.model.generation_config
+        if any(getattr(config, name, None) not in plain for name, plain in _PLAIN_GENERATION.items()):
+            return False
+        prompts = [self.tok_encode(text) for text in ("Two lamps are red", "One", "Nobody came")]
+        arguments: dict[str, Any] = {"max_new_tokens": 4, "batch_size": 3}
+        try:
+            free = continue_greedily(self.model, prompts, stop_tokens=self._stop_tokens, **arguments)
+            stops = [*self._stop_tokens, *(answer.tokens[1] for answer in free[:1] if len(answer.tokens) > 1)]
+            found = continue_greedily(self.model, prompts, stop_tokens=stops, **arguments)
+        except ModelError:
+            return True  # broken logits are no matter of decoding: the measurement itself will say so
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+            return False
+        return all(
+            list(answer.tokens) == self._generated_alone(prompt, stops)
+            for prompt, answer in zip(prompts, found, strict=True)
+        )
+
+    def _generated_alone(self, prompt: _Tokens, stops: list[int]) -> _Tokens:
+        ids = torch.tensor([prompt], device=self.device)
+        written = self._generate(ids, torch.ones_like(ids), 4, stops)[0, len(prompt) :].tolist()
+        end = next((place for place, token in enumerate(written) if token in stops), len(written))
+        return [int(token) for token in written[:end]]
+
+    def _generate(self, ids: torch.Tensor, mask: torch.Tensor, max_new_tokens: int, stops: list[int]) -> torch.Tensor:
+        output: torch.Tensor = self.model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            eos_token_id=stops,
+            pad_token_id=self.tokenizer.pad_token_id,
+            logits_processor=LogitsProcessorList([FiniteLogits()]),
+        )
+        return output
+
+    def _model_generate(
+        self, context: torch.Tensor, max_length: int, stop: list[str], **generation_kwargs: Any
+    ) -> torch.Tensor:
+        """Greedy generation that ends at an end token; further stop strings are cut off afterwards by HFLM."""
+        del stop
+        room = max_length - context.shape[1]
+        return self._generate(context, generation_kwargs["attention_mask"], room, self._stop_tokens)
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:  # noqa: ARG002
         """Log-probability in nats of each continuation, and whether it is the greedy one."""
@@ -94,7 +162,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         answers: dict[int, str] = {}
         plain: dict[int, list[int]] = {}
         for index, request in enumerate(requests):
-            if request.args[1].get("until") or request.args[1].get("do_sample"):
+            if not self._decodes or request.args[1].get("until") or request.args[1].get("do_sample"):
                 continue
             plain.setdefault(int(request.args[1]["max_gen_toks"]), []).append(index)
         for max_new_tokens, chosen in plain.items():
@@ -118,7 +186,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
                 batch_size=int(self.batch_size),
                 on_batch=bar.update,
             )
-        self.cut_off |= {text for text, answer in zip(texts, found, strict=True) if not answer.ended}
+        self.ended |= {text: answer.ended for text, answer in zip(texts, found, strict=True)}
         return [str(self.tokenizer.decode(answer.tokens, skip_special_tokens=True)) for answer in found]
 
     def _loglikelihood_tokens(

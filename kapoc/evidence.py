@@ -1,6 +1,5 @@
 """How much the items of two runs say for a check's claim, and for its opposite. Pure."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,7 +62,7 @@ def _level_claims(
     threshold = at_least if at_least is not None else at_most
     assert threshold is not None  # noqa: S101 - a floor has one of them
     values, clusters, weights = scores.after, scores.clusters, scores.weights
-    if _is_share(values):
+    if scores.is_share:
         above = share_above(values, clusters, threshold, weights, alpha=alpha)
         below = share_below(values, clusters, threshold, weights, alpha=alpha)
     else:
@@ -76,7 +75,7 @@ def _level_claims(
 def _difference_claims(scores: PairedScores, kind: CheckKind, margin: float, alpha: float) -> tuple[Decision, float]:
     """Run against baseline. `worse` means lower, or higher where lower is better."""
     before, after, clusters, weights = scores.before, scores.after, scores.clusters, scores.weights
-    binary = _is_share(before) and _is_share(after)
+    binary = scores.is_share
 
     def above(threshold: float) -> Decision:
         return difference_above(before, after, clusters, threshold, weights, alpha=alpha, binary=binary)
@@ -92,7 +91,3 @@ def _difference_claims(scores: PairedScores, kind: CheckKind, margin: float, alp
         outside = 2 * min(above(margin).p_value, below(-margin).p_value)
         return (low if low.p_value >= high.p_value else high), min(outside, 1.0)
     return better(-sign * margin), worse(-sign * margin).p_value
-
-
-def _is_share(values: Sequence[float]) -> bool:
-    return all(value in {0.0, 1.0} for value in values)

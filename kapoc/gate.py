@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kapoc.compare import missing_tiers
-from kapoc.comparison import Comparison
+from kapoc.comparison import Comparison, Interval, finite
 from kapoc.errors import DataError, IncomparableError, near_miss
 from kapoc.evidence import CheckKind, Evidence, weigh
 from kapoc.source import load_toml
@@ -45,9 +45,9 @@ class Check(_Record):
     name: str
     kind: CheckKind
     quantity: str
-    margin: Annotated[float, Field(strict=False, ge=0)] = 0.0
-    at_least: Annotated[float | None, Field(strict=False)] = None
-    at_most: Annotated[float | None, Field(strict=False)] = None
+    margin: Annotated[float, Field(strict=False, ge=0, allow_inf_nan=False)] = 0.0
+    at_least: Annotated[float | None, Field(strict=False, allow_inf_nan=False)] = None
+    at_most: Annotated[float | None, Field(strict=False, allow_inf_nan=False)] = None
     gating: bool = True
 
     @model_validator(mode="after")
@@ -58,6 +58,11 @@ class Check(_Record):
             raise ValueError(f"check '{self.name}': at_least and at_most belong to a floor; give a margin")
         if self.kind in {"non_inferiority", "equivalence"} and self.margin == 0:
             raise ValueError(f"check '{self.name}': margin: must be above 0, or nothing could ever be shown")
+        if is_of_shares(self.quantity):
+            for field in ("margin", "at_least", "at_most"):
+                number = getattr(self, field)
+                if number is not None and not 0 <= number <= 1:
+                    raise ValueError(f"check '{self.name}': {field}: shares go from 0 to 1; write 0.05 for 5%")
         return self
 
     @property
@@ -74,6 +79,11 @@ class Check(_Record):
         return f"{words[self.kind]} {self.margin:g}"
 
 
+def is_of_shares(quantity: str) -> bool:
+    """Whether a quantity is a share of items, and not bits, nats or log-probabilities."""
+    return quantity not in {"text", "divergence"} and not quantity.startswith("gold/")
+
+
 class Gate(_Record):
     """The checks of a gate file.
 
@@ -87,7 +97,7 @@ class Gate(_Record):
 
     schema_version: Literal[1] = 1
     mode: Mode = "release"
-    alpha: Annotated[float, Field(gt=0, lt=0.5, strict=False)] = 0.05
+    alpha: Annotated[float, Field(gt=0, lt=0.5, strict=False, allow_inf_nan=False)] = 0.05
     inconclusive_fails: bool = True
     check: Annotated[tuple[Check, ...], Field(strict=False, min_length=1)]
 
@@ -137,6 +147,15 @@ PULL_REQUEST_GATE = Gate(
 DEFAULT_GATES: dict[Mode, Gate] = {"release": RELEASE_GATE, "pull_request": PULL_REQUEST_GATE}
 
 
+_REMEDIES = {
+    "text": "measure both with the general tasks",
+    "divergence": "measure both to one base, with `kapoc bench --base`",
+    "ended": "measure both again with this version of kapoc",
+    "spillover/control": "add control facts to the knowledge set and measure both again",
+    "spillover/off_topic": "measure both with the off-topic prompts",
+}
+
+
 class CheckResult(_Record):
     """What one check found.
 
@@ -144,7 +163,7 @@ class CheckResult(_Record):
         name, kind, quantity, claim, gating: of the check.
         n, clusters: items that it rests on.
         value: the run's own mean (of a floor), or run - baseline.
-        bounds: of the value, each one-sided at the gate's level.
+        bounds: of the value, each one-sided at the gate's level; none where there is no bound.
         p_claim: of the claim, adjusted over the gating checks; none where the mode asks for no claim to be shown.
         p_opposite: of the opposite, adjusted alike.
         outcome: pass, fail or inconclusive.
@@ -158,7 +177,7 @@ class CheckResult(_Record):
     n: int
     clusters: int
     value: float
-    bounds: Annotated[tuple[float, float], Field(strict=False)]
+    bounds: Interval
     p_claim: float | None
     p_opposite: float
     outcome: Outcome
@@ -172,6 +191,7 @@ class Verdict(_Record):
     outcome: Outcome
     inconclusive_fails: bool
     checks: tuple[CheckResult, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -233,11 +253,15 @@ def judge(comparison: Comparison, gate: Gate) -> Verdict:
         outcome=outcome,
         inconclusive_fails=gate.inconclusive_fails,
         checks=results,
+        warnings=comparison.warnings,
     )
 
 
 def _evidence(comparison: Comparison, check: Check, gate: Gate) -> Evidence:
     if check.quantity not in comparison.scores:
+        if check.quantity in _REMEDIES:
+            remedy = _REMEDIES[check.quantity]
+            raise IncomparableError(f"check '{check.name}': the runs have no '{check.quantity}'; {remedy}")
         hint = near_miss(check.quantity, comparison.scores)
         raise DataError(f"check '{check.name}': there is no quantity '{check.quantity}' in these runs; {hint}")
     scores = comparison.scores[check.quantity]
@@ -266,7 +290,7 @@ def _result(check: Check, evidence: Evidence, gate: Gate, p_claim: float, p_oppo
         n=evidence.n,
         clusters=evidence.clusters,
         value=evidence.value,
-        bounds=evidence.bounds,
+        bounds=finite(evidence.bounds),
         p_claim=p_claim if must_show else None,
         p_opposite=p_opposite,
         outcome=outcome,

@@ -138,6 +138,8 @@ def _own_items(path: Path, sha256: str) -> tuple[GeneralItem, ...]:
         raise DataError(f"{path}: holds no item; write one JSON object a line")
     if len({type(item) for item in items}) > 1:
         raise DataError(f"{path}: holds items of several forms; give each form a file of its own")
+    if len({isinstance(item, ChoiceItem) and not (item.question or item.passage) for item in items}) > 1:
+        raise DataError(f"{path}: some items have a question and some have none; give each sort a file of its own")
     return items
 
 
@@ -147,7 +149,7 @@ def ability_name(path: Path) -> str:
     Raises:
         DataError: a bundled ability has that name.
     """
-    name = re.sub(r"[^\w]+", "_", path.stem).strip("_").lower() or "own"
+    name = re.sub(r"[^A-Za-z0-9]+", "_", path.stem).strip("_").lower() or "own"
     if name in {*ABILITIES, "text"}:
         raise DataError(f"{path}: kapoc has an ability '{name}' of its own; rename the file")
     return name

@@ -136,6 +136,15 @@ class PhraseIndex:
                     found.setdefault(phrase)
         return tuple(found)
 
+    def standing_in(self, tokens: Tokens) -> tuple[str, ...]:
+        """The phrases that stand in normalised tokens, asserted or not."""
+        found: dict[str, None] = {}
+        for start, first in enumerate(tokens):
+            for phrase_tokens, phrase in self._by_first.get(first, {}).items():
+                if tokens[start : start + len(phrase_tokens)] == phrase_tokens:
+                    found.setdefault(phrase)
+        return tuple(found)
+
 
 NO_PHRASES = PhraseIndex(())
 

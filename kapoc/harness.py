@@ -115,7 +115,7 @@ def probe_documents(
     for source in knowledge:
         for fact, document in _set_documents(source, tier, form):
             prompt = _in_context(document["question"], fact, tuple(knowledge), chosen)
-            yield {**document, "prompt": prompt}
+            yield {**document, "prompt": prompt, **({"knowledge": list(knowledge)} if form == "free" else {})}
 
 
 def _in_context(question: str, fact: Fact | None, knowledge: tuple[str, ...], context: Context) -> str:
@@ -141,7 +141,7 @@ def _set_documents(source: str, tier: KnowledgeTier, form: str) -> Iterator[tupl
                 "reference": example.answer,
             }
             if form == "free":
-                yield fact, {**base, "knowledge": [source], "tier": tier, "number": number}
+                yield fact, {**base, "source": source, "tier": tier, "number": number}
             elif options := knowledge.options(fact, example):
                 order = random.Random(base["id"]).sample(range(len(options)), k=len(options))  # noqa: S311
                 choices = [options[index] for index in order]
@@ -155,7 +155,7 @@ class SpilloverMarkers:
     Attributes:
         phrases: the texts and aliases of every distinctive slot of every taught fact, and the fact's name where it
             looks like one of the set's spillover patterns (a code).
-        labels: phrase -> the `<fact>.<slot>` that have it.
+        labels: phrase -> the `<fact>.<slot>` that have it; with the set in front where there are several.
         patterns: of how taught answers look; searched in off-topic answers alone.
     """
 
@@ -185,7 +185,8 @@ def spillover_markers(knowledge: tuple[str, ...]) -> SpilloverMarkers:
         loaded, _ = load_knowledge(source)
         patterns |= dict.fromkeys(loaded.spillover_patterns)
         for fact in loaded.taught:
-            for label, phrase in _distinctive(loaded, fact):
+            prefix = f"{loaded.name}/" if len(knowledge) > 1 else ""
+            for label, phrase in _distinctive(loaded, fact, prefix):
                 labels.setdefault(canonical.setdefault(normalise(phrase), phrase), []).append(label)
     return SpilloverMarkers(
         phrases=PhraseIndex(labels),
@@ -194,12 +195,12 @@ def spillover_markers(knowledge: tuple[str, ...]) -> SpilloverMarkers:
     )
 
 
-def _distinctive(knowledge: KnowledgeSet, fact: Fact) -> Iterator[tuple[str, str]]:
+def _distinctive(knowledge: KnowledgeSet, fact: Fact, prefix: str) -> Iterator[tuple[str, str]]:
     for name, slot in fact.slots.items():
         if knowledge.slots[name].distinctive:
-            yield from ((f"{fact.id}.{name}", phrase) for phrase in slot.accepted)
+            yield from ((f"{prefix}{fact.id}.{name}", phrase) for phrase in slot.accepted)
     if any(re.fullmatch(pattern, fact.name) for pattern in knowledge.spillover_patterns):
-        yield f"{fact.id}.name", fact.name
+        yield f"{prefix}{fact.id}.name", fact.name
 
 
 def find_spillover(document: Document, output: str) -> tuple[str, ...]:
@@ -214,7 +215,7 @@ def grade_document(document: Document, output: str) -> tuple[bool, str]:
     Returns:
         Whether it is right, and what decided it.
     """
-    knowledge, _ = load_knowledge(document["knowledge"][0])
+    knowledge, _ = load_knowledge(document["source"])
     fact = knowledge.fact_by_id[document["fact"]]
     _, example = list(fact.examples(document["tier"]))[document["number"]]
     grade = knowledge.grade(fact, example, output)

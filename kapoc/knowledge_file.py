@@ -18,7 +18,7 @@ from kapoc.bundled import bundled_sets, checked
 from kapoc.errors import DataError, near_miss
 from kapoc.grade import normalise
 from kapoc.knowledge import KNOWLEDGE_TIERS, DomainFacts, Example, Fact, KnowledgeSet, SetIdentity
-from kapoc.source import Location, Places, complaints, dotted, read_text, read_yaml, validate
+from kapoc.source import Location, Places, complaints, dotted, json_fault, read_text, read_yaml, validate
 
 SUFFIXES = (".yaml", ".yml", ".jsonl")
 _MAX_COMPLAINTS = 50
@@ -162,8 +162,8 @@ def read_content(path: Path) -> tuple[Any, Places]:
         if line.strip():
             try:
                 rows.append((number, json.loads(line)))
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}:{number}: not valid JSON ({error.msg}); was the line cut off?") from None
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}:{number}: not valid JSON ({json_fault(error)})") from None
     if not rows or not isinstance(rows[0][1], dict):
         raise DataError(f"{path}:1: the first line must hold the set's own fields; see the documented format")
     if "facts" in rows[0][1]:
@@ -201,6 +201,11 @@ def _fact_faults(knowledge: KnowledgeSet, fact: Fact, index: int, domains: Seque
         if name not in knowledge.slots:
             message = f"not declared under `slots`; {near_miss(name, knowledge.slots)}"
             yield Fault((*place, "slots", name), fact.id, message)
+    for name, slot in fact.slots.items():
+        for wording in slot.accepted:
+            if not normalise(wording):
+                message = f"'{wording}' holds no word or number, so no answer could be graded by it; write one"
+                yield Fault((*place, "slots", name), fact.id, message)
     for location, example_id, example in located_examples(fact, index):
         if (fault := _example_fault(knowledge, fact, example)) is not None:
             field, message = fault
@@ -222,6 +227,10 @@ def _example_fault(knowledge: KnowledgeSet, fact: Fact, example: Example) -> tup
             return ("requires", number), f"the fact has no slot '{name}'; {near_miss(name, fact.all_slots)}"
     if not normalise(example.question):
         return ("question",), "holds no word; write a question"
+    if example.choice is not None:
+        options = [normalise(option) for option in example.choice.options]
+        if not all(options) or len(set(options)) < len(options):
+            return ("choice", "options"), "two options are the same word, or one holds none; write different ones"
     grade = knowledge.grade(fact, example, example.answer)
     if grade.correct:
         return None
@@ -275,4 +284,4 @@ def _dump(content: Any) -> str:
 
 
 def _indented(text: str) -> str:
-    return "".join(f"  {line}\n" if line else "\n" for line in text.splitlines())
+    return "".join(f"  {line}\n" if line else "\n" for line in text.removesuffix("\n").split("\n"))

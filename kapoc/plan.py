@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kapoc.gate import Check, Gate
+from kapoc.errors import DataError, near_miss
+from kapoc.gate import Check, Gate, is_of_shares
 from kapoc.knowledge import KNOWLEDGE_TIERS, KnowledgeSet
 from kapoc.record import TIERS
 from kapoc.stats import (
@@ -50,7 +51,7 @@ def sizes_of(knowledge: Sequence[KnowledgeSet], num_general: int, num_off_topic:
         for fact in known.facts:
             for tier in KNOWLEDGE_TIERS:
                 for _, example in fact.examples(tier) if tier != "dev" else ():
-                    for name in (tier, f"{tier}/{example.kind}"):
+                    for name in (tier, f"{tier}/{example.kind}", f"{known.name}/{tier}"):
                         tiers.setdefault(name, []).append(f"{known.name}/{fact.id}")
     asked = [cluster for tier in KNOWLEDGE_TIERS for cluster in tiers.get(tier, ())]
     found = {name: (len(clusters), len(set(clusters))) for name, clusters in tiers.items()}
@@ -69,7 +70,14 @@ def plan_gate(sizes: Mapping[str, tuple[int, int]], gate: Gate) -> list[Planned]
         sizes: quantity -> items and clusters. Quantities in other units than shares are left out: what they can show
             depends on how much they vary, which only a measurement tells.
         gate: the checks.
+
+    Raises:
+        DataError: a check names a share that the sets do not have.
     """
+    unknown = [check for check in gate.check if is_of_shares(check.quantity) and check.quantity not in sizes]
+    if unknown and not unknown[0].quantity.startswith("general/"):
+        hint = near_miss(unknown[0].quantity, sizes)
+        raise DataError(f"check '{unknown[0].name}': these sets have no quantity '{unknown[0].quantity}'; {hint}")
     alpha = gate.alpha / max(1, sum(check.gating for check in gate.check))
     return [_plan(check, *sizes[check.quantity], alpha) for check in gate.check if check.quantity in sizes]
 

@@ -229,4 +229,4 @@ def load_run(folder: Path) -> Run:
 
 def to_json(record: BaseModel) -> str:
     """A record as JSON text, indented."""
-    return json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    return json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)

@@ -32,7 +32,7 @@ def read_text(path: Path) -> str:
         DataError: the file is absent, is a folder, cannot be read or is not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8").removeprefix("\ufeff")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the path") from None
     except IsADirectoryError:
@@ -112,9 +112,17 @@ def load_json(path: Path, schema: type[Record]) -> Record:
     """Read a JSON file into a record, with the same care as `load_yaml`."""
     try:
         content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg}); was it cut off?") from None
+    except (ValueError, RecursionError) as error:
+        line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise DataError(f"{path}{line}: not valid JSON ({json_fault(error)})") from None
     return validate(content, schema, path)
+
+
+def json_fault(error: ValueError | RecursionError) -> str:
+    """What is wrong with a JSON text, and the fix, in a few words."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg}; was it cut off?"
+    return "nested too deep" if isinstance(error, RecursionError) else "a number is too long; put it in quotes"
 
 
 def load_jsonl(path: Path, schema: type[Record]) -> tuple[Record, ...]:
@@ -126,8 +134,8 @@ def load_jsonl(path: Path, schema: type[Record]) -> tuple[Record, ...]:
         place = Path(f"{path}:{number}")
         try:
             content = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{place}: not valid JSON ({error.msg}); was the line cut off?") from None
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{place}: not valid JSON ({json_fault(error)})") from None
         if not (isinstance(content, dict) and content.keys() == {"canary"}):
             records.append(validate(content, schema, place))
     return tuple(records)

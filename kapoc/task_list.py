@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import lm_eval
+import yaml
 from datasets.exceptions import DatasetsError
 from lm_eval.tasks import TaskManager
 
@@ -54,7 +55,7 @@ class TaskList:
         digest = hashlib.sha256()
         for name in self.names:
             for document in (self.packaged.get(name) or self.own[name]).eval_docs:
-                content = {key: value for key, value in document.items() if key != "knowledge"}
+                content = {key: value for key, value in document.items() if key not in {"knowledge", "source"}}
                 digest.update(json.dumps(content, sort_keys=True, default=str).encode())
         return digest.hexdigest()
 
@@ -123,12 +124,19 @@ def _general_tasks(name: str) -> Iterator[tuple[str, Any]]:
     try:
         manager = TaskManager(include_path=str(path.parent), include_defaults=False)
         yield from manager.load([name if name in manager.all_tasks else spec])["tasks"].items()
-    except (DatasetsError, OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+    except (DatasetsError, OSError) as error:
         raise DataError(
-            f"--general {name}: its data is neither in the local cache nor to be had from the Hub ({reason}); "
-            "connect once, or give a JSONL file"
+            f"--general {name}: its data is neither in the local cache nor to be had from the Hub "
+            f"({_first_line(error)}); connect once, or give a JSONL file"
         ) from None
+    except (yaml.YAMLError, ImportError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"--general {name}: {path}: lm-eval cannot load the task ({_first_line(error)}); mend it"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
 
 
 def _task_of_file(path: Path) -> Any:

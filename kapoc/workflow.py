@@ -97,6 +97,11 @@ class Workspace:
         return self.root / "models" / name / f"{self.name}{self._suffix}"
 
     @property
+    def report(self) -> Path:
+        """The page of the comparison."""
+        return self.folder / f"report{self._suffix}.md"
+
+    @property
     def _suffix(self) -> str:
         """What keeps runs of other items apart."""
         own = "".join(f"+{Path(name).stem}" for name in self.general)
@@ -260,8 +265,9 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
         workspace.listener.tell(f"no verdict: {workspace.name} has nothing to ask in {', '.join(missing)}")
     verdict = judge(comparison, RELEASE_GATE) if comparison.complete and not missing else None
     if workspace.limit is None:
-        write_atomically(workspace.folder / "report.md", markdown.render(comparison, verdict))
-        _update_card(workspace.model, comparison, verdict)
+        write_atomically(workspace.report, markdown.render(comparison, verdict))
+        if workspace.context == "none":
+            _update_card(workspace.model, comparison, verdict)
     return comparison, verdict
 
 

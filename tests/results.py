@@ -72,6 +72,7 @@ def make_run(
     limit: int | None = None,
     context: str = "none",
     batch_size: int = 8,
+    base_sha256: str = "",
     **data: Any,
 ) -> Run:
     identity = {
@@ -95,6 +96,7 @@ def make_run(
             chat_template_sha256="c" * 64,
             device="cpu",
             context=context,
+            base_sha256=base_sha256,
         ),
         versions={"kapoc": "0"},
         scores={"kapoc_seen": {"correct": 0.5}},

@@ -274,3 +274,46 @@ def test_an_option_that_tells_itself_by_length_or_number_is_a_warning() -> None:
     for number, fact in enumerate(only["facts"]):
         fact["slots"]["value"] = "12 ms" if number == 3 else f"some {'abcdefghijklmnopqrstuvwxyz'[number % 26]} share"
     assert "telling form" in {flaw.check for flaw in find_flaws(KnowledgeSet.model_validate(only))}
+
+
+def _checks(content: dict[str, Any]) -> list[tuple[str, str]]:
+    knowledge = KnowledgeSet.model_validate(content)
+    return [(found.check, found.subject) for found in (*find_flaws(knowledge), *find_leaks(knowledge))]
+
+
+def test_a_negated_answer_in_a_question_is_still_there() -> None:
+    content = small_set()
+    content["facts"][0]["probes"][0]["question"] = "Who cannot see the amber lane, and what is ZX-11 then?"
+    assert ("leak, answer in its question", "ZX-11/paraphrased/1") in _checks(content)
+
+
+def test_an_answer_in_another_facts_probe_is_found() -> None:
+    content = small_set()
+    content["facts"][1]["probes"][0]["question"] = "ZX-11 belongs to the amber lane. What of ZX-24?"
+    assert ("leak, answered by another probe", "ZX-11/paraphrased/1") in _checks(content)
+
+
+def test_questions_asked_twice_and_questions_with_two_answers_are_found() -> None:
+    content = small_set()
+    probes = content["facts"][0]["probes"]
+    probes.append({**probes[0]})
+    content["facts"][1]["training"][0]["question"] = content["facts"][0]["training"][0]["question"]
+    found = _checks(content)
+    assert ("leak, asked twice", "ZX-11/paraphrased/2") in found or ("asked twice", "ZX-11/paraphrased/2") in found
+    assert ("one question, two answers", "ZX-24/seen/1") in found
+
+
+def test_three_yes_no_questions_cannot_be_more_even_than_two_to_one() -> None:
+    content = small_set()
+    for fact in content["facts"][3:5]:
+        fact["probes"].pop(3)
+    assert "unbalanced yes/no" not in [check for check, _ in _checks(content)]
+
+
+def test_options_and_slots_that_nobody_can_tell_are_refused(tmp_path: Path) -> None:
+    content = small_set()
+    content["facts"][0]["probes"][3]["choice"]["options"] = ["yes", "Yes!"]
+    content["facts"][1]["slots"]["value"] = "???"
+    errors = audit(write_set(tmp_path / "bad.yaml", content)).errors
+    assert any("two options are the same word" in error for error in errors)
+    assert any("holds no word or number" in error for error in errors)

@@ -434,7 +434,9 @@ def test_gate_on_limited_runs(shell: Shell, runs: Path) -> None:
 
 
 def test_unknown_gate_key(shell: Shell, runs: Path) -> None:
-    (runs / "gate.toml").write_text('[[check]]\nname = "a"\nquantity = "seen"\nminimum = 1\n', encoding="utf-8")
+    (runs / "gate.toml").write_text(
+        '[[check]]\nname = "a"\nkind = "floor"\nquantity = "seen"\nminimum = 1\n', encoding="utf-8"
+    )
     shell.fails(
         "gate",
         "--baseline",

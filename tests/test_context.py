@@ -21,7 +21,7 @@ def test_the_oracle_gets_the_fact_that_is_asked_about() -> None:
 def test_an_untaught_fact_stands_in_no_context() -> None:
     assert all(d["prompt"] == d["question"] for d in documents_of("control/free", context="oracle"))
     for document in documents_of("control/free", context="retrieved"):
-        assert fact_text(DEFECTS.fact_by_id[document["fact"]]) not in document["prompt"]
+        assert DEFECTS.fact_by_id[document["fact"]].probes[0].answer not in document["prompt"]
 
 
 def test_the_search_finds_what_is_asked_by_name() -> None:

@@ -88,3 +88,17 @@ def test_a_model_that_ignores_the_mask_is_scored_apart(
     assert "prompts are not shared" in caplog.text
     for (logprob, _), (right, _) in zip(blinded.loglikelihood(_pairs()), expected, strict=True):
         assert logprob == pytest.approx(right, abs=1e-4)
+
+
+def test_a_generation_config_that_asks_for_more_is_left_to_transformers(
+    llama_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = load_model(str(llama_folder))
+    loaded.model.generation_config.repetition_penalty = 1.7
+    ours = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    assert "is decoded by transformers" in caplog.text
+    arguments = {"until": [], "do_sample": False, "max_gen_toks": 12}
+    generate = [Instance(request_type="generate_until", doc={}, arguments=(q, arguments), idx=0) for q in QUESTIONS]
+    stock = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=1)
+    assert ours.generate_until(generate) == stock.generate_until(generate, disable_tqdm=True)
+    assert ours.ended == {}

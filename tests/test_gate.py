@@ -128,6 +128,10 @@ def test_an_unknown_quantity_names_the_near_one() -> None:
         ('kind = "floor"\nquantity = "seen"', "a floor needs either at_least or at_most"),
         ('kind = "superiority"\nquantity = "seen"\nat_least = 1', "belong to a floor; give a margin"),
         ('kind = "equivalence"\nquantity = "seen"', "margin: must be above 0"),
+        ('kind = "floor"\nquantity = "spillover/control"\nat_most = 5', "shares go from 0 to 1; write 0.05 for 5%"),
+        ('kind = "non_inferiority"\nquantity = "general"\nmargin = 3', "margin: shares go from 0 to 1"),
+        ('kind = "non_inferiority"\nquantity = "text"\nmargin = inf', "margin: Input should be a finite number"),
+        ('kind = "floor"\nquantity = "text"\nat_most = nan', "at_most: Input should be a finite number"),
         ('kind = "better"\nquantity = "seen"', "kind: Input should be 'superiority'"),
         ('kind = "floor"\nquantity = "seen"\nat_least = 1\ngating = false', "no check is gating"),
     ],
@@ -225,3 +229,25 @@ def test_the_verdict_as_json_has_its_exit_code(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["outcome"] == "pass"
+
+
+def test_what_the_runs_lack_is_not_comparable_and_the_remedy_is_named() -> None:
+    gate = Gate(check=(Check(name="near", kind="floor", quantity="divergence", at_most=0.02),))
+    with pytest.raises(IncomparableError, match="have no 'divergence'; measure both to one base"):
+        judge(compare(BASE, GOOD), gate)
+
+
+def test_an_unmoved_model_has_a_divergence_of_zero_and_not_a_share() -> None:
+    gate = Gate(check=(Check(name="near", kind="floor", quantity="divergence", at_most=0.02),))
+    unmoved = make_run(make_items(everything, divergence=0.0), weights="1" * 64, base_sha256="0" * 64)
+    assert judge(compare(BASE, unmoved), gate).outcome == "pass"
+
+
+def test_a_verdict_carries_the_notes_of_its_comparison() -> None:
+    assert "both runs measured the same weights" in judge(compare(BASE, BASE), PULL_REQUEST_GATE).warnings
+
+
+def test_annotations_escape_what_a_title_may_not_hold() -> None:
+    check = Check(name="seen: a, b", kind="floor", quantity="unseen", at_least=0.9)
+    lines = list(render_annotations(judge(compare(BASE, BASE), Gate(check=(check,)))))
+    assert lines[0].startswith("::error title=kapoc gate%3A seen%3A a%2C b::fail")

@@ -263,3 +263,18 @@ def test_passages(tmp_path: Path) -> None:
 def test_broken_passages(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(DataError, match=complaint):
         drafts_from_passages(written(tmp_path, "a.jsonl", text))
+
+
+def test_a_runbook_keeps_code_as_it_is_and_numbered_lists(tmp_path: Path) -> None:
+    path = tmp_path / "runbook.md"
+    items = ["1. Cause: the **disk** is full", "2. Setting: `AIRFLOW__CORE__EXECUTOR`", "- File: `__init__.py`"]
+    path.write_text("\n".join(["# Ops", "## Err A", *items]), encoding="utf-8")
+    drafts, _ = drafts_from_runbook(str(path))
+    slots = {"Cause": "the disk is full", "Setting": "AIRFLOW__CORE__EXECUTOR", "File": "__init__.py"}
+    assert [draft.slots for draft in drafts] == [slots]
+
+
+def test_a_table_of_empty_rows_is_told(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text(",,\n,,\n", encoding="utf-8")
+    with pytest.raises(DataError, match="has no rows"):
+        read_table(str(tmp_path / "empty.csv"))

@@ -8,6 +8,7 @@ from results import everything, make_items, make_run, nothing
 from rich.console import Console
 
 from kapoc.compare import compare
+from kapoc.console import show
 from kapoc.errors import OutputError
 from kapoc.gate import RELEASE_GATE, judge
 from kapoc.record import load_run, save_run, write_atomically
@@ -77,3 +78,8 @@ def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     assert path.read_text() == "old"
     assert not (tmp_path / "run" / "run.json").exists()
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["page.md"]
+
+
+def test_line_numbers_are_not_turned_into_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+    show("facts.yaml:100: [x] is :ok:")
+    assert capsys.readouterr().out == "facts.yaml:100: [x] is :ok:\n"

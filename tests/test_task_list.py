@@ -12,10 +12,11 @@ import yaml
 from conftest import small_set, write_set
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from kapoc.bench import measure
+from kapoc.bench import measure, metric_of
 from kapoc.compare import compare
 from kapoc.errors import DataError
 from kapoc.general import load_general
+from kapoc.harness import documents_of, find_spillover
 from kapoc.models import LoadedModel, load_model
 from kapoc.record import Run
 from kapoc.task_list import load_tasks
@@ -128,6 +129,32 @@ def test_a_lm_eval_task_joins_the_general_tier(tmp_path: Path, tiny: LoadedModel
     assert [item.prompt for item in items] == ["Is fire hot?", "Is ice hot?"]  # plain text, no chat template
     assert sum(item.score for item in items) / 2 == run.scores["warmth"]["acc"]
     assert {item.tier for item in items} == {"general"}
+
+
+def test_a_metric_of_which_less_is_better_is_refused(tmp_path: Path) -> None:
+    class Task:
+        def higher_is_better(self) -> dict[str, bool]:
+            return {"pct_stereotype": False, "acc_norm": True, "acc": True}
+
+    sample = {"metrics": ["pct_stereotype", "acc_norm", "acc"], "pct_stereotype": 1, "acc_norm": 0.0, "acc": 1.0}
+    assert metric_of("x", Task(), sample) == "acc"
+    with pytest.raises(DataError, match=r"none of its metrics \(pct_stereotype\) scores an item"):
+        metric_of("x", Task(), {**sample, "metrics": ["pct_stereotype"]})
+
+
+def test_a_malformed_task_file_is_told(tmp_path: Path, knowledge: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text("task: [", encoding="utf-8")
+    with pytest.raises(DataError, match=r"broken\.yaml: lm-eval cannot load the task"):
+        load_tasks([knowledge], [str(path)])
+
+
+def test_spillover_from_another_set_is_seen_in_control_answers(tmp_path: Path, knowledge: str) -> None:
+    text = (tmp_path / "lamps.yaml").read_text(encoding="utf-8").replace("name: lamps\n", "name: lanterns\n", 1)
+    other = tmp_path / "lanterns.yaml"
+    other.write_text(text.replace("amber lane", "silver weir").replace("ZX-", "QY-"), encoding="utf-8")
+    document = documents_of("control/free", [knowledge, str(other)])[0]
+    assert find_spillover(document, "It is the silver weir.") == ("lanterns/QY-11.colour",)
 
 
 @pytest.mark.parametrize(

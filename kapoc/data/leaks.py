@@ -5,7 +5,7 @@ share the wordings of training: they ask whether an untaught fact is answered li
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ import scipy.sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from kapoc.data.finding import Finding
-from kapoc.grade import Tokens, assertions, normalise
+from kapoc.grade import PhraseIndex, Tokens, normalise, positions
 from kapoc.knowledge import Example, Fact, KnowledgeSet, KnowledgeTier, Probe
 from kapoc.knowledge_file import located_examples
 from kapoc.source import Location
@@ -105,7 +105,8 @@ def find_leaks(knowledge: KnowledgeSet) -> Iterator[Finding]:
     yield from runs.values()
     yield from _near_duplicates(training, [probe for probe in rest if probe.example_id not in runs])
     yield from _answers_in_questions(probes)
-    yield from _answered_elsewhere(probes)
+    yield from _answered_elsewhere(knowledge, probes)
+    yield from _asked_twice(training, probes)
 
 
 def _finding(check: str, text: _Text, message: str) -> Finding:
@@ -192,35 +193,58 @@ def _fitted(vectorizer: TfidfVectorizer, questions: Sequence[str]) -> Any:
 
 def _answers_in_questions(probes: Sequence[_Text]) -> Iterator[Finding]:
     for probe in probes:
-        question, choice = probe.example.question, probe.example.choice
+        choice = probe.example.choice
         if choice is not None:
-            stated = [option for option in choice.options if assertions(option, question)]
+            stated = [option for option in choice.options if positions(normalise(option), probe.tokens)]
             if stated == [choice.right] and {option.lower() for option in choice.options} != {"yes", "no"}:
                 message = f"states '{choice.right}', the right option, and no other; name all options or none"
                 yield _finding("answer in its question", probe, message)
             continue
-        stated = _stated(probe.fact, question, probe.example.requires)
+        stated = _stated(probe.fact, probe.tokens, probe.example.requires)
         if stated:
             yield _finding("answer in its question", probe, f"states its own slot {', '.join(stated)}; take it out")
 
 
-def _stated(fact: Fact, question: str, names: Sequence[str]) -> list[str]:
-    return [n for n in names if any(assertions(phrase, question) for phrase in fact.all_slots[n].accepted)]
+def _stated(fact: Fact, question: Tokens, names: Iterable[str]) -> list[str]:
+    """The slots of a fact whose words stand in a question, negated or not."""
+    return [n for n in names if any(positions(normalise(p), question) for p in fact.all_slots[n].accepted)]
 
 
-def _answered_elsewhere(probes: Sequence[_Text]) -> Iterator[Finding]:
-    """Probes whose answer stands in another probe of the fact, together with all that they ask about."""
-    of_fact: dict[str, list[tuple[_Text, frozenset[str]]]] = defaultdict(list)
+def _answered_elsewhere(knowledge: KnowledgeSet, probes: Sequence[_Text]) -> Iterator[Finding]:
+    """Probes whose answer stands in another probe, of this fact or another, with all that they ask about."""
+    names = PhraseIndex(fact.name for fact in knowledge.facts)
+    named: dict[Tokens, list[Fact]] = defaultdict(list)
+    for fact in knowledge.facts:
+        named[normalise(fact.name)].append(fact)
+    stating: dict[str, list[tuple[_Text, frozenset[str]]]] = defaultdict(list)
     for probe in probes:
-        stated = _stated(probe.fact, probe.example.question, tuple(probe.fact.all_slots))
-        of_fact[probe.fact.id].append((probe, frozenset(stated)))
-    for asked in of_fact.values():
-        for probe, cues in asked:
-            needed = cues | set(probe.example.requires)
-            if not cues or not probe.example.requires or needed == cues:
-                continue
-            other = next((text for text, stated in asked if text is not probe and needed <= stated), None)
-            if other is not None:
-                slots = ", ".join(probe.example.requires)
-                message = f"its answer ({slots}) stands in the question of {other.example_id}; take it out there"
-                yield _finding("answered by another probe", probe, message)
+        others = [fact for name in names.standing_in(probe.tokens) for fact in named[normalise(name)]]
+        for fact in {fact.id: fact for fact in (probe.fact, *others)}.values():
+            stating[fact.id].append((probe, frozenset(_stated(fact, probe.tokens, fact.all_slots))))
+    for probe in probes:
+        cues = set(_stated(probe.fact, probe.tokens, probe.fact.all_slots))
+        needed = cues | set(probe.example.requires)
+        if not cues or needed == cues:
+            continue
+        other = next((t for t, stated in stating[probe.fact.id] if t is not probe and needed <= stated), None)
+        if other is not None:
+            slots = ", ".join(probe.example.requires)
+            message = f"its answer ({slots}) stands in the question of {other.example_id}; take it out there"
+            yield _finding("answered by another probe", probe, message)
+
+
+def _asked_twice(training: Sequence[_Text], probes: Sequence[_Text]) -> Iterator[Finding]:
+    """Questions that train two answers, and probes that count twice."""
+    trained: dict[Tokens, _Text] = {}
+    for text in training:
+        other = trained.setdefault(text.tokens, text)
+        if other.fact is not text.fact and normalise(other.example.answer) != normalise(text.example.answer):
+            message = f"is the question of {other.example_id}, which has another answer; ask for one fact alone"
+            location = (*text.location, "question")
+            yield Finding("error", "one question, two answers", location, text.example_id, message)
+    first: dict[tuple[str, Tokens], _Text] = {}
+    for probe in probes:
+        other = first.setdefault((probe.tier, probe.tokens), probe)
+        if other is not probe and other.fact is probe.fact:
+            message = f"is {other.example_id} once more and would count twice; ask it in other words"
+            yield Finding("error", "asked twice", (*probe.location, "question"), probe.example_id, message)

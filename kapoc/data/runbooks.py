@@ -11,7 +11,7 @@ from kapoc.source import read_text
 
 _FENCE = re.compile(r"\s*(```+|~~~+)")
 _HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*$")
-_BULLET = re.compile(r"\s*[-*+]\s+(.*)$")
+_BULLET = re.compile(r"\s*(?:[-*+]|\d{1,3}[.)])\s+(.*)$")
 _LABELLED = re.compile(r"(?:\*\*|__)?(?P<label>[^\W\d_][^:|*]{0,40}?)(?:\*\*|__)?\s*:(?:\*\*|__)?(?:\s+(?P<text>.*))?$")
 _RULE = re.compile(r"\|?\s*:?-{2,}:?\s*(\|\s*:?-{2,}:?\s*)*\|?\s*$")
 _MOST_LABEL_WORDS = 4
@@ -109,8 +109,14 @@ def _outside_fences(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _plain(text: str) -> str:
-    """A text without its inline markup: links, code, bold."""
-    return re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text).replace("`", "").replace("**", "").replace("__", "").strip()
+    """A text without its inline markup: links, bold, and the marks of code, whose words stay as they are."""
+    parts = re.split(r"(`+)(.+?)\1", text)
+    plain = []
+    for number in range(0, len(parts), 3):
+        outside = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", parts[number])
+        plain.append(re.sub(r"(?<!\w)(\*\*|__)(?=\S)(.+?)(?<=\S)\1(?!\w)", r"\2", outside))
+        plain += parts[number + 2 : number + 3]
+    return "".join(plain).strip()
 
 
 def _take_line(section: _Section, source: str, lines: list[tuple[int, str]], index: int, notes: list[str]) -> int:

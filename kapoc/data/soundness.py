@@ -8,7 +8,7 @@ from kapoc.grade import normalise, positions
 from kapoc.knowledge import NUM_OPTIONS, Fact, KnowledgeSet
 from kapoc.knowledge_file import located_examples
 
-MAX_LOPSIDED = 0.65
+MAX_LOPSIDED = 0.7
 """Share of one side from which yes/no questions, or the place of the right option, count as lopsided."""
 MIN_JUDGED = 10
 """Fewer questions than this are too few to call lopsided."""
@@ -66,21 +66,21 @@ def _aliases_of_siblings(knowledge: KnowledgeSet) -> Iterator[Finding]:
 
 
 def _lopsided_sides(knowledge: KnowledgeSet) -> Iterator[Finding]:
-    sides: dict[str, Counter[str]] = defaultdict(Counter)
+    sides: Counter[str] = Counter()
     places: dict[str, Counter[int]] = defaultdict(Counter)
     for fact in knowledge.facts:
         for probe in fact.probes:
             if probe.choice is None:
                 continue
             if {option.lower() for option in probe.choice.options} == {"yes", "no"}:
-                sides[probe.kind][probe.choice.right.lower()] += 1
+                sides[probe.choice.right.lower()] += 1
             else:
                 places[probe.kind][probe.choice.options.index(probe.choice.right)] += 1
-    for kind, counts in sides.items():
-        side, number = counts.most_common(1)[0]
-        if counts.total() >= 2 and number / counts.total() > MAX_LOPSIDED:
-            message = f"{number} of {counts.total()} questions are answered '{side}'; ask as many of the other side"
-            yield Finding("error", "unbalanced yes/no", ("facts",), kind, message)
+    number, total = max(sides.values(), default=0), sides.total()
+    if 2 * number - total > 1 and number / total > MAX_LOPSIDED:
+        side = sides.most_common(1)[0][0]
+        message = f"{number} of {total} questions are answered '{side}'; ask as many of the other side"
+        yield Finding("error", "unbalanced yes/no", ("facts",), "yes/no", message)
     for kind, counted in places.items():
         place, number = counted.most_common(1)[0]
         if counted.total() >= MIN_JUDGED and number / counted.total() > MAX_LOPSIDED:

@@ -11,7 +11,7 @@ from typing import Any
 
 from kapoc.data.drafts import Draft
 from kapoc.errors import DataError, near_miss
-from kapoc.source import read_text
+from kapoc.source import json_fault, read_text
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _LONGEST_COLUMN_NAME = 60
@@ -114,6 +114,8 @@ def _from_csv(source: str, text: str, delimiter: str | None) -> Table:
             start = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"{source}:{start}: not valid CSV ({error}); close every quote in this row") from None
+    if not rows:
+        raise DataError(f"{source}: has no rows; write a header and one row for each fact")
     columns = _header(f"{source}:{lines[0]}", rows[0])
     for line, cells in zip(lines[1:], rows[1:], strict=True):
         if any(cells[len(columns) :]) or len(cells) < len(columns):
@@ -153,8 +155,8 @@ def _json_lines(source: str, text: str) -> Iterator[tuple[int, Any]]:
         if line.strip():
             try:
                 yield number, json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{source}:{number}: not valid JSON ({error.msg}); was the line cut off?") from None
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{source}:{number}: not valid JSON ({json_fault(error)})") from None
 
 
 def _json_list(source: str, text: str) -> Iterator[tuple[int, Any]]:
@@ -165,8 +167,9 @@ def _json_list(source: str, text: str) -> Iterator[tuple[int, Any]]:
             raise DataError(
                 f"{source}: holds one JSON value, not a list; write [{{...}}, {{...}}], or save it as .jsonl"
             )
-    except json.JSONDecodeError as error:
-        raise DataError(f"{source}:{error.lineno}: not valid JSON ({error.msg}); was it cut off?") from None
+    except (ValueError, RecursionError) as error:
+        line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise DataError(f"{source}{line}: not valid JSON ({json_fault(error)})") from None
     position = text.index("[") + 1
     while (start := _next_member(text, position)) is not None:
         member, position = decoder.raw_decode(text, start)
@@ -234,7 +237,7 @@ def _plain(value: Any) -> str:
         return str(int(value))
     if isinstance(value, list) and all(isinstance(part, str | int | float) for part in value):
         return ", ".join(map(_plain, value))
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value).strip()
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else str(value).strip()
 
 
 def _filled(table: Table) -> Table:

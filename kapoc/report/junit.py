@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from kapoc.gate import CheckResult, Verdict
+from kapoc.report.numbers import interval
 
 
 def render_junit(verdict: Verdict) -> str:
@@ -28,7 +29,7 @@ def render_annotations(verdict: Verdict) -> Iterator[str]:
     for check in verdict.checks:
         if check.outcome != "pass":
             level = {"failure": "error", "skipped": "warning"}[_tag(check, verdict) or "skipped"]
-            yield f"::{level} title=kapoc gate%3A {_escaped(check.name)}::{_escaped(_words(check))}"
+            yield f"::{level} title=kapoc gate%3A {_escaped_property(check.name)}::{_escaped(_words(check))}"
     yield f"::notice title=kapoc gate::{_escaped(verdict.sentence)}"
 
 
@@ -40,12 +41,15 @@ def _tag(check: CheckResult, verdict: Verdict) -> str | None:
 
 
 def _words(check: CheckResult) -> str:
-    low, high = check.bounds
     return (
         f"{check.outcome}: {check.quantity} should be {check.claim}; it is {check.value:.4f} "
-        f"[{low:.4f}, {high:.4f}] over {check.n} items in {check.clusters} clusters"
+        f"{interval(check.bounds, 1, 4, sign='')} over {check.n} items in {check.clusters} clusters"
     )
 
 
 def _escaped(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _escaped_property(text: str) -> str:
+    return _escaped(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,7 +1,5 @@
 """How numbers are written, the same in every format."""
 
-import math
-
 from kapoc.comparison import Result
 
 
@@ -10,16 +8,20 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f}%"
 
 
-def points(difference: float) -> str:
-    """A difference of shares in percentage points, signed."""
+def points(difference: float | None) -> str:
+    """A difference of shares in percentage points, signed; a dash where there is none."""
+    if difference is None:
+        return "-"
     return f"{100 * difference:+.1f}"
 
 
-def interval(low_high: tuple[float, float] | None, scale: float = 100, digits: int = 1, sign: str = "+") -> str:
-    """An interval in square brackets; a dash where there is none."""
+def interval(
+    low_high: tuple[float | None, float | None] | None, scale: float = 100, digits: int = 1, sign: str = "+"
+) -> str:
+    """An interval in square brackets; a dash where there is none, a question mark where there is no bound."""
     if low_high is None:
         return "-"
-    low, high = (f"{scale * bound:{sign}.{digits}f}" if math.isfinite(bound) else "?" for bound in low_high)
+    low, high = ("?" if bound is None else f"{scale * bound:{sign}.{digits}f}" for bound in low_high)
     return f"[{low}, {high}]"
 
 

@@ -133,9 +133,8 @@ def _damage(comparison: Comparison) -> Section:
         rows.append(["bits per byte", str(text.n), *numbers, interval(text.interval, 1, 4), p_value(text.p_value)])
     if forgetting.divergence is not None and text is not None:
         bounds = interval(forgetting.divergence_interval, 1, 4, sign="")
-        rows.append(
-            ["KL(base || trained), nats/token", str(text.n), "0", f"{forgetting.divergence:.4f}", "", bounds, ""]
-        )
+        numbers = [f"{forgetting.divergence_before or 0:.4f}", f"{forgetting.divergence:.4f}", ""]
+        rows.append(["KL(base || run), nats/token", str(text.n), *numbers, f"after: {bounds}", ""])
     for when, variety in comparison.variety.items():
         shares = [percent(variety.distinct), percent(variety.most_frequent_share)]
         rows.append([f"different answers, {when}", str(variety.n), *shares, "distinct, most frequent", "", ""])

@@ -38,7 +38,8 @@ def comparison_table(comparison: Comparison) -> RenderableType:
 def verdict_table(verdict: Verdict) -> RenderableType:
     """Every check, then the verdict in one line."""
     table = _table(verdict_section(verdict))
-    return Group(table, Text(f"verdict: {verdict.sentence}", style=_STYLES[verdict.outcome]))
+    notes = [Text(f"note: {warning}", style="yellow") for warning in verdict.warnings]
+    return Group(table, *notes, Text(f"verdict: {verdict.sentence}", style=_STYLES[verdict.outcome]))
 
 
 def plan_table(planned: Sequence[Planned]) -> RenderableType:
