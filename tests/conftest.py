@@ -1,7 +1,7 @@
 """A tiny random Llama with a tokenizer of its own, and small knowledge sets, so that tests need no network."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+Damage = Callable[[dict[str, Any]], None]
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -183,6 +184,30 @@ def small_set() -> dict[str, Any]:
         "domains": [{"id": "lamps", "name": "Lamps"}],
         "facts": facts,
     }
+
+
+def drop(*path: Any) -> Damage:
+    """A damage to plain data: the field at a path is taken out."""
+
+    def damage(content: dict[str, Any]) -> None:
+        target: Any = content
+        for key in path[:-1]:
+            target = target[key]
+        del target[path[-1]]
+
+    return damage
+
+
+def put(value: Any, *path: Any) -> Damage:
+    """A damage to plain data: the field at a path gets another value."""
+
+    def damage(content: dict[str, Any]) -> None:
+        target: Any = content
+        for key in path[:-1]:
+            target = target[key]
+        target[path[-1]] = value
+
+    return damage
 
 
 def write_set(path: Path, content: dict[str, Any] | None = None) -> Path:

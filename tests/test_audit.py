@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import small_set, write_set
+from conftest import Damage, drop, put, small_set, write_set
 
 from kapoc.bundled import bundled
 from kapoc.data.audit import Audit, audit
@@ -140,28 +140,6 @@ def test_the_right_option_alone_in_a_question_is_a_leak() -> None:
 
 # --- planted errors -------------------------------------------------------------------------------------------
 
-Damage = Callable[[dict[str, Any]], None]
-
-
-def _set(value: Any, *path: Any) -> Damage:
-    def damage(content: dict[str, Any]) -> None:
-        target: Any = content
-        for key in path[:-1]:
-            target = target[key]
-        target[path[-1]] = value
-
-    return damage
-
-
-def _drop(*path: Any) -> Damage:
-    def damage(content: dict[str, Any]) -> None:
-        target: Any = content
-        for key in path[:-1]:
-            target = target[key]
-        del target[path[-1]]
-
-    return damage
-
 
 def _all_yes(content: dict[str, Any]) -> None:
     for fact in content["facts"][:5]:
@@ -178,37 +156,37 @@ def _twin(content: dict[str, Any]) -> None:
 PROBE = ("facts", 0, "probes", 0)
 # what is planted -> the damage, the field whose line is named, and what is said of it
 ERRORS: dict[str, tuple[Damage, str, str]] = {
-    "no answer": (_drop(*PROBE, "answer"), "tier: paraphrased", r"answer: is missing"),
-    "empty question": (_set(" ", *PROBE, "question"), "question: ' '", r"question: must not be empty"),
-    "unknown field": (_set("x", *PROBE, "anser"), "anser: x", r"not a known field; did you mean 'answer'\?"),
-    "number for text": (_set(4.7, "facts", 0, "slots", "value"), "value: 4.7", r"slots\.value"),
-    "wrong tier": (_set("seen", *PROBE, "tier"), "tier: seen", r"tier: Input should be 'paraphrased'"),
-    "repeated id": (_set("ZX-11", "facts", 1, "id"), "id: ZX-11@2", r"stands already at facts\[0\]; ids must"),
-    "unknown domain": (_set("lamp", "facts", 2, "domain"), "domain: lamp$", r"'lamp' is not declared; did you mean"),
-    "undeclared slot": (_set("red", "facts", 0, "slots", "tint"), "tint: red", r"slots\.tint .*: not declared"),
-    "unknown required slot": (_set(["colr"], *PROBE, "requires"), "- colr", r"no slot 'colr'; did you mean"),
-    "answer without its slot": (_set("Red.", *PROBE, "answer"), "answer: Red", r"graded wrong \(missing colour"),
+    "no answer": (drop(*PROBE, "answer"), "tier: paraphrased", r"answer: is missing"),
+    "empty question": (put(" ", *PROBE, "question"), "question: ' '", r"question: must not be empty"),
+    "unknown field": (put("x", *PROBE, "anser"), "anser: x", r"not a known field; did you mean 'answer'\?"),
+    "number for text": (put(4.7, "facts", 0, "slots", "value"), "value: 4.7", r"slots\.value"),
+    "wrong tier": (put("seen", *PROBE, "tier"), "tier: seen", r"tier: Input should be 'paraphrased'"),
+    "repeated id": (put("ZX-11", "facts", 1, "id"), "id: ZX-11@2", r"stands already at facts\[0\]; ids must"),
+    "unknown domain": (put("lamp", "facts", 2, "domain"), "domain: lamp$", r"'lamp' is not declared; did you mean"),
+    "undeclared slot": (put("red", "facts", 0, "slots", "tint"), "tint: red", r"slots\.tint .*: not declared"),
+    "unknown required slot": (put(["colr"], *PROBE, "requires"), "- colr", r"no slot 'colr'; did you mean"),
+    "answer without its slot": (put("Red.", *PROBE, "answer"), "answer: Red", r"graded wrong \(missing colour"),
     "both ways to grade": (
-        _set({"options": ["a", "b"], "right": "a"}, *PROBE, "choice"), "tier: paraphrased", r"needs either `requires`",
+        put({"options": ["a", "b"], "right": "a"}, *PROBE, "choice"), "tier: paraphrased", r"needs either `requires`",
     ),
     "right option not offered": (
-        _set("maybe", "facts", 0, "probes", 3, "choice", "right"), "choice:", r"'maybe' is not one of the options",
+        put("maybe", "facts", 0, "probes", 3, "choice", "right"), "choice:", r"'maybe' is not one of the options",
     ),
     "control with training": (
-        _set([{"kind": "m", "question": "q", "answer": "a", "requires": ["name"]}], "facts", 5, "training"),
+        put([{"kind": "m", "question": "q", "answer": "a", "requires": ["name"]}], "facts", 5, "training"),
         "id: ZX-99", r"never taught; remove its examples",
     ),
-    "taught without training": (_drop("facts", 0, "training"), "id: ZX-11", r"a taught fact needs at least one"),
-    "broken pattern": (_set(["ZX-["], "spillover_patterns"), "spillover_patterns:", r"not a regular expression"),
+    "taught without training": (drop("facts", 0, "training"), "id: ZX-11", r"a taught fact needs at least one"),
+    "broken pattern": (put(["ZX-["], "spillover_patterns"), "spillover_patterns:", r"not a regular expression"),
     "repeated domain": (
-        _set([{"id": "lamps", "name": "A"}, {"id": "lamps", "name": "B"}], "domains"), "- id: lamps@2", r"stands twice",
+        put([{"id": "lamps", "name": "A"}, {"id": "lamps", "name": "B"}], "domains"), "- id: lamps@2", r"stands twice",
     ),
     "contradicting facts": (
-        _set("ZX-42", "facts", 5, "name"), "name: ZX-42@2", r"contradicting facts: .*keep one, or rename",
+        put("ZX-42", "facts", 5, "name"), "name: ZX-42@2", r"contradicting facts: .*keep one, or rename",
     ),
     "twin facts": (_twin, "slots:@3", r"duplicate fact: has the very slots of facts\[0\]"),
     "alias of a sibling": (
-        _set(["20 seconds"], "facts", 0, "slots", "value", "aliases"), "- 20 seconds", r"is what ZX-24 has.*take",
+        put(["20 seconds"], "facts", 0, "slots", "value", "aliases"), "- 20 seconds", r"is what ZX-24 has.*take",
     ),
     "unbalanced yes/no": (_all_yes, "facts:", r"5 of 5 questions are answered 'yes'; ask as many"),
 }  # fmt: skip

@@ -4,19 +4,16 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import small_set, write_set
+from conftest import Damage, drop, put, small_set, write_set
 from results import LAMPS, everything, make_items, make_run, nothing
 
 from kapoc import default_model
 from kapoc.cli import main
 from kapoc.record import save_run
-
-Damage = Callable[[dict[str, Any]], None]
 
 
 def run_kapoc(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -103,67 +100,47 @@ def test_a_repeated_key(shell: Shell) -> None:
     shell.fails("data", "check", "twice.yaml", says=r"twice\.yaml:2: the key 'name' stands twice")
 
 
-def _drop(*path: Any) -> Damage:
-    def damage(content: dict[str, Any]) -> None:
-        target: Any = content
-        for key in path[:-1]:
-            target = target[key]
-        del target[path[-1]]
-
-    return damage
-
-
-def _put(value: Any, *path: Any) -> Damage:
-    def damage(content: dict[str, Any]) -> None:
-        target: Any = content
-        for key in path[:-1]:
-            target = target[key]
-        target[path[-1]] = value
-
-    return damage
-
-
 def _drop_taught(content: dict[str, Any]) -> None:
     content["facts"] = [content["facts"][5]]
 
 
 PROBE = ("facts", 0, "probes", 0)
 DAMAGES: dict[str, tuple[Damage, str]] = {
-    "no facts": (_drop("facts"), r"facts: is missing"),
-    "no answer": (_drop(*PROBE, "answer"), r"bad\.yaml:\d+: facts\[0\]\.probes\[0\]\.answer: is missing"),
-    "empty question": (_put("  ", *PROBE, "question"), r"question: must not be empty"),
-    "unknown field": (_put("x", *PROBE, "anser"), r"anser: is not a known field; did you mean 'answer'\?"),
-    "number for text": (_put(4.7, "facts", 0, "slots", "value"), r"facts\[0\]\.slots\.value"),
-    "number for a version": (_put(1.0, "version"), r"version: must be text: put it in quotes"),
-    "repeated id": (_put("ZX-24", "facts", 0, "id"), r"id \(ZX-24\): stands already at facts\[0\]; ids must be unique"),
+    "no facts": (drop("facts"), r"facts: is missing"),
+    "no answer": (drop(*PROBE, "answer"), r"bad\.yaml:\d+: facts\[0\]\.probes\[0\]\.answer: is missing"),
+    "empty question": (put("  ", *PROBE, "question"), r"question: must not be empty"),
+    "unknown field": (put("x", *PROBE, "anser"), r"anser: is not a known field; did you mean 'answer'\?"),
+    "number for text": (put(4.7, "facts", 0, "slots", "value"), r"facts\[0\]\.slots\.value"),
+    "number for a version": (put(1.0, "version"), r"version: must be text: put it in quotes"),
+    "repeated id": (put("ZX-24", "facts", 0, "id"), r"id \(ZX-24\): stands already at facts\[0\]; ids must be unique"),
     "unknown domain": (
-        _put("lamp", "facts", 0, "domain"),
+        put("lamp", "facts", 0, "domain"),
         r"domain \(ZX-11\): 'lamp' is not declared; did you mean 'lamps'\?",
     ),
     "undeclared slot": (
-        _put("red", "facts", 0, "slots", "color"),
+        put("red", "facts", 0, "slots", "color"),
         r"slots\.color \(ZX-11\): not declared.*did you mean 'colour'",
     ),
-    "unknown slot required": (_put(["color"], *PROBE, "requires"), r"no slot 'color'; did you mean 'colour'\?"),
+    "unknown slot required": (put(["color"], *PROBE, "requires"), r"no slot 'color'; did you mean 'colour'\?"),
     "two ways to grade": (
-        _put({"options": ["a", "b"], "right": "a"}, *PROBE, "choice"),
+        put({"options": ["a", "b"], "right": "a"}, *PROBE, "choice"),
         r"probes\[0\]: needs either `requires`",
     ),
     "right option not offered": (
-        _put({"options": ["yes", "no"], "right": "maybe"}, "facts", 0, "probes", 3, "choice"),
+        put({"options": ["yes", "no"], "right": "maybe"}, "facts", 0, "probes", 3, "choice"),
         r"'maybe' is not one of the options",
     ),
-    "answer without its slot": (_put("It is red.", *PROBE, "answer"), r"graded wrong \(missing colour\)"),
-    "unknown tier": (_put("seen", *PROBE, "tier"), r"tier: Input should be 'paraphrased', 'dev'"),
+    "answer without its slot": (put("It is red.", *PROBE, "answer"), r"graded wrong \(missing colour\)"),
+    "unknown tier": (put("seen", *PROBE, "tier"), r"tier: Input should be 'paraphrased', 'dev'"),
     "control with training": (
-        _put([{"kind": "m", "question": "q", "answer": "a", "requires": ["name"]}], "facts", 5, "training"),
+        put([{"kind": "m", "question": "q", "answer": "a", "requires": ["name"]}], "facts", 5, "training"),
         r"a control fact is never taught",
     ),
-    "taught without training": (_drop("facts", 0, "training"), r"a taught fact needs at least one example"),
-    "broken pattern": (_put(["ZX-["], "spillover_patterns"), r"'ZX-\[' is not a regular expression"),
-    "repeated domain": (_put([{"id": "lamps", "name": "A"}] * 2, "domains"), r"the id 'lamps' stands twice"),
+    "taught without training": (drop("facts", 0, "training"), r"a taught fact needs at least one example"),
+    "broken pattern": (put(["ZX-["], "spillover_patterns"), r"'ZX-\[' is not a regular expression"),
+    "repeated domain": (put([{"id": "lamps", "name": "A"}] * 2, "domains"), r"the id 'lamps' stands twice"),
     "nothing taught": (_drop_taught, r"facts \(lamps\): no fact is taught; leave out `taught: false`"),
-    "future schema": (_put(2, "schema_version"), r"schema_version: Input should be 1"),
+    "future schema": (put(2, "schema_version"), r"schema_version: Input should be 1"),
 }
 
 
