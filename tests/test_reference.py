@@ -7,8 +7,9 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
+from kapoc.baseline import load_baseline
 from kapoc.compare import compare
-from kapoc.gate import RELEASE_GATE, judge
+from kapoc.gate import PULL_REQUEST_GATE, RELEASE_GATE, judge
 from kapoc.general import ABILITIES, general_sha256, load_choices
 from kapoc.knowledge_file import load_knowledge
 from kapoc.record import Run, load_run
@@ -53,7 +54,9 @@ def test_every_ability_can_move_in_both_directions(base: Run) -> None:
 
 
 def test_the_report_is_the_one_of_the_runs(base: Run, trained: Run) -> None:
-    comparison = compare(base, trained)
+    contexts = {name: load_run(REFERENCE / f"base-{name}") for name in ("oracle", "retrieved")}
+    comparison = compare(base, trained, contexts=contexts)
+    assert set(comparison.contexts) == {"oracle", "retrieved"}
     page = (REFERENCE / "report.md").read_text(encoding="utf-8")
     expected = markdown.render(comparison, judge(comparison, RELEASE_GATE))
     assert page == expected
@@ -81,3 +84,8 @@ def test_the_readme_has_the_numbers_of_the_reference(base: Run, trained: Run) ->
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     for tier, result in compare(base, trained).tiers.items():
         assert f"| {tier} | {result.n} | {100 * result.before:.1f}% | {100 * result.after:.1f}% |" in readme
+
+
+def test_the_reference_run_is_the_blessed_one(trained: Run) -> None:
+    baseline = load_baseline(REPOSITORY / "reports" / "baseline")
+    assert judge(compare(baseline, trained), PULL_REQUEST_GATE).outcome == "pass"
