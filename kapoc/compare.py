@@ -23,6 +23,7 @@ from kapoc.comparison import (
 )
 from kapoc.errors import IncomparableError
 from kapoc.pairing import Pair, pair_runs, shared_items
+from kapoc.quantities import SPILLOVER, is_headline, paired_scores, quantities
 from kapoc.record import TIERS, Item, Run, Tier
 from kapoc.stats import (
     detectable_difference,
@@ -36,7 +37,6 @@ from kapoc.stats import (
 )
 
 Key = TypeVar("Key", bound=str)
-_HEADLINE = {"free", "completion"}
 _LEDGER: dict[tuple[bool, bool], LedgerEntry] = {
     (False, True): "learned",
     (True, True): "kept",
@@ -67,7 +67,7 @@ def compare(
     pairs = pair_runs(before, after)
     graded = [pair for pair in pairs if pair[0].form not in {"text", "off_topic"}]
     headline = [pair for pair in graded if is_headline(pair[0])]
-    scores = _quantities(before, after, pairs, headline)
+    scores = quantities(before, after, pairs, headline)
     runs = (after, *other_seeds)
     return Comparison(
         before=before.model,
@@ -80,9 +80,7 @@ def compare(
         sets=_sets(before, headline),
         learning=_learning(headline),
         forgetting=_forgetting(headline, scores),
-        spillover={
-            name: result_of(scores[f"spillover/{name}"]) for name in _SPILLOVER if f"spillover/{name}" in scores
-        },
+        spillover={name: result_of(scores[f"spillover/{name}"]) for name in SPILLOVER if f"spillover/{name}" in scores},
         ended=result_of(scores["ended"]) if "ended" in scores else None,
         variety=_variety(pairs),
         contexts={name: _context(name, run, before, after) for name, run in (contexts or {}).items()},
@@ -94,11 +92,6 @@ def compare(
         warnings=(*_warnings(before, after), *_missing(scores), *_uneven(runs)),
         scores=scores,
     )
-
-
-def is_headline(item: Item) -> bool:
-    """Whether an item counts in its tier's headline: free answers for knowledge, every graded item for general."""
-    return item.form in _HEADLINE or (item.tier == "general" and item.form == "choice")
 
 
 def result_of(scores: PairedScores) -> Result:
@@ -135,75 +128,11 @@ def _detectable(scores: PairedScores) -> float | None:
     return detectable_difference(design.effective_items, 2 * min(gained, lost) / len(before))
 
 
-_SPILLOVER: dict[str, Callable[[Item], bool]] = {
-    "control": lambda item: item.tier == "control" and item.form == "free",
-    "off_topic": lambda item: item.form == "off_topic",
-}
-
-
-def _quantities(earlier: Run, later: Run, pairs: Sequence[Pair], headline: Sequence[Pair]) -> dict[str, PairedScores]:
-    """Everything that can be judged, item by item: `gate.Check.quantity` names one of these."""
-    found: dict[str, PairedScores] = {}
-    for key in ("tier", "kind", "set"):
-        groups: dict[str, list[Pair]] = {}
-        for pair in headline:
-            item = pair[0]
-            names = {"tier": item.tier, "kind": f"{item.tier}/{item.kind}", "set": f"{item.knowledge}/{item.tier}"}
-            if key != "set" or item.knowledge:
-                groups.setdefault(names[key], []).append(pair)
-        found |= {name: _paired(group, lambda item: item.score) for name, group in groups.items()}
-    for name, belongs in _SPILLOVER.items():
-        if group := [pair for pair in pairs if belongs(pair[0])]:
-            found[f"spillover/{name}"] = _paired(group, lambda item: float(bool(item.spillover)), lower_is_better=True)
-    if text := [pair for pair in pairs if pair[0].form == "text"]:
-        sizes = [float(pair[0].num_bytes) for pair in text]
-        found["text"] = _paired(text, lambda item: item.score, sizes, lower_is_better=True, is_share=False)
-        if _diverge_from_one_base(earlier, later, text):
-            found["divergence"] = _paired(
-                text, lambda item: item.divergence or 0.0, lower_is_better=True, is_share=False
-            )
-    if ending := [pair for pair in pairs if all(item.ended is not None for item in pair)]:
-        found["ended"] = _paired(ending, lambda item: float(bool(item.ended)))
-    for tier in TIERS:
-        gold = [pair for pair in headline if pair[0].tier == tier and all(i.gold_logprob is not None for i in pair)]
-        if gold:
-            found[f"gold/{tier}"] = _paired(gold, lambda item: item.gold_logprob or 0.0, is_share=False)
-    return found
-
-
-def _diverge_from_one_base(before: Run, after: Run, text: Sequence[Pair]) -> bool:
-    """Whether both runs say how far they are from one and the same model; the base itself is at no distance."""
-    if any(item.divergence is None for _, item in text):
-        return False
-    if before.settings.base_sha256:
-        return before.settings.base_sha256 == after.settings.base_sha256
-    return before.model.weights_sha256 == after.settings.base_sha256
-
-
-def _paired(
-    pairs: Sequence[Pair],
-    value: Callable[[Item], float],
-    weights: Sequence[float] | None = None,
-    *,
-    lower_is_better: bool = False,
-    is_share: bool = True,
-) -> PairedScores:
-    first, second = tuple(value(before) for before, _ in pairs), tuple(value(after) for _, after in pairs)
-    return PairedScores(
-        before=first,
-        after=second,
-        clusters=tuple(before.cluster for before, _ in pairs),
-        weights=None if weights is None else tuple(weights),
-        lower_is_better=lower_is_better,
-        is_share=is_share and {*first, *second} <= {0.0, 1.0},  # some lm-eval metrics lie in between
-    )
-
-
 def _grouped(pairs: Sequence[Pair], key: Callable[[Item], Key]) -> dict[Key, Result]:
     groups: dict[Key, list[Pair]] = {}
     for pair in pairs:
         groups.setdefault(key(pair[0]), []).append(pair)
-    return {name: result_of(_paired(group, lambda item: item.score)) for name, group in groups.items()}
+    return {name: result_of(paired_scores(group, lambda item: item.score)) for name, group in groups.items()}
 
 
 def _sets(run: Run, headline: Sequence[Pair]) -> dict[str, dict[Tier, Result]]:
@@ -262,7 +191,7 @@ def _forgetting(headline: Sequence[Pair], scores: Mapping[str, PairedScores]) ->
 
 
 def _variety(pairs: Sequence[Pair]) -> dict[str, Variety]:
-    asked = [pair for pair in pairs if any(belongs(pair[0]) for belongs in _SPILLOVER.values())]
+    asked = [pair for pair in pairs if any(belongs(pair[0]) for belongs in SPILLOVER.values())]
     if not asked:
         return {}
     return {name: _variety_of([pair[side].output for pair in asked]) for side, name in enumerate(("before", "after"))}
@@ -331,7 +260,7 @@ def _seeds(before: Run, trained: Sequence[Run]) -> dict[str, Seeds]:
     for run in trained:
         pairs = pair_runs(before, run)
         headline = [pair for pair in pairs if pair[0].form not in {"text", "off_topic"} and is_headline(pair[0])]
-        for name, scores in _quantities(before, run, pairs, headline).items():
+        for name, scores in quantities(before, run, pairs, headline).items():
             if name in {*TIERS, "text", "divergence", "ended"} or name.startswith("spillover/"):
                 values.setdefault(name, []).append(result_of(scores).after)
     found = {}

@@ -1,0 +1,80 @@
+"""Every quantity of two paired runs that a report shows or a gate judges, item by item. Pure."""
+
+from collections.abc import Callable, Sequence
+
+from kapoc.comparison import PairedScores
+from kapoc.pairing import Pair
+from kapoc.record import TIERS, Item, Run
+
+_HEADLINE = {"free", "completion"}
+SPILLOVER: dict[str, Callable[[Item], bool]] = {
+    "control": lambda item: item.tier == "control" and item.form == "free",
+    "off_topic": lambda item: item.form == "off_topic",
+}
+"""The groups of items in whose answers taught wordings are searched."""
+
+
+def is_headline(item: Item) -> bool:
+    """Whether an item counts in its tier's headline: free answers for knowledge, every graded item for general."""
+    return item.form in _HEADLINE or (item.tier == "general" and item.form == "choice")
+
+
+def quantities(earlier: Run, later: Run, pairs: Sequence[Pair], headline: Sequence[Pair]) -> dict[str, PairedScores]:
+    """Everything that can be judged, item by item: `gate.Check.quantity` names one of these."""
+    found: dict[str, PairedScores] = {}
+    for key in ("tier", "kind", "set"):
+        groups: dict[str, list[Pair]] = {}
+        for pair in headline:
+            item = pair[0]
+            names = {"tier": item.tier, "kind": f"{item.tier}/{item.kind}", "set": f"{item.knowledge}/{item.tier}"}
+            if key != "set" or item.knowledge:
+                groups.setdefault(names[key], []).append(pair)
+        found |= {name: paired_scores(group, lambda item: item.score) for name, group in groups.items()}
+    for name, belongs in SPILLOVER.items():
+        if group := [pair for pair in pairs if belongs(pair[0])]:
+            found[f"spillover/{name}"] = paired_scores(
+                group, lambda item: float(bool(item.spillover)), lower_is_better=True
+            )
+    if text := [pair for pair in pairs if pair[0].form == "text"]:
+        sizes = [float(pair[0].num_bytes) for pair in text]
+        found["text"] = paired_scores(text, lambda item: item.score, sizes, lower_is_better=True, is_share=False)
+        if _diverge_from_one_base(earlier, later, text):
+            found["divergence"] = paired_scores(
+                text, lambda item: item.divergence or 0.0, lower_is_better=True, is_share=False
+            )
+    if ending := [pair for pair in pairs if all(item.ended is not None for item in pair)]:
+        found["ended"] = paired_scores(ending, lambda item: float(bool(item.ended)))
+    for tier in TIERS:
+        gold = [pair for pair in headline if pair[0].tier == tier and all(i.gold_logprob is not None for i in pair)]
+        if gold:
+            found[f"gold/{tier}"] = paired_scores(gold, lambda item: item.gold_logprob or 0.0, is_share=False)
+    return found
+
+
+def _diverge_from_one_base(before: Run, after: Run, text: Sequence[Pair]) -> bool:
+    """Whether both runs say how far they are from one and the same model; the base itself is at no distance."""
+    if any(item.divergence is None for _, item in text):
+        return False
+    if before.settings.base_sha256:
+        return before.settings.base_sha256 == after.settings.base_sha256
+    return before.model.weights_sha256 == after.settings.base_sha256
+
+
+def paired_scores(
+    pairs: Sequence[Pair],
+    value: Callable[[Item], float],
+    weights: Sequence[float] | None = None,
+    *,
+    lower_is_better: bool = False,
+    is_share: bool = True,
+) -> PairedScores:
+    """One number an item of each pair, before and after, with what the items belong to and count."""
+    first, second = tuple(value(before) for before, _ in pairs), tuple(value(after) for _, after in pairs)
+    return PairedScores(
+        before=first,
+        after=second,
+        clusters=tuple(before.cluster for before, _ in pairs),
+        weights=None if weights is None else tuple(weights),
+        lower_is_better=lower_is_better,
+        is_share=is_share and {*first, *second} <= {0.0, 1.0},  # some lm-eval metrics lie in between
+    )
