@@ -47,7 +47,7 @@ def test_files_are_where_they_belong(story: Path) -> None:
         assert item.prompt or item.kind in {"grammar", "text"}
         assert (item.gold_logprob is None) == (item.form == "off_topic"), item.id
     report = (results / "report.md").read_text(encoding="utf-8")
-    assert "**Verdict: FAIL**" in report
+    assert "**Verdict: FAIL: " in report
     assert "| general |" in report
     assert "## Measured" in (results / "model" / "README.md").read_text(encoding="utf-8")
     assert "Not measured yet" not in (results / "model" / "README.md").read_text(encoding="utf-8")
@@ -76,13 +76,13 @@ def test_compare_gate_and_report_start_from_files(story: Path) -> None:
     base, trained = "runs/tiny/software-defects/base", "runs/tiny/software-defects/trained"
     comparison = kapoc("compare", base, trained, "--json", folder=story)
     for result in comparison["tiers"].values():
-        assert {"n", "facts", "before", "after", "difference"} <= set(result)
+        assert {"n", "clusters", "before", "after", "difference"} <= set(result)
         assert result["difference"] == pytest.approx(result["after"] - result["before"], abs=1e-9)
     verdict = kapoc("gate", "--baseline", base, "--run", trained, "--json", folder=story, code=1)
     assert verdict["outcome"] == "fail"
     kapoc("report", base, trained, "--out", "page.md", folder=story)
     page = (story / "page.md").read_text(encoding="utf-8")
-    assert f"`{comparison['data']['knowledge']}`" in page
+    assert f"`{comparison['data']['knowledge'][0]['name']}`" in page
     assert "kapoc bench --model trained --recipe tiny.toml" in page
 
 
