@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from kapoc.bundled import checked
 from kapoc.errors import DataError, near_miss
@@ -19,6 +19,10 @@ from kapoc.source import load_jsonl, read_text
 CHOICE_ABILITIES = ("grammar", "common_sense", "world", "science", "reading")
 COMPLETION_ABILITIES = ("last_word",)
 ABILITIES = (*CHOICE_ABILITIES, *COMPLETION_ABILITIES)
+
+
+RawText = Annotated[str, StringConstraints(min_length=1)]
+"""Text that is scored as it stands: a space at its end is part of it."""
 
 
 class _Item(BaseModel):
@@ -33,7 +37,7 @@ class ChoiceItem(_Item):
     kind: Identifier
     passage: str = ""
     question: str = ""
-    choices: Annotated[tuple[Text, ...], Field(strict=False, min_length=2)]
+    choices: Annotated[tuple[RawText, ...], Field(strict=False, min_length=2)]
     answer: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
@@ -47,7 +51,7 @@ class CompletionItem(_Item):
     """A passage and the word that ends it."""
 
     kind: Identifier
-    context: Text
+    context: RawText
     target: Text
 
 
@@ -55,7 +59,7 @@ class TextItem(_Item):
     """A paragraph whose bits per byte are measured."""
 
     subject: str = ""
-    text: Text
+    text: RawText
 
 
 class PromptItem(_Item):
@@ -78,11 +82,11 @@ class OwnItem(BaseModel):
 
     passage: str = ""
     question: str = ""
-    choices: Annotated[tuple[Text, ...] | None, Field(strict=False, min_length=2)] = None
+    choices: Annotated[tuple[RawText, ...] | None, Field(strict=False, min_length=2)] = None
     answer: Annotated[int, Field(ge=0)] | None = None
-    context: Text | None = None
+    context: RawText | None = None
     target: Text | None = None
-    text: Text | None = None
+    text: RawText | None = None
 
     @model_validator(mode="after")
     def _one_form(self) -> "OwnItem":

@@ -34,7 +34,7 @@ LAST_WORD = [
     {"context": "He poured the tea into a", "target": "cup"},
 ]
 PHYSICS = [
-    {"question": "To cool tea", "choices": ["wait a while", "put it on the stove"], "answer": 0},
+    {"question": "To cool tea", "choices": ["wait a while ", "put it on the stove"], "answer": 0},
     {"passage": "Ice melts.", "question": "What melts?", "choices": ["ice", "stone"], "answer": 0},
 ]
 PROSE = [{"text": "The lake was quiet, and the boats lay still."}, {"text": "Wind came up at noon."}]
