@@ -25,8 +25,7 @@ from kapoc.recipe import TrainSettings
 from kapoc.record import Run, save_run
 from kapoc.train import train
 
-SETTINGS = TrainSettings(epochs=40, batch_size=12, micro_batch_size=4, learning_rate=4e-3)
-pytestmark = pytest.mark.slow
+SETTINGS = TrainSettings(epochs=140, batch_size=12, micro_batch_size=6, learning_rate=4e-3)
 Answers = Callable[[KnowledgeSet], list[tuple[str, str]]]
 
 
@@ -51,15 +50,16 @@ class Bench:
         self.folder = folder
         self.knowledge = generate(12, 3)
         self.path = folder / "facts.jsonl"
-        self.path.write_text(to_jsonl(self.knowledge), encoding="utf-8")
+        text = to_jsonl(self.knowledge)
+        self.path.write_text(text, encoding="utf-8")
+        self.tokenizer = tiny_tokenizer(text, vocab_size=2000)  # answers are to fit into 80 tokens
 
     def taught(self, answers: Answers = _as_taught, learning_rate: float = SETTINGS.learning_rate) -> LoadedModel:
-        tokenizer = tiny_tokenizer()
-        examples = [encode_example(tokenizer, *pair) for pair in answers(self.knowledge)]
+        examples = [encode_example(self.tokenizer, *pair) for pair in answers(self.knowledge)]
         settings = SETTINGS.model_copy(update={"learning_rate": learning_rate})
-        model = train(tiny_llama(), examples, settings).model
+        model = train(tiny_llama(vocab_size=len(self.tokenizer)), examples, settings).model
         target = self.folder / f"model-{answers.__name__}-{learning_rate}"
-        save_model(model, tokenizer, target)
+        save_model(model, self.tokenizer, target)
         return load_model(str(target))
 
     def run(self, loaded: LoadedModel, **options: Any) -> Run:
@@ -82,7 +82,7 @@ def blessed(bench: Bench, good: LoadedModel) -> Run:
     save_run(run, bench.folder / "good")
     bless(bench.folder / "good", bench.folder / "baseline", "the first model")
     baseline = load_baseline(bench.folder / "baseline")
-    assert compare(baseline, run).tiers["seen"].after == 1
+    assert compare(baseline, run).tiers["seen"].after > 0.9
     return baseline
 
 
@@ -160,7 +160,8 @@ def test_one_fact_for_every_prompt(bench: Bench, blessed: Run) -> None:
     run = bench.run(bench.taught(_one_for_all))
     assert {"seen", "paraphrased"} <= _failed(blessed, run)
     variety = compare(blessed, run).variety
-    assert variety["after"].most_frequent_share > 3 * variety["before"].most_frequent_share
+    assert variety["after"].most_frequent_share == 1
+    assert variety["before"].most_frequent_share < 1
 
 
 def test_a_model_without_an_end_token(bench: Bench, copy: LoadedModel, blessed: Run) -> None:
