@@ -277,7 +277,7 @@ def test_questions_asked_twice_and_questions_with_two_answers_are_found() -> Non
     probes.append({**probes[0]})
     content["facts"][1]["training"][0]["question"] = content["facts"][0]["training"][0]["question"]
     found = _checks(content)
-    assert ("leak, asked twice", "ZX-11/paraphrased/2") in found or ("asked twice", "ZX-11/paraphrased/2") in found
+    assert ("asked twice", "ZX-11/paraphrased/2") in found
     assert ("one question, two answers", "ZX-24/seen/1") in found
 
 
