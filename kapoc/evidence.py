@@ -73,7 +73,13 @@ def _level_claims(
 
 
 def _difference_claims(scores: PairedScores, kind: CheckKind, margin: float, alpha: float) -> tuple[Decision, float]:
-    """Run against baseline. `worse` means lower, or higher where lower is better."""
+    """Run against baseline. `worse` means lower, or higher where lower is better.
+
+    Equivalence takes two one-sided tests.
+
+    Sources:
+        Schuirmann (1987), J. Pharmacokinet. Biopharm. 15:657-680.
+    """
     before, after, clusters, weights = scores.before, scores.after, scores.clusters, scores.weights
     binary = scores.is_share
 

@@ -5,15 +5,7 @@ so: intervals and tests work with an effective number of items, permutations fli
 holds what the methods cover and how often they raise a false alarm; `tests/coverage_study.py` makes it.
 """
 
-from kapoc.stats.decision import (
-    Decision,
-    difference_above,
-    difference_below,
-    equivalence,
-    non_inferiority,
-    regression,
-    superiority,
-)
+from kapoc.stats.decision import Decision, difference_above, difference_below
 from kapoc.stats.design import DEFAULT_CORRELATION, Design, estimate_design
 from kapoc.stats.multiple import benjamini_hochberg, holm
 from kapoc.stats.paired import PairedDifference, paired_difference
@@ -21,10 +13,8 @@ from kapoc.stats.permutation import mcnemar_exact
 from kapoc.stats.power import (
     detectable_difference,
     detectable_margin,
-    needed_clusters,
     needed_clusters_for_margin,
     smallest_difference,
-    smallest_margin,
 )
 from kapoc.stats.proportion import Proportion, proportion, share_above, share_below, wilson
 from kapoc.stats.sample import Sample, paired_sample
@@ -43,22 +33,16 @@ __all__ = [
     "detectable_margin",
     "difference_above",
     "difference_below",
-    "equivalence",
     "estimate_design",
     "holm",
     "mcnemar_exact",
-    "needed_clusters",
     "needed_clusters_for_margin",
-    "non_inferiority",
     "paired_difference",
     "paired_sample",
     "proportion",
-    "regression",
     "seed_summary",
     "share_above",
     "share_below",
     "smallest_difference",
-    "smallest_margin",
-    "superiority",
     "wilson",
 ]

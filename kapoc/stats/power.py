@@ -67,32 +67,6 @@ def detectable_margin(
     return crossing(lacking, 0.0, 0.0, 1.0)
 
 
-def needed_clusters(
-    difference: float,
-    discordant_share: float,
-    *,
-    items_per_cluster: float = 1,
-    correlation: float = DEFAULT_CORRELATION,
-    alpha: float = ALPHA,
-    power: float = POWER,
-) -> int:
-    """How many clusters a set needs so that it shows a true difference: the inverse of `detectable_difference`.
-
-    Args:
-        difference: the true gain or loss, above 0.
-        discordant_share, alpha, power: as in `detectable_difference`.
-        items_per_cluster: questions a fact.
-        correlation: of the changes of two items of one cluster.
-
-    Raises:
-        ValueError: a difference that is not between 0 and 1, a correlation or a share that is not.
-    """
-    _check_plan(difference, discordant_share, correlation, items_per_cluster)
-    share = max(discordant_share, difference)
-    needed = _needed(difference, share, share - difference**2, alpha, power)
-    return _clusters(needed, items_per_cluster, correlation)
-
-
 def needed_clusters_for_margin(
     margin: float,
     discordant_share: float,
@@ -106,16 +80,21 @@ def needed_clusters_for_margin(
 
     Args:
         margin: above 0.
-        discordant_share: of items that change, half of them each way.
-        items_per_cluster, correlation, alpha, power: as in `needed_clusters`.
+        discordant_share, alpha, power: as in `detectable_margin`.
+        items_per_cluster: questions a fact.
+        correlation: of the changes of two items of one cluster.
 
     Raises:
-        ValueError: as `needed_clusters`.
+        ValueError: a margin that is not between 0 and 1, a correlation or a share that is not.
     """
-    _check_plan(margin, discordant_share, correlation, items_per_cluster)
+    _check(items_per_cluster, discordant_share)
+    if not 0 < margin < 1 or not 0 <= correlation <= 1:
+        raise ValueError(f"need a margin and a correlation between 0 and 1: {margin}, {correlation}")
     loss = restricted_loss(-margin, discordant_share / 2, discordant_share / 2, 1.0)
-    needed = _needed(margin, 2 * loss - margin - margin**2, discordant_share, alpha, power)
-    return _clusters(needed, items_per_cluster, correlation)
+    supposed = 2 * loss - margin - margin**2
+    items = (_required(supposed, discordant_share, alpha, power) / margin) ** 2
+    effect = 1 + (items_per_cluster - 1) * correlation
+    return math.ceil(items * effect / items_per_cluster - 1e-9)
 
 
 def smallest_difference(
@@ -148,30 +127,9 @@ def smallest_difference(
     return found.error * (quantile(found.degrees, 1 - alpha) + quantile(found.degrees, power))
 
 
-def smallest_margin(
-    before: Sequence[float],
-    after: Sequence[float],
-    clusters: Sequence[Hashable],
-    weights: Sequence[float] | None = None,
-    *,
-    alpha: float = ALPHA,
-    power: float = POWER,
-) -> float:
-    """The smallest margin whose non-inferiority these items could have shown; arguments as in `smallest_difference`."""
-    found = evidence_of(paired_sample(before, after, clusters, weights))
-    if isinstance(found, ShareEvidence):
-        discordant = min((found.gained + found.lost) / found.num_items, 1.0)
-        return detectable_margin(found.num_items, discordant, alpha=alpha, power=power)
-    return found.error * (quantile(found.degrees, 1 - alpha) + quantile(found.degrees, power))
-
-
 def _lacking(difference: float, items: float, supposed: float, actual: float, alpha: float, power: float) -> float:
     """By how many standard errors a difference falls short of being shown: decreasing in the difference."""
     return _required(supposed, actual, alpha, power) - difference * math.sqrt(items)
-
-
-def _needed(difference: float, supposed: float, actual: float, alpha: float, power: float) -> float:
-    return (_required(supposed, actual, alpha, power) / difference) ** 2
 
 
 def _required(supposed: float, actual: float, alpha: float, power: float) -> float:
@@ -180,17 +138,6 @@ def _required(supposed: float, actual: float, alpha: float, power: float) -> flo
     return level * math.sqrt(max(supposed, 0.0)) + reach * math.sqrt(max(actual, 0.0))
 
 
-def _clusters(needed: float, items_per_cluster: float, correlation: float) -> int:
-    effect = 1 + (items_per_cluster - 1) * correlation
-    return math.ceil(needed * effect / items_per_cluster - 1e-9)
-
-
 def _check(items: float, share: float) -> None:
     if items <= 0 or not 0 <= share <= 1:
         raise ValueError(f"need items and a discordant share of 0 to 1: {items}, {share}")
-
-
-def _check_plan(difference: float, share: float, correlation: float, items: float) -> None:
-    _check(items, share)
-    if not 0 < difference < 1 or not 0 <= correlation <= 1:
-        raise ValueError(f"need a difference and a correlation between 0 and 1: {difference}, {correlation}")

@@ -1,0 +1,46 @@
+"""Intervals and tests by simulation, in small; `tests/coverage_study.py` is the whole study."""
+
+import numpy as np
+import pytest
+from coverage_study import Layout, changes
+
+from kapoc.stats import detectable_difference, difference_above, difference_below, paired_difference
+
+
+def test_a_set_shows_its_detectable_difference_four_times_in_five() -> None:
+    generator, difference = np.random.default_rng(8), detectable_difference(200, 0.2)
+    gained, lost = np.full(400, 0.1 + difference / 2), np.full(400, 0.1 - difference / 2)
+    rows = changes(gained, lost, Layout("", (1,) * 200), 0.0, generator)
+    shown = [difference_above((row < 0).tolist(), (row > 0).tolist(), range(200), 0.0).is_shown for row in rows]
+    assert np.mean(shown) == pytest.approx(0.8, abs=0.07)
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0.05, 0.05), (0.2, 0.1), (0.0, 0.1), (0.9, 0.0)])
+@pytest.mark.parametrize("correlation", [0.0, 0.6])
+def test_intervals_cover_and_claims_at_their_threshold_stay_rare(
+    gained: float, lost: float, correlation: float
+) -> None:
+    """Of 400 sets of 29 facts: within four simulation errors of 95%, or cautious; at most 9% alarms of nominal 5%."""
+    layout, truth, num = Layout("29 x 4", (4,) * 29), gained - lost, 400
+    rows = changes(np.full(num, gained), np.full(num, lost), layout, correlation, np.random.default_rng(9))
+    covers, alarms = 0, np.zeros(3)
+    for row in rows:
+        before, after = (row < 0).astype(float).tolist(), (row > 0).astype(float).tolist()
+        found = paired_difference(before, after, layout.clusters)
+        covers += found.low <= truth <= found.high
+        alarms += (
+            difference_above(before, after, layout.clusters, truth).is_shown,
+            difference_below(before, after, layout.clusters, truth).is_shown,
+            found.p_value <= 0.05 and truth == 0,
+        )
+    assert covers / num >= 0.91
+    assert (alarms / num <= 0.09).all()
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.6])
+def test_continuous_intervals_cover(correlation: float) -> None:
+    generator, clusters, num = np.random.default_rng(10), np.repeat(np.arange(10), 3), 400
+    noise = np.sqrt(correlation) * generator.normal(size=(num, 10))[:, clusters]
+    values = 0.2 + noise + np.sqrt(1 - correlation) * generator.normal(size=(num, 30))
+    found = [paired_difference([0.0] * 30, row.tolist(), clusters.tolist()) for row in values]
+    assert np.mean([one.low <= 0.2 <= one.high for one in found]) == pytest.approx(0.95, abs=0.035)
