@@ -1,10 +1,30 @@
 """Intervals and tests by simulation, in small; `tests/coverage_study.py` is the whole study."""
 
+import math
+
 import numpy as np
 import pytest
-from coverage_study import Layout, changes
+from coverage_report import HIGHEST, LOWEST, MOST_ALARMS
+from coverage_study import HEADLINE_LAYOUTS, Layout, changes, measure_headline
 
 from kapoc.stats import detectable_difference, difference_above, difference_below, paired_difference
+
+
+@pytest.mark.parametrize(
+    ("layout", "correlation"),
+    [(layout, correlation) for layout in HEADLINE_LAYOUTS for correlation in layout.correlations],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_what_a_comparison_meets_is_covered_and_rarely_alarms(layout: Layout, correlation: float) -> None:
+    """Coverage of 93-97% and at most 6% false alarms, each within two simulation errors."""
+    num = 500
+    for row in measure_headline(layout, correlation, num, seed=1):
+        assert LOWEST - _error(LOWEST, num) <= row.point.covers <= HIGHEST + _error(HIGHEST, num), row
+        assert max(row.alarms_at_point) <= MOST_ALARMS + _error(MOST_ALARMS, num), row
+
+
+def _error(rate: float, num: int) -> float:
+    return 2 * math.sqrt(rate * (1 - rate) / num)
 
 
 def test_a_set_shows_its_detectable_difference_four_times_in_five() -> None:
