@@ -107,9 +107,10 @@ def measure(
 def _evaluate(
     lm: SharedPrefixLM, tasks: Mapping[str, Any], limit: int | None, *, with_template: bool
 ) -> dict[str, Any]:
+    scored_first = dict(sorted(tasks.items(), key=lambda task: task[1].config.output_type == "generate_until"))
     results: dict[str, Any] = evaluate(
         lm=lm,
-        task_dict={"tasks": dict(tasks), "groups": {}, "group_map": {}},
+        task_dict={"tasks": scored_first, "groups": {}, "group_map": {}},
         limit=limit,
         bootstrap_iters=0,
         log_samples=True,

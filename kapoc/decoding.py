@@ -1,16 +1,24 @@
-"""Greedy answers in batches from which finished rows leave, so that no forward pass is spent on them."""
+"""Greedy answers in a batch that rows leave when they are finished and that waiting prompts then enter.
 
-import inspect
-from collections.abc import Callable, Iterator, Sequence
+All rows of a batch end at one place of a buffer of keys and values, so that a step writes one column and a newcomer is
+laid so that it ends there, too.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
-from kapoc.errors import ModelError
+from kapoc.prefix_tree import plan_rows, prefix_length
+from kapoc.reading import Memory, likeliest, read_prefix, read_row
 
 _LEAVING_SHARE = 8
-"""Finished rows leave once they are one in so many: each leaving copies what is kept of the others."""
+"""Rows enter, or are given up, once one in so many is free: both have a cost of their own."""
+_SPARE_COLUMNS = 32
+"""Columns of the buffer beyond the longest answer: after so many steps it is moved to its beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,21 @@ class Continuation:
     ended: bool
 
 
+@dataclass(slots=True)
+class _Answer:
+    """A prompt on its way: what was written so far, of which `known` tokens were known from the start."""
+
+    prompt: Sequence[int]
+    written: list[int]
+    ended: bool = False
+    is_done: bool = False
+
+    @property
+    def read(self) -> list[int]:
+        """What is to be read before the next token is known."""
+        return [*self.prompt, *self.written]
+
+
 def continue_greedily(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
@@ -33,17 +56,21 @@ def continue_greedily(
     max_new_tokens: int,
     stop_tokens: Sequence[int],
     batch_size: int,
-    on_batch: Callable[[int], object] = lambda _: None,
+    known: Sequence[Sequence[int]] = (),
+    capacity: int = 512,
+    on_done: Callable[[int], object] = lambda _: None,
 ) -> list[Continuation]:
     """Continue each prompt with the likeliest token until the model ends it.
 
     Args:
-        model: a causal model.
+        model: a causal model that takes a 4-D attention mask.
         prompts: token ids, at least one each.
-        max_new_tokens: where a continuation is cut off.
+        max_new_tokens: where a continuation is cut off; at least one.
         stop_tokens: ids that end one.
-        batch_size: prompts a forward pass; prompts of like length go together.
-        on_batch: is told how many prompts each finished batch had.
+        batch_size: rows of the batch.
+        known: for each prompt what greedy decoding is known to begin with, end token included; not written again.
+        capacity: tokens of prompts a forward pass.
+        on_done: is told how many prompts were finished.
 
     Returns:
         One continuation a prompt, in the order of the prompts.
@@ -51,94 +78,183 @@ def continue_greedily(
     Raises:
         ModelError: a logit is inf or nan.
     """
-    order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index]), index))
-    found: dict[int, Continuation] = {}
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        batch = [prompts[index] for index in chosen]
-        found |= zip(chosen, _continue_batch(model, batch, max_new_tokens, frozenset(stop_tokens)), strict=True)
-        on_batch(len(chosen))
-    return [found[index] for index in range(len(prompts))]
+    stops = frozenset(stop_tokens)
+
+    def take(answer: _Answer, token: int) -> None:
+        """Write the next token of an answer, or end it."""
+        answer.ended = token in stops
+        if not answer.ended:
+            answer.written.append(token)
+        answer.is_done = answer.ended or len(answer.written) == max_new_tokens
+        if answer.is_done:
+            on_done(1)
+
+    answers = [_Answer(prompt, []) for prompt in prompts]
+    for answer, tokens in zip(answers, known, strict=False):
+        for token in tokens:
+            if not answer.is_done:
+                take(answer, token)
+    waiting = sorted((answer for answer in answers if not answer.is_done), key=lambda answer: len(answer.read))
+    if waiting:
+        sizes = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "capacity": capacity}
+        _Batch(model, waiting, take, **sizes).run()
+    return [Continuation(tuple(answer.written), answer.ended) for answer in answers]
 
 
-def _continue_batch(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], max_new_tokens: int, stop_tokens: frozenset[int]
-) -> Iterator[Continuation]:
-    written: list[list[int]] = [[] for _ in prompts]
-    ended = [False] * len(prompts)
-    rows = list(range(len(prompts)))  # which prompt each row of the batch continues
-    state = _State.of(model, prompts)
-    for _ in range(max_new_tokens):
-        for row, token in zip(rows, state.next_tokens(), strict=True):
-            if not ended[row]:
-                ended[row] = token in stop_tokens
-                if not ended[row]:
-                    written[row].append(token)
-        going = [position for position, row in enumerate(rows) if not ended[row]]
-        if not going:
-            break
-        if (len(rows) - len(going)) * _LEAVING_SHARE >= len(rows) and state.keep(going):
-            rows = [rows[position] for position in going]
-        if all(len(written[row]) == max_new_tokens for row in rows if not ended[row]):
-            break
-        state.advance([written[row][-1] if written[row] else min(stop_tokens) for row in rows])
-    for tokens, is_ended in zip(written, ended, strict=True):
-        yield Continuation(tuple(tokens), is_ended)
+@dataclass(slots=True)
+class _Window:
+    """The columns of the buffers that are in use: from `first` up to `end`, where the next one is written."""
+
+    first: int = 0
+    end: int = 0
+    num_rows: int = 0
 
 
-class _State:
-    """The rows of one batch: what the model remembers of them, and its logits for their next tokens."""
+class _BufferLayer(DynamicLayer):
+    """Keys and values of one layer in a buffer (rows, heads, columns, width) that does not grow."""
 
-    def __init__(self, model: PreTrainedModel, mask: torch.Tensor) -> None:
-        self._model, self._mask = model, mask
-        self._positions = "position_ids" in inspect.signature(model.forward).parameters
-        self._cache: object = None
-        self._logits = torch.empty(0)
+    def __init__(self, window: _Window, keys: torch.Tensor, values: torch.Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.window, self.buffers, self.is_initialized = window, (keys, values), True
 
-    @classmethod
-    def of(cls, model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> "_State":
-        width = max(map(len, prompts))
-        padded = torch.zeros(len(prompts), width, dtype=torch.long)
-        mask = torch.zeros(len(prompts), width, dtype=torch.long)
-        for number, prompt in enumerate(prompts):
-            padded[number, width - len(prompt) :] = torch.tensor(list(prompt))
-            mask[number, width - len(prompt) :] = 1
-        state = cls(model, mask.to(model.device))
-        state._forward(padded.to(model.device), (mask.cumsum(-1) - 1).clamp(min=0).to(model.device))
-        return state
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write one column of all rows, and give back all columns in use."""
+        first, end, num_rows = self.window.first, self.window.end, self.window.num_rows
+        for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
+            buffer[:num_rows, :, end : end + 1] = states
+        keys, values = (buffer[:num_rows, :, first : end + 1] for buffer in self.buffers)
+        return keys, values
 
-    def next_tokens(self) -> list[int]:
-        """The likeliest next token of each row."""
-        if not torch.isfinite(self._logits).all():
-            raise ModelError("the model's logits are inf or nan; the weights are broken, train it again")
-        return [int(token) for token in self._logits.argmax(-1)]
+    def get_seq_length(self) -> int:
+        """Columns in use."""
+        return self.window.end - self.window.first
 
-    def keep(self, positions: Sequence[int]) -> bool:
-        """Let go of all rows but these; false where the model's memory cannot be cut."""
-        select = getattr(self._cache, "batch_select_indices", None)
-        layers = getattr(self._cache, "layers", ())
-        if select is None or not all(hasattr(layer, "batch_select_indices") for layer in layers):
-            return False
-        index = torch.tensor(list(positions), device=self._mask.device)
-        select(index)
-        self._mask = self._mask[index]
-        return True
 
-    def advance(self, tokens: Sequence[int]) -> None:
-        """Give each row its next token."""
-        column = torch.tensor(list(tokens), device=self._mask.device).unsqueeze(-1)
-        self._mask = torch.cat([self._mask, torch.ones_like(self._mask[:, :1])], dim=-1)
-        self._forward(column, self._mask.sum(-1, keepdim=True) - 1)
+class _Batch:
+    """The rows that are being written, and the prompts that wait, the longest last.
 
-    def _forward(self, tokens: torch.Tensor, positions: torch.Tensor) -> None:
-        arguments = {"position_ids": positions} if self._positions else {}
+    Prompts enter in the order of their length, so that a newcomer is never longer than what is in the batch already.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        waiting: list[_Answer],
+        take: Callable[[_Answer, int], None],
+        *,
+        max_new_tokens: int,
+        batch_size: int,
+        capacity: int,
+    ) -> None:
+        self._model, self._waiting, self._take, self._capacity = model, waiting, take, capacity
+        self._max_rows = min(batch_size, len(waiting))
+        self._num_columns = len(waiting[-1].read) + max_new_tokens + _SPARE_COLUMNS
+        sequences = [answer.read for answer in waiting]
+        self._prefix_length = prefix_length(sequences)
+        self._prefix = read_prefix(model, sequences[0][: self._prefix_length])
+        self._rows: list[_Answer] = []
+        self._starts: list[int] = []  # the column in which each row begins
+        self._window = _Window()
+        self._layers: list[_BufferLayer] = []
+
+    def run(self) -> None:
+        """Write until nothing waits and every row is done."""
+        while True:
+            self._make_room()
+            if not self._rows:
+                return
+            self._step()
+
+    def _make_room(self) -> None:
+        """Let prompts in while enough rows are free; once none waits, give up the rows that are done."""
+        while self._waiting:
+            free = [row for row, answer in enumerate(self._rows) if answer.is_done]
+            free += range(len(self._rows), self._max_rows)
+            if len(free) * _LEAVING_SHARE < self._max_rows:
+                return
+            self._admit([self._waiting.pop() for _ in free[: len(self._waiting)]], free)
+        going = [row for row, answer in enumerate(self._rows) if not answer.is_done]
+        if (len(self._rows) - len(going)) * _LEAVING_SHARE >= len(self._rows):
+            self._keep(going)
+
+    def _admit(self, newcomers: Sequence[_Answer], free: Sequence[int]) -> None:
+        """Read prompts; those that are not done with their first token get a row."""
+        if all(answer.is_done for answer in self._rows):
+            self._window.end = max(len(answer.read) for answer in newcomers)
+        sequences, places = [answer.read for answer in newcomers], iter(free)
+        for row in plan_rows(sequences, self._prefix_length, self._capacity):
+            last = {index: path[-1] for index, path in row.paths.items()}
+            wanted = sorted(set(last.values()))
+            reading = read_row(self._model, row, self._prefix, wanted, keep=True)
+            tokens = dict(zip(wanted, likeliest(reading.logits)[0].tolist(), strict=True))
+            for index, path in row.paths.items():
+                self._take(newcomers[index], tokens[last[index]])
+                if not newcomers[index].is_done:
+                    self._enter(newcomers[index], next(places), path, reading.memory)
+
+    def _enter(self, answer: _Answer, place: int, path: Sequence[int], memory: Memory) -> None:
+        """Lay what was read of a prompt into a row, so that it ends where all rows end."""
+        shared = self._prefix_length
+        columns = torch.tensor([*range(shared), *(shared + node for node in path)], device=self._model.device)
+        start = self._window.end - len(columns)
+        if not self._layers:
+            self._layers = [_BufferLayer(self._window, *self._buffers(kept)) for kept in memory]
+        for layer, (keys, values) in zip(self._layers, memory, strict=True):
+            for buffer, kept in zip(layer.buffers, (keys, values), strict=True):
+                buffer[place, :, start : self._window.end] = kept[0].index_select(1, columns)
+        if place == len(self._rows):
+            self._rows.append(answer)
+            self._starts.append(start)
+        else:
+            self._rows[place], self._starts[place] = answer, start
+
+    def _buffers(self, kept: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        keys, values = (
+            part.new_zeros(self._max_rows, part.shape[1], self._num_columns, part.shape[3]) for part in kept
+        )
+        return keys, values
+
+    def _keep(self, going: Sequence[int]) -> None:
+        """Give up all rows but these."""
+        index = torch.tensor(list(going), dtype=torch.long, device=self._model.device)
+        used = slice(self._window.first, self._window.end)
+        for layer in self._layers:
+            for buffer in layer.buffers:
+                buffer[: len(going), :, used] = buffer[:, :, used][index]
+        self._rows = [self._rows[row] for row in going]
+        self._starts = [self._starts[row] for row in going]
+
+    def _step(self) -> None:
+        """Read the last token of every row and write the next one."""
+        starts = [start for start, answer in zip(self._starts, self._rows, strict=True) if not answer.is_done]
+        self._window.first, self._window.num_rows = min(starts), len(self._rows)
+        if self._window.end == self._num_columns:
+            self._move_to_the_beginning()
+        first, end, device = self._window.first, self._window.end, self._model.device
+        begins = torch.tensor(self._starts, device=device).clamp(first, end)
+        hidden = torch.arange(first, end + 1, device=device) < begins[:, None]
+        mask = torch.zeros(hidden.shape, dtype=self._model.dtype, device=device)
+        mask.masked_fill_(hidden, torch.finfo(self._model.dtype).min)
         with torch.no_grad():
-            output = self._model(
-                input_ids=tokens,
-                attention_mask=self._mask,
-                past_key_values=self._cache,
+            logits = self._model(
+                input_ids=torch.tensor([[answer.written[-1]] for answer in self._rows], device=device),
+                position_ids=(end - begins)[:, None],
+                attention_mask=mask[:, None, None],
+                past_key_values=Cache(layers=list(self._layers)),
                 use_cache=True,
-                logits_to_keep=1,
-                **arguments,
-            )
-        self._cache, self._logits = output.past_key_values, output.logits[:, -1].float()
+            ).logits[:, -1]
+        self._window.end += 1
+        for answer, token in zip(self._rows, likeliest(logits.float())[0].tolist(), strict=True):
+            if not answer.is_done:
+                self._take(answer, token)
+
+    def _move_to_the_beginning(self) -> None:
+        """Free the columns that no row uses any more."""
+        first, end = self._window.first, self._window.end
+        for layer in self._layers:
+            for buffer in layer.buffers:
+                buffer[:, :, : end - first] = buffer[:, :, first:end].clone()
+        self._starts = [max(start - first, 0) for start in self._starts]
+        self._window.first, self._window.end = 0, end - first

@@ -1,27 +1,26 @@
-"""The lm-eval model that `kapoc bench` runs: HFLM, with shared prompts computed once and every logit checked.
+"""The lm-eval model that `kapoc bench` runs: HFLM with every shared prefix read once and every logit checked.
 
-Log-likelihood requests that continue the same prompt (the options of one question) share one row: the prompt
-once, then every continuation behind it, each of which attends to the prompt and to itself only, with positions
-that go on from the prompt's end. The scores are those of separate rows.
+Requests are arranged as a prefix tree (`kapoc.prefix_tree`), so that a system prompt, a question and what several
+options begin with are encoded once. What scoring an answer's options has shown of the greedy answer is not decoded
+again. The scores and answers are those of HFLM.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
-from transformers import LogitsProcessorList, PreTrainedModel
+from transformers import LogitsProcessorList
 
 from kapoc.decoding import continue_greedily
 from kapoc.errors import ModelError
 from kapoc.models import FiniteLogits, LoadedModel, stop_tokens
+from kapoc.scoring import Request, Score, score_requests
 
-MAX_BATCH_TOKENS = 8192
 MAX_SHARING_ERROR = 1e-3
+_ROW_TOKENS = {"cpu": 4, "cuda": 32}
+"""Tokens a forward pass for each row of the batch size: more does not make it faster."""
 _PLAIN_GENERATION: dict[str, tuple[Any, ...]] = {
     "repetition_penalty": (None, 1.0),
     "no_repeat_ngram_size": (None, 0),
@@ -39,27 +38,16 @@ _PLAIN_GENERATION: dict[str, tuple[Any, ...]] = {
 """What a generation config may say for greedy answers to be the likeliest tokens and nothing else."""
 _logger = logging.getLogger("kapoc")
 _Tokens = list[int]
-_Request = tuple[tuple[str, str], _Tokens, _Tokens]
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A prompt with all its continuations: positions in the request list, and their tokens."""
-
-    prompt: _Tokens
-    requests: list[int]
-    continuations: list[_Tokens]
-
-    def __len__(self) -> int:
-        return len(self.prompt) + sum(len(c) - 1 for c in self.continuations)
+_Pair = tuple[tuple[str, str] | None, _Tokens, _Tokens]
+"""A prompt and a continuation as texts (none for a part of a text) and as tokens."""
 
 
 class SharedPrefixLM(HFLM):  # type: ignore[misc]
-    """HFLM over a loaded model, exact to rounding, that encodes each shared prompt once.
+    """HFLM over a loaded model, exact to rounding, that reads each shared prefix once.
 
     Args:
         loaded: model and tokenizer.
-        batch_size: rows a forward pass; requests and generated answers alike.
+        batch_size: answers that are written together; prompts are read with as many tokens as go with that.
         show_progress: whether to draw progress bars on standard error.
     """
 
@@ -72,6 +60,9 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         )
         self._show_progress = show_progress
         self.ended: dict[str, bool] = {}  # prompt -> whether the model ended its answer, where that is known
+        self._chat_prompts: set[str] = set()
+        self._known: dict[tuple[int, ...], _Tokens] = {}  # prompt -> what its greedy answer begins with
+        self._capacity = _ROW_TOKENS[loaded.model.device.type] * batch_size
         self._stop_tokens = stop_tokens(loaded.model, loaded.tokenizer)
         self._decodes = self._decoding_is_exact()
         if not self._decodes:
@@ -80,18 +71,26 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         if not self._shares:
             _logger.warning("%s takes no tree of continuations: prompts are not shared", loaded.identity.architecture)
 
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """The prompt of a chat; remembered, because what is asked so is often asked both freely and with options."""
+        prompt = str(super().apply_chat_template(chat_history, add_generation_prompt))
+        self._chat_prompts.add(prompt)
+        return prompt
+
     def _sharing_is_exact(self) -> bool:
-        """Whether two continuations in one row score as they do apart: a model may ignore or refuse a 4-D mask."""
-        prompt, first, second = ([*self.tokenizer.encode(text)] for text in ("Two lamps", " are red", " were green"))
-        requests: list[_Request] = [(("", ""), prompt, tokens) for tokens in (first, second)]
+        """Whether continuations in one row score as they do apart: a model may ignore or refuse a 4-D mask."""
+        prompt = "It was late, and in the window of the old house stood two lamps that"
+        prompts = [self.tok_encode(f"{prompt}{rest}") for rest in ("", " nobody had lit")]
+        ends = [self.tokenizer.encode(text, add_special_tokens=False) for text in (" were red", " were green")]
+        pairs: list[_Pair] = [(("", ""), tokens, end) for tokens in prompts for end in ends]
         try:
-            shared = self._score_shared(requests, batch_size=1, disable_tqdm=True)
+            shared = self._score(pairs, lambda _: None)
         except ModelError:
             return True  # broken logits are no matter of the mask: the measurement itself will say so
         except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
             return False
-        apart = super()._loglikelihood_tokens(requests, disable_tqdm=True)
-        return all(abs(one[0] - other[0]) < MAX_SHARING_ERROR for one, other in zip(shared, apart, strict=True))
+        apart = super()._loglikelihood_tokens(pairs, disable_tqdm=True)
+        return all(abs(one.logprob - other[0]) < MAX_SHARING_ERROR for one, other in zip(shared, apart, strict=True))
 
     def _decoding_is_exact(self) -> bool:
         """Whether kapoc's own decoding writes what `generate` writes, also when rows of the batch end early.
@@ -184,139 +183,53 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
                 max_new_tokens=max_new_tokens,
                 stop_tokens=self._stop_tokens,
                 batch_size=int(self.batch_size),
-                on_batch=bar.update,
+                known=[self._known.get(tuple(prompt), ()) for prompt in prompts],
+                capacity=self._capacity,
+                on_done=bar.update,
             )
         self.ended |= {text: answer.ended for text, answer in zip(texts, found, strict=True)}
         return [str(self.tokenizer.decode(answer.tokens, skip_special_tokens=True)) for answer in found]
 
     def _loglikelihood_tokens(
-        self, requests: list[_Request], disable_tqdm: bool = False, override_bs: int | None = None
+        self, requests: list[_Pair], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
         part_of_a_text = override_bs is not None  # lm-eval calls so from loglikelihood_rolling, which has a bar
-        size = int(override_bs or self.batch_size)
-        if not self._shares:
-            return list(super()._loglikelihood_tokens(requests, disable_tqdm or part_of_a_text, size))
-        return self._score_shared(requests, size, disable_tqdm or part_of_a_text)
+        if not self._shares or self._reaches_beyond_a_window(requests):
+            found = super()._loglikelihood_tokens(requests, disable_tqdm or part_of_a_text, override_bs)
+            return list(found)
+        with tqdm(total=len(requests), desc="scoring", disable=disable_tqdm or part_of_a_text) as bar:
+            scores = self._score(requests, bar.update)
+        return [
+            (score.logprob, score.is_greedy(continuation))
+            for score, (_, _, continuation) in zip(scores, requests, strict=True)
+        ]
 
-    def _score_shared(self, requests: list[_Request], batch_size: int, disable_tqdm: bool) -> list[tuple[float, bool]]:
-        rows = sorted(_rows(requests, self.max_length), key=len, reverse=True)
-        results: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
-        with tqdm(total=len(requests), desc="scoring", disable=disable_tqdm) as bar:
-            for batch in _batches(rows, batch_size):
-                for row, scores in zip(batch, score_rows(self.model, batch), strict=True):
-                    for index, score in zip(row.requests, scores, strict=True):
-                        results[index] = score
-                    bar.update(len(row.requests))
-        return results
+    def _reaches_beyond_a_window(self, requests: list[_Pair]) -> bool:
+        """Whether a text is longer than the window of a model whose layers do not look at all that stands before."""
+        window = getattr(self.model.config.get_text_config(), "sliding_window", None)
+        return window is not None and any(len(prompt) + len(rest) > window for _, prompt, rest in requests)
 
+    def _score(self, pairs: list[_Pair], on_scored: Any) -> list[Score]:
+        """Score pairs; a prompt too long for the model loses its beginning, as in HFLM."""
+        requests = []
+        for texts, prompt, continuation in pairs:
+            kept = (prompt + continuation)[-(self.max_length + 1) :][: -len(continuation)]
+            is_chat = texts is not None and texts[0] in self._chat_prompts
+            beyond = is_chat and len(kept) + len(continuation) <= self.max_length
+            requests.append(Request(kept, continuation, beyond=beyond))
+        scores = score_requests(self.model, requests, capacity=self._capacity, on_scored=on_scored)
+        for request, score in zip(requests, scores, strict=True):
+            if request.beyond:
+                self._note_greedy(request, score)
+        return scores
 
-def _rows(requests: Sequence[_Request], max_length: int) -> list[_Row]:
-    """Group requests by prompt; a prompt too long for the model loses its beginning, as in HFLM.
-
-    A prompt that is no longer than its continuations gains little by being shared, so a row takes no more of
-    them than eight times the prompt's length.
-    """
-    done: list[_Row] = []
-    rows: dict[tuple[int, ...], _Row] = {}
-    for index, (_, prompt, continuation) in enumerate(requests):
-        kept = tuple((prompt + continuation)[-(max_length + 1) :][: -len(continuation)])
-        row = rows.get(kept)
-        if row is None or len(row) + len(continuation) > 8 * len(kept):
-            row = rows[kept] = _Row(list(kept), [], [])
-            done.append(row)
-        row.requests.append(index)
-        row.continuations.append(continuation)
-    return done
-
-
-def _batches(rows: Sequence[_Row], batch_size: int) -> Iterator[Sequence[_Row]]:
-    """Rows, longest first, in batches of so many rows but no more than `MAX_BATCH_TOKENS` with their padding."""
-    start = 0
-    while start < len(rows):
-        size = max(1, min(batch_size, MAX_BATCH_TOKENS // len(rows[start])))
-        yield rows[start : start + size]
-        start += size
-
-
-def score_rows(model: PreTrainedModel, rows: Sequence[_Row]) -> list[list[tuple[float, bool]]]:
-    """Score a batch of rows in one forward pass.
-
-    Args:
-        model: a causal model that takes a 4-D attention mask.
-        rows: prompts with their continuations.
-
-    Returns:
-        For each row and continuation: the log-probability in nats, and whether every token is the greedy one.
-
-    Raises:
-        ModelError: a logit is inf or nan.
-    """
-    width = max(len(row) for row in rows)
-    device = model.device
-    inputs = torch.zeros(len(rows), width, dtype=torch.long)
-    positions = torch.zeros(len(rows), width, dtype=torch.long)
-    visible = torch.eye(width, dtype=torch.bool).repeat(len(rows), 1, 1)
-    for number, row in enumerate(rows):
-        _fill(row, inputs[number], positions[number], visible[number])
-    mask = torch.zeros(visible.shape, dtype=model.dtype).masked_fill(~visible, torch.finfo(model.dtype).min)
-    spans = [[(number, places, tokens) for places, tokens in _spans(row)] for number, row in enumerate(rows)]
-    wanted = torch.tensor([n * width + place for row in spans for n, places, _ in row for place in places])
-    with torch.no_grad(), _only(model, wanted.to(device)):
-        logits = model(
-            input_ids=inputs.to(device),
-            position_ids=positions.to(device),
-            attention_mask=mask.unsqueeze(1).to(device),
-            use_cache=False,
-        ).logits[0]
-    chosen = iter(logits.split([len(places) for row in spans for _, places, _ in row]))
-    return [[_score(next(chosen), tokens) for _, _, tokens in row] for row in spans]
-
-
-@contextmanager
-def _only(model: PreTrainedModel, wanted: torch.Tensor) -> Iterator[None]:
-    """Let the output layer see only the wanted places of the flattened batch, as (1, places, width)."""
-
-    def gather(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return (inputs[0].flatten(0, 1)[wanted].unsqueeze(0),)
-
-    handle = model.get_output_embeddings().register_forward_pre_hook(gather)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _fill(row: _Row, tokens: torch.Tensor, positions: torch.Tensor, visible: torch.Tensor) -> None:
-    """Lay out one row: the prompt, then each continuation without its last token (which predicts nothing)."""
-    end = len(row.prompt)
-    tokens[:end] = torch.tensor(row.prompt)
-    positions[:end] = torch.arange(end)
-    visible[:end, :end] = torch.ones(end, end, dtype=torch.bool).tril()
-    start = end
-    for continuation in row.continuations:
-        size = len(continuation) - 1
-        stop = start + size
-        tokens[start:stop] = torch.tensor(continuation[:-1], dtype=torch.long)
-        positions[start:stop] = torch.arange(end, end + size)
-        visible[start:stop, :end] = True
-        visible[start:stop, start:stop] = torch.ones(size, size, dtype=torch.bool).tril()
-        start = stop
-
-
-def _spans(row: _Row) -> Iterable[tuple[list[int], _Tokens]]:
-    """For each continuation: the places whose logits predict its tokens, and the tokens."""
-    start = len(row.prompt)
-    for continuation in row.continuations:
-        size = len(continuation) - 1
-        yield [len(row.prompt) - 1, *range(start, start + size)], continuation
-        start += size
-
-
-def _score(logits: torch.Tensor, tokens: _Tokens) -> tuple[float, bool]:
-    """Log-probability of a continuation, and whether it is the greedy one, from (tokens, vocabulary) logits."""
-    logits = logits.float()
-    if not torch.isfinite(logits).all():
-        raise ModelError("the model's logits are inf or nan; the weights are broken, train it again")
-    targets = torch.tensor(tokens, device=logits.device)
-    logprobs = logits.log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    return float(logprobs.sum()), bool((logits.argmax(-1) == targets).all())
+    def _note_greedy(self, request: Request, score: Score) -> None:
+        """Remember how the greedy answer to a prompt begins, as far as a scored continuation goes along with it."""
+        num_alike = next(
+            (place for place, token in enumerate(request.continuation) if score.greedy[place] != token),
+            len(request.continuation),
+        )
+        answer = list(score.greedy[: num_alike + 1])
+        key = tuple(request.prompt)
+        if len(answer) > len(self._known.get(key, ())):
+            self._known[key] = answer

@@ -8,6 +8,7 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
+from kapoc.decoding import continue_greedily
 from kapoc.engine import SharedPrefixLM
 from kapoc.errors import ModelError
 from kapoc.models import LoadedModel, load_model
@@ -56,6 +57,34 @@ def test_generation_and_rolling_agree_with_hflm(loaded: LoadedModel) -> None:
     roll = [Instance(request_type="loglikelihood_rolling", doc={}, arguments=(q * 40,), idx=0) for q in QUESTIONS]
     expected = stock.loglikelihood_rolling(roll, disable_tqdm=True)
     assert ours.loglikelihood_rolling(roll) == pytest.approx(expected, abs=1e-3)
+
+
+def test_what_scoring_showed_of_an_answer_is_not_decoded_again(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = {"until": [], "do_sample": False, "max_gen_toks": 12}
+    lm, fresh = (SharedPrefixLM(loaded, batch_size=8, show_progress=False) for _ in range(2))
+    prompts = [lm.apply_chat_template([{"role": "user", "content": question}]) for question in QUESTIONS]
+    tokens = [lm.tok_encode(prompt) for prompt in prompts]
+    found = continue_greedily(loaded.model, tokens, max_new_tokens=12, stop_tokens=[2], batch_size=3)
+    greedy = [list(answer.tokens) for answer in found]
+    options = [(0, greedy[0]), (1, greedy[1][:4]), (1, [*greedy[1][:6], 5]), (2, [greedy[2][0] - 1, 7])]
+    lm._loglikelihood_tokens([((prompts[i], ""), tokens[i], option) for i, option in options], disable_tqdm=True)
+    read: list[int] = []
+    forward = type(loaded.model).forward
+
+    def counting(self: Any, **named: Any) -> Any:
+        read.append(named["input_ids"].numel())
+        return forward(self, **named)
+
+    monkeypatch.setattr(type(loaded.model), "forward", counting)
+    generate = [Instance(request_type="generate_until", doc={}, arguments=(p, arguments), idx=0) for p in prompts]
+    answers, num_steps = lm.generate_until(generate), len(read)
+    read.clear()
+    assert fresh.generate_until(generate) == answers
+    assert lm._known[tuple(tokens[0])][:12] == greedy[0]
+    assert [len(lm._known[tuple(prompt)]) for prompt in tokens[1:]] == [7, 1]
+    assert num_steps <= len(read)
 
 
 def test_a_nan_weight_is_found_in_scores_and_in_generation(llama_folder: Path) -> None:

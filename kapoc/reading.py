@@ -1,0 +1,122 @@
+"""One forward pass over a row of a prefix tree, in which every node sees its ancestors and nothing else."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import DynamicCache, PreTrainedModel
+
+from kapoc.errors import ModelError
+from kapoc.prefix_tree import Row
+
+BROKEN_LOGITS = "the model's logits are inf or nan; the weights are broken, train it again"
+_LOGITS_AT_ONCE = 64
+"""Rows of logits that are looked at together: more would leave a processor's cache."""
+
+Memory = list[tuple[torch.Tensor, torch.Tensor]]
+"""What a model keeps of what it read: for each layer keys and values of shape (1, heads, tokens, width)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came of a row.
+
+    Attributes:
+        logits: (wanted nodes, vocabulary), in float32.
+        memory: of prefix and row; empty unless it was asked for.
+    """
+
+    logits: torch.Tensor
+    memory: Memory
+
+
+def read_prefix(model: PreTrainedModel, tokens: Sequence[int]) -> Memory:
+    """Read what all rows of a group begin with."""
+    if not tokens:
+        return []
+    row = Row(list(tokens), list(range(len(tokens))), list(range(-1, len(tokens) - 1)))
+    return read_row(model, row, [], [len(tokens) - 1], keep=True).memory
+
+
+def read_row(model: PreTrainedModel, row: Row, prefix: Memory, wanted: Sequence[int], *, keep: bool = False) -> Reading:
+    """Read a row behind its prefix.
+
+    Args:
+        model: a causal model that takes a 4-D attention mask.
+        row: of a prefix tree.
+        prefix: what `read_prefix` made of the group's prefix.
+        wanted: the nodes whose logits are wanted, at least one.
+        keep: whether to give back what the model keeps of prefix and row.
+    """
+    device = model.device
+    cache = DynamicCache() if prefix or keep else None
+    if cache is not None:
+        for layer, (keys, values) in enumerate(prefix):
+            cache.update(keys, values, layer)
+    length = prefix[0][0].shape[-2] if prefix else 0
+    with torch.no_grad(), _only(model, torch.tensor(list(wanted), device=device)):
+        output = model(
+            input_ids=torch.tensor([row.tokens], device=device),
+            position_ids=torch.tensor([row.depths], device=device),
+            attention_mask=_mask(row, length, model.dtype).to(device),
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+    memory = [_kept(layer) for layer in cache.layers] if keep and cache is not None else []
+    return Reading(output.logits[0].float(), memory)
+
+
+def _kept(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    return layer.keys, layer.values
+
+
+def _mask(row: Row, length: int, dtype: torch.dtype) -> torch.Tensor:
+    """Additive, (1, 1, nodes, prefix and nodes)."""
+    visible = np.zeros((len(row), length + len(row)), dtype=bool)
+    visible[:, :length] = True
+    for node, parent in enumerate(row.parents):
+        if parent >= 0:
+            visible[node] = visible[parent]
+        visible[node, length + node] = True
+    hidden = torch.from_numpy(~visible)[None, None]
+    return torch.zeros(hidden.shape, dtype=dtype).masked_fill(hidden, torch.finfo(dtype).min)
+
+
+@contextmanager
+def _only(model: PreTrainedModel, wanted: torch.Tensor) -> Iterator[None]:
+    """Let the output layer see only the wanted places of the one row, as (1, places, width)."""
+
+    def gather(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (inputs[0][:, wanted],)
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(gather)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each row of logits: the likeliest token, and the logarithm of the sum of exponentials.
+
+    Args:
+        logits: (rows, vocabulary), in float32.
+
+    Returns:
+        Two tensors of shape (rows,).
+
+    Raises:
+        ModelError: a logit is nan or infinite, or no logit of a row is finite.
+    """
+    tokens, sums = [], []
+    for part in logits.split(_LOGITS_AT_ONCE):
+        highest, token = part.max(-1)
+        tokens.append(token)
+        sums.append(highest + (part - highest.unsqueeze(-1)).exp_().sum(-1).log())
+    found, normalisers = torch.cat(tokens), torch.cat(sums)
+    if not torch.isfinite(normalisers).all():
+        raise ModelError(BROKEN_LOGITS)
+    return found, normalisers
