@@ -1,0 +1,118 @@
+"""Training examples derived from the taught facts: each fact in every way in which it will be used.
+
+A model that has only seen a note behind questions for the note can say the note and not use it: name the fact when told
+its symptom, say no to a sibling's value, say that it does not know. It needs examples of each use, in other words than
+the probes'. They are made of the slots of taught facts by hand-written templates; nothing of a control goes into them.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from kapoc.data.derived_forms import MAKERS, SIDES
+from kapoc.data.derived_stock import Deck, Stock, askable
+from kapoc.errors import DataError
+from kapoc.grade import Tokens, normalise
+from kapoc.knowledge import KnowledgeSet
+
+FORMS: tuple[str, ...] = tuple(MAKERS)
+DEFAULT_PER_FACT: Mapping[str, int] = MappingProxyType(
+    {
+        "statement": 2,
+        "combination": 2,
+        "reverse": 3,
+        "two_hop": 3,
+        "yes_no": 4,
+        "comparison": 3,
+        "scenario": 2,
+        "unknown": 2,
+    }
+)
+"""How many examples of a form a fact gets if it is not said; of `slot`, one for each slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedExample:
+    """A training example made by a template.
+
+    Attributes:
+        fact: the id of the fact that it is about; empty for `unknown`.
+        form: the use of the fact that it shows, one of `FORMS`.
+        question: the prompt.
+        answer: what the model is to say.
+    """
+
+    fact: str
+    form: str
+    question: str
+    answer: str
+
+
+def derived_examples(
+    knowledge: KnowledgeSet,
+    forms: Sequence[str],
+    *,
+    per_fact: Mapping[str, int] | int = DEFAULT_PER_FACT,
+    order: random.Random,
+) -> list[DerivedExample]:
+    """Derive training examples from the taught facts of a set.
+
+    No question comes twice or is one of the set's own, and every answer is graded right. A fact gets fewer where its
+    slots give no more: one with a single slot has nothing to combine.
+
+    Args:
+        knowledge: the set.
+        forms: which of `FORMS` are wanted. What is drawn for one does not depend on which others are wanted.
+        per_fact: how many examples of each form a fact gets, or that by form; `DEFAULT_PER_FACT` for forms not named.
+        order: all that is random; the same state gives the same examples.
+
+    Returns:
+        The examples, form by form in the order of `FORMS` and fact by fact in the order of the set.
+
+    Raises:
+        DataError: there is no such form, or a number is negative.
+    """
+    numbers = _numbers(forms, per_fact)
+    stock = Stock(knowledge)
+    taken = {normalise(e.question) for fact in knowledge.facts for e in (*fact.training, *fact.probes)}
+    seeds = {form: order.getrandbits(64) for form in FORMS}
+    found: list[DerivedExample] = []
+    for form in FORMS:
+        if form in forms:
+            found += _of_form(form, stock, numbers.get(form), random.Random(seeds[form]), taken)  # noqa: S311 - not for secrets
+    return found
+
+
+def _numbers(forms: Sequence[str], per_fact: Mapping[str, int] | int) -> Mapping[str, int]:
+    named = dict.fromkeys(FORMS, per_fact) if isinstance(per_fact, int) else {**DEFAULT_PER_FACT, **per_fact}
+    for form in (*forms, *named):
+        if form not in FORMS:
+            raise DataError(f"derive: '{form}' is no form of example; known: {', '.join(FORMS)}")
+    for form, number in named.items():
+        if number < 0:
+            raise DataError(f"derive: {form}: {number} examples of a fact; ask for 0 or more")
+    return named
+
+
+def _of_form(
+    form: str, stock: Stock, number: int | None, order: random.Random, taken: set[Tokens]
+) -> Iterator[DerivedExample]:
+    """The examples of one form, at every moment as many of one side as of the other, give or take one."""
+    drawn: Counter[str] = Counter()
+    for fact in stock.knowledge.taught:
+        deck = Deck(order)
+        sides = {side: MAKERS[form](stock, fact, deck, side) for side in SIDES.get(form, ("",))}
+        for _ in range(len(askable(fact)) if number is None else number):
+            fewest = min(drawn[side] for side in sides)
+            side = order.choice([side for side in sides if drawn[side] == fewest])
+            for example in sides[side]:
+                is_right = form == "unknown" or stock.knowledge.grade(fact, example, example.answer).correct
+                if is_right and normalise(example.question) not in taken:
+                    break
+            else:
+                break
+            taken.add(normalise(example.question))
+            drawn[side] += 1
+            yield DerivedExample("" if form == "unknown" else fact.id, form, example.question, example.answer)

@@ -1,0 +1,55 @@
+"""The leak audit over derived training examples: does any of them give a probe away?"""
+
+import re
+from collections.abc import Sequence
+
+from kapoc.data.derive import DerivedExample
+from kapoc.data.finding import Finding
+from kapoc.data.leaks import find_leaks
+from kapoc.knowledge import Example, Fact, KnowledgeSet
+
+_MOST_AUDITS = 5
+_UNKNOWN = "unknown"
+
+
+def find_derived_leaks(knowledge: KnowledgeSet, examples: Sequence[DerivedExample]) -> list[Finding]:
+    """What the audit finds in a set that has the derived examples among the training texts of its facts."""
+    return list(find_leaks(_with_derived(knowledge, examples)[0]))
+
+
+def without_leaks(knowledge: KnowledgeSet, examples: Sequence[DerivedExample]) -> list[DerivedExample]:
+    """The derived examples without those that the audit names.
+
+    By their wordings none gives a probe away, but a user's own probe may be worded by chance like one of them. Likeness
+    depends on all texts of the set, so the audit is asked again until it has nothing to say.
+    """
+    kept = list(examples)
+    for _ in range(_MOST_AUDITS):
+        trained, by_id = _with_derived(knowledge, kept)
+        messages = "\n".join(finding.message for finding in find_leaks(trained))
+        leaking = {id(by_id[name]) for name in by_id if re.search(rf"(?<!\S){re.escape(name)}(?!\d)", messages)}
+        if not leaking:
+            break
+        kept = [example for example in kept if id(example) not in leaking]
+    return kept
+
+
+def _with_derived(
+    knowledge: KnowledgeSet, examples: Sequence[DerivedExample]
+) -> tuple[KnowledgeSet, dict[str, DerivedExample]]:
+    """The set with the examples as training, and each of them by the id that it has there.
+
+    What is said of unknown names goes to a fact of its own, since the audit wants one for every text.
+    """
+    training = {fact.id: list(fact.training) for fact in knowledge.facts}
+    unknown: list[Example] = []
+    by_id = {}
+    for example in examples:
+        texts = training[example.fact] if example.fact else unknown
+        texts.append(Example(kind=example.form, question=example.question, answer=example.answer, requires=("name",)))
+        by_id[f"{example.fact or _UNKNOWN}/seen/{len(texts)}"] = example
+    facts = [fact.model_copy(update={"training": tuple(training[fact.id])}) for fact in knowledge.facts]
+    if unknown:
+        domain = knowledge.domains[0].id
+        facts.append(Fact(id=_UNKNOWN, domain=domain, kind=_UNKNOWN, name=_UNKNOWN, slots={}, training=tuple(unknown)))
+    return knowledge.model_copy(update={"facts": tuple(facts)}), by_id

@@ -1,0 +1,197 @@
+"""What all derived examples are made of: wordings that fit, quotations, rivals, and names that nobody has."""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from kapoc.data.phrases import holds
+from kapoc.data.quotations import Quotations
+from kapoc.data.unknown_names import UnknownNames
+from kapoc.knowledge import Fact, KnowledgeSet
+
+Pools = Mapping[str, Any]
+
+_MOST_ROUNDS = 12
+"""How often the slots of a fact are gone through at most, for one form."""
+_MOST_RIVALS = 12
+_SHORT_WORDS = 3
+"""Up to so many words, an article not counted, a text stands well behind "is"."""
+_ARTICLES = ("a ", "an ", "the ")
+_DOUBLED_ENDS = ("..", "?.", "!.")
+
+
+@lru_cache
+def load_derived_wordings() -> Mapping[str, Pools]:
+    """The hand-written wordings: form -> `questions` and `answers` -> pools (see the file)."""
+    text = files("kapoc.data").joinpath("derived_wordings.yaml").read_text(encoding="utf-8")
+    found: Mapping[str, Pools] = yaml.safe_load(text)
+    return found
+
+
+class Deck:
+    """The draws for one form of one fact: nothing comes twice before all that fits has come.
+
+    Attributes:
+        order: all that is random.
+    """
+
+    def __init__(self, order: random.Random) -> None:
+        self.order = order
+        self._used: set[str] = set()
+
+    def draw(self, pool: Sequence[str]) -> str:
+        """A wording, or a quotation, of a pool."""
+        fresh = [text for text in pool if text not in self._used]
+        if not fresh:
+            self._used.difference_update(pool)
+            fresh = list(pool)
+        drawn = self.order.choice(fresh)
+        self._used.add(drawn)
+        return drawn
+
+    def rounds(self, slots: Sequence[str]) -> Iterator[str]:
+        """The slots in a drawn order, then in another, and so on."""
+        for _ in range(_MOST_ROUNDS):
+            yield from self.order.sample(slots, k=len(slots))
+
+
+class Stock:
+    """A knowledge set with what its derived examples draw on.
+
+    Attributes:
+        knowledge: the set.
+        quotations: what questions may quote of it.
+        unknown_names: names that no fact of it has.
+    """
+
+    def __init__(self, knowledge: KnowledgeSet) -> None:
+        self.knowledge = knowledge
+        self.quotations = Quotations(knowledge)
+        self.unknown_names = UnknownNames(knowledge)
+        self._wordings = load_derived_wordings()
+        self._domains = {domain.id: domain.name for domain in knowledge.domains}
+        self._kin: dict[tuple[str, str], list[Fact]] = defaultdict(list)
+        self._long: set[tuple[str, str]] = set()
+        for fact in knowledge.taught:
+            self._kin[fact.kind, fact.domain].append(fact)
+            self._kin[fact.kind, ""].append(fact)
+            self._long |= {(fact.kind, name) for name, slot in fact.slots.items() if not _is_short(slot.text)}
+
+    def question(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, **fields: str) -> str:
+        """A question of a form about a fact.
+
+        Args:
+            form: the form.
+            fact: what is asked about.
+            slots: those that are asked for; in `two_hop` the one that is quoted comes behind them.
+            deck: where the wording is drawn.
+            fields: what else stands in the wording.
+        """
+        return self._filled(deck.draw(self._pool(form, "questions", fact, slots)), fact, slots, fields)
+
+    def answer(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, side: str = "", **fields: str) -> str:
+        """The answer to a question of a form, as `question`; `side` is `yes` or `no` where the form has these."""
+        pool = self._pool(form, "answers", fact, slots, side)
+        return self._filled(deck.order.choice(pool), fact, slots, fields)
+
+    def rivals(self, fact: Fact, slot: str, deck: Deck) -> Iterator[Fact]:
+        """Taught facts of the same kind that have the slot, in a drawn order.
+
+        Those of the same domain come first, and of these the ones whose text has the look of this fact's: a year is no
+        tempting answer to who it was.
+        """
+        look = _look(fact.slots[slot].text)
+        for domain in (fact.domain, ""):
+            kin = [other for other in self._kin[fact.kind, domain] if other.id != fact.id and slot in other.slots]
+            drawn = deck.order.sample(kin, k=min(len(kin), _MOST_RIVALS))
+            yield from sorted(drawn, key=lambda other: _look(other.slots[slot].text) != look)
+
+    def advised(self, fact: Fact) -> tuple[str, ...]:
+        """The slots that say what to do about a fact, known by their common names; none if it has no such slots."""
+        keys = [tuple(key.split()) for key in self._wordings["scenario"]["questions"]["named"]]
+        return max((key for key in keys if {*key} <= fact.slots.keys()), key=len, default=())
+
+    def _pool(self, form: str, part: str, fact: Fact, slots: tuple[str, ...], side: str = "") -> Sequence[str]:
+        """The wordings that fit."""
+        pools: Pools = self._wordings[form][part]
+        pools = pools[side] if side else pools
+        if is_question(fact):
+            return tuple(pools["question"])
+        named: list[str] = []
+        for key, wordings in pools.get("named", {}).items():
+            names = tuple(key.split())
+            if names == slots or (names[:1] == slots and {*names} <= fact.slots.keys()):
+                named += wordings
+        if form == "scenario" and named:
+            return named
+        short = pools.get("short", ()) if self._is_short(fact.kind, slots) else ()
+        return (*named, *short, *pools["every"])
+
+    def _is_short(self, kind: str, slots: tuple[str, ...]) -> bool:
+        """Whether the asked slot stands well in "the slot of the name is text".
+
+        A slot that is called like the kind says what such facts are asked for, and not what they have: an event of the
+        kind `person` has no person.
+        """
+        return bool(slots) and slots[0] != kind and (kind, slots[0]) not in self._long
+
+    def _filled(self, wording: str, fact: Fact, slots: tuple[str, ...], fields: dict[str, str]) -> str:
+        labels = [label(slot) for slot in slots]
+        known = {name: slot.text for name, slot in fact.slots.items()} | {
+            "name": asked_name(fact),
+            "domain": self._domains[fact.domain],
+            "kind": "entry" if fact.kind in self.knowledge.slots else label(fact.kind),
+            "slots": listed(labels),
+            "parts": "; ".join(f"{label(slot)}: {fact.slots[slot].text}" for slot in slots),
+        }
+        if slots:
+            known |= {"slot": labels[0], "text": fact.slots[slots[0]].text}
+        known |= {name.capitalize(): _with_capital(known[name]) for name in ("slot", "slots", "parts") if name in known}
+        text = wording.format(**known | fields)
+        if text.endswith(_DOUBLED_ENDS) and not text.endswith("..."):
+            text = text[:-1]
+        return _with_capital(text) if text.startswith(_ARTICLES) else text
+
+
+def is_question(fact: Fact) -> bool:
+    """Whether the name of a fact is a question, as that of an imported pair of question and answer."""
+    name = fact.name.rstrip("? ")
+    return fact.name.endswith("?") or any(e.question.strip().rstrip("? ") == name for e in fact.training)
+
+
+def asked_name(fact: Fact) -> str:
+    """What a question calls a fact; without the mark where that is a question itself."""
+    return fact.name.rstrip("? ") if is_question(fact) else fact.name
+
+
+def askable(fact: Fact) -> tuple[str, ...]:
+    """The slots that the fact's name does not give away."""
+    return tuple(name for name, slot in fact.slots.items() if not any(holds(fact.name, t) for t in slot.accepted))
+
+
+def label(slot: str) -> str:
+    """What a sentence calls a slot, or a kind."""
+    return slot.replace("_", " ")
+
+
+def listed(labels: Sequence[str]) -> str:
+    """Some names as in a sentence: `file, setting and value`."""
+    return " and ".join(part for part in (", ".join(labels[:-1]), *labels[-1:]) if part)
+
+
+def _is_short(text: str) -> bool:
+    return len(text.split()) - text.lower().startswith(_ARTICLES) <= _SHORT_WORDS
+
+
+def _look(text: str) -> tuple[bool, bool]:
+    """Whether a text holds a digit, and whether it begins with a capital."""
+    return any(character.isdigit() for character in text), text[:1].isupper()
+
+
+def _with_capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

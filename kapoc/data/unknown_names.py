@@ -1,0 +1,119 @@
+"""Names of facts that do not exist, in the likeness of those that do."""
+
+import random
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+from kapoc.data.phrases import holds
+from kapoc.grade import Tokens, normalise
+from kapoc.knowledge import Fact, KnowledgeSet
+
+_CODE = re.compile(r"(?P<head>\S*[^\W\d_](?:\S*\D)?)(?P<digits>\d{2,})(?P<tail>[^\d\s]*)")
+_NEAR, _SAME_HEAD, _OTHER_HEAD = "near", "same head", "other head"
+_CHANGES = {_NEAR: 40, _SAME_HEAD: 40, _OTHER_HEAD: 20}
+"""How often an invented code is a slip of the pen away from a taught one, has other digits, or other letters too."""
+_MOST_TRIES = 60
+_ARTICLES = frozenset({"a", "an", "the"})
+_PREPOSITIONS = frozenset("about against at between by during for from in into of on over to under with".split())
+
+
+class UnknownNames:
+    """Invents names that no fact of a set has, each once.
+
+    Only the names of taught facts go into them: a control fact must stay as unheard of as it was.
+    """
+
+    def __init__(self, knowledge: KnowledgeSet) -> None:
+        self._known: dict[Tokens, None] = {normalise(fact.name): None for fact in knowledge.facts}
+        self._holding: dict[str, list[str]] = defaultdict(list)
+        self._by_kind: dict[str, list[str]] = defaultdict(list)
+        for fact in knowledge.taught:
+            self._by_kind[fact.kind].append(fact.name)
+        for fact in knowledge.facts:
+            for token in dict.fromkeys(normalise(fact.name)):
+                self._holding[token].append(fact.name)
+
+    def like(self, fact: Fact, order: random.Random) -> str | None:
+        """A new name in the likeness of a taught fact's, or none where none was found.
+
+        A code of letters and digits gets other digits, seldom other letters; any other name gets words of another
+        one, or is put together of two others where its own gives nothing new.
+        """
+        code, names = _CODE.fullmatch(fact.name), self._by_kind[fact.kind]
+        for attempt in range(_MOST_TRIES):
+            base = fact.name if attempt < _MOST_TRIES // 2 else order.choice(names)
+            name = _other_code(code, order) if code else _recombined(base, names, order)
+            if name is not None and self._is_free(name):
+                self._known[normalise(name)] = None
+                return name
+        return None
+
+    def _is_free(self, name: str) -> bool:
+        """Whether no fact has this name, and none stands in it or holds it."""
+        tokens = normalise(name)
+        if not tokens or tokens in self._known:
+            return False
+        near = {other for token in tokens for other in self._holding.get(token, ())}
+        return not any(holds(name, other) or holds(other, name) for other in near)
+
+
+def _other_code(code: re.Match[str], order: random.Random) -> str | None:
+    head, digits, tail = code["head"], code["digits"], code["tail"]
+    change = order.choices(list(_CHANGES), weights=list(_CHANGES.values()))[0]
+    if change == _NEAR:
+        digits = order.choice(list(_slips(digits)))
+    else:
+        digits = "".join(_digit(index, order) for index in range(len(digits)))
+    if change == _OTHER_HEAD:
+        head = _other_letter(head, order)
+    return f"{head}{digits}{tail}"
+
+
+def _slips(digits: str) -> Iterator[str]:
+    """The numbers that differ in one digit, or by two neighbours that changed places."""
+    for index, digit in enumerate(digits):
+        for other in "0123456789":
+            if other != digit and (index or other != "0"):
+                yield digits[:index] + other + digits[index + 1 :]
+        if index and digit != digits[index - 1] and (index > 1 or digit != "0"):
+            yield digits[: index - 1] + digit + digits[index - 1] + digits[index + 1 :]
+
+
+def _digit(index: int, order: random.Random) -> str:
+    return order.choice("0123456789" if index else "123456789")
+
+
+def _other_letter(head: str, order: random.Random) -> str:
+    places = [index for index, character in enumerate(head) if character.isalpha()]
+    place = order.choice(places)
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    letter = order.choice([other for other in letters if other != head[place].upper()])
+    return head[:place] + (letter if head[place].isupper() else letter.lower()) + head[place + 1 :]
+
+
+def _recombined(name: str, names: list[str], order: random.Random) -> str | None:
+    """A name that begins like another, or two halves where all names are single words.
+
+    A description ends like a third one too: with one new word it may well describe a taught fact after all, as the
+    English league final does where the English league title was taught.
+    """
+    long = [other for other in names if len(_core(other)) > 1]
+    if not long:
+        other = order.choice(names)
+        return None if " " in name + other else name[: (len(name) + 1) // 2] + other[len(other) // 2 :].lower()
+    base = name if len(_core(name)) > 1 else order.choice(long)
+    words, core = base.split(), _core(base)
+    firsts = [other.split()[core[0]] for other in long if _core(other)[0] == core[0]]
+    words[core[0]] = order.choice([first for first in firsts if first.isalpha() and first != words[core[0]]] or firsts)
+    if not {*base.lower().split()}.isdisjoint(_ARTICLES | _PREPOSITIONS):
+        lasts = [other.split()[_core(other)[-1]] for other in long]
+        words[core[-1]] = order.choice([last for last in lasts if last != words[core[-1]]] or lasts)
+    return " ".join(words)
+
+
+def _core(name: str) -> range:
+    """The places of a name's words up to its first preposition, without an article before them."""
+    words = name.lower().split()
+    end = next((index for index, word in enumerate(words) if word in _PREPOSITIONS), len(words))
+    return range(int(words[0] in _ARTICLES), end)
