@@ -1,18 +1,23 @@
-"""Training examples in rows without padding, and the answer-only loss.
+"""Training examples as rows of a prefix tree, without padding, and the answer-only loss.
 
-The examples of a micro-batch stand one behind the other in a single row. Positions restart at each example,
-from which transformers builds a block-diagonal causal mask, so that none sees another. Logits are computed
-only where a token of an answer is predicted.
+What the examples of a micro-batch begin with alike (a system prompt, a question) stands in its row once; a mask lets
+every token see its own example's tokens only. Gradients are those of separate examples, because what they share is the
+same computation. Logits are computed only where a token of an answer is predicted.
 """
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from transformers import PreTrainedModel
 
 from kapoc.chat import EncodedExample
+from kapoc.prefix_tree import plan_rows
+from kapoc.reading import tree_mask
+
+MAX_PACKING_ERROR = 1e-3
+"""Nats per answer token by which the loss of packed examples may differ from that of separate ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,21 +26,25 @@ class PackedRow:
 
     Attributes:
         input_ids: (1, tokens).
-        position_ids: (1, tokens); 0 at the first token of every example.
+        position_ids: (1, tokens), each token's place in its example.
+        attention_mask: (1, 1, tokens, tokens), additive, in float32; none for a single example, which is causal.
         loss_positions: (answer tokens,), the places whose logits predict them.
         targets: (answer tokens,), the answers and their end tokens.
         sizes: answer tokens of each example, in order.
+        num_example_tokens: of all examples, before sharing.
     """
 
     input_ids: torch.Tensor
     position_ids: torch.Tensor
+    attention_mask: torch.Tensor | None
     loss_positions: torch.Tensor
     targets: torch.Tensor
     sizes: tuple[int, ...]
+    num_example_tokens: int
 
     @property
     def num_tokens(self) -> int:
-        """All tokens of the row."""
+        """The tokens that are computed."""
         return self.input_ids.shape[1]
 
     @property
@@ -45,37 +54,35 @@ class PackedRow:
 
     def to(self, device: torch.device) -> "PackedRow":
         """The same row on a device."""
-        return PackedRow(
+        return replace(
+            self,
             input_ids=self.input_ids.to(device),
             position_ids=self.position_ids.to(device),
+            attention_mask=None if self.attention_mask is None else self.attention_mask.to(device),
             loss_positions=self.loss_positions.to(device),
             targets=self.targets.to(device),
-            sizes=self.sizes,
         )
 
 
 def pack(examples: Sequence[EncodedExample]) -> PackedRow:
-    """Lay examples one behind the other.
+    """Lay examples into one row, what they begin with alike once.
 
     Raises:
         ValueError: an example has no prompt or no answer token, so that its loss would be empty.
     """
-    ids: list[int] = []
-    positions: list[int] = []
-    places: list[int] = []
-    for example in examples:
-        if not example.prompt or not example.answer:
-            raise ValueError("an example without a prompt or an answer token cannot be trained on")
-        start = len(ids) + len(example.prompt)
-        places += range(start - 1, start - 1 + len(example.answer))
-        positions += range(len(example))
-        ids += [*example.prompt, *example.answer]
+    if not all(example.prompt and example.answer for example in examples):
+        raise ValueError("an example without a prompt or an answer token cannot be trained on")
+    sequences = [[*example.prompt, *example.answer[:-1]] for example in examples]
+    (row,) = plan_rows(sequences, 0, sum(map(len, sequences)))
+    places = [row.paths[number][len(example.prompt) - 1 :] for number, example in enumerate(examples)]
     return PackedRow(
-        input_ids=torch.tensor([ids]),
-        position_ids=torch.tensor([positions]),
-        loss_positions=torch.tensor(places),
+        input_ids=torch.tensor([row.tokens]),
+        position_ids=torch.tensor([row.depths]),
+        attention_mask=None if len(examples) == 1 else tree_mask(row, 0, torch.float32),
+        loss_positions=torch.tensor([place for path in places for place in path]),
         targets=torch.tensor([token for example in examples for token in example.answer]),
         sizes=tuple(len(example.answer) for example in examples),
+        num_example_tokens=sum(map(len, examples)),
     )
 
 
@@ -84,6 +91,7 @@ def answer_logits(model: PreTrainedModel, row: PackedRow) -> torch.Tensor:
     output = model(
         input_ids=row.input_ids,
         position_ids=row.position_ids,
+        attention_mask=row.attention_mask,
         logits_to_keep=row.loss_positions,
         use_cache=False,
     )
@@ -94,6 +102,21 @@ def answer_logits(model: PreTrainedModel, row: PackedRow) -> torch.Tensor:
 def summed_loss(model: PreTrainedModel, row: PackedRow) -> torch.Tensor:
     """The negative log-likelihood of all answer tokens, summed, in nats."""
     return torch.nn.functional.cross_entropy(answer_logits(model, row), row.targets, reduction="sum")
+
+
+def packing_is_exact(model: PreTrainedModel, examples: Sequence[EncodedExample]) -> bool:
+    """Whether examples in one row have the loss that they have apart: a model may ignore or refuse a 4-D mask."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            apart = sum(float(summed_loss(model, pack([example]).to(model.device))) for example in examples)
+            together = float(summed_loss(model, pack(examples).to(model.device)))
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+        return False
+    finally:
+        model.train(was_training)
+    return not abs(apart - together) > MAX_PACKING_ERROR * sum(len(example.answer) for example in examples)
 
 
 def epoch_batches(

@@ -38,9 +38,10 @@ class TrainingProgress:
             )
             self._bar.start()
             self._bar.add_task("training", total=report.num_steps, epoch=1, state="")
-        state = (
-            f"loss {report.loss:.3f}  {report.tokens_per_second:.0f} tok/s  {report.peak_memory_bytes / 2**30:.1f} GiB"
-        )
+        state = f"loss {report.loss:.3f}"
+        if report.divergence is not None:
+            state += f"  from base {report.divergence:.3f}"
+        state += f"  {report.tokens_per_second:.0f} tok/s  {report.peak_memory_bytes / 2**30:.1f} GiB"
         if report.gpu_utilisation is not None:
             state += f"  GPU {report.gpu_utilisation}%"
         self._bar.update(self._bar.task_ids[0], completed=report.step, epoch=report.epoch, state=state)

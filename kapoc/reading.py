@@ -61,7 +61,7 @@ def read_row(model: PreTrainedModel, row: Row, prefix: Memory, wanted: Sequence[
         output = model(
             input_ids=torch.tensor([row.tokens], device=device),
             position_ids=torch.tensor([row.depths], device=device),
-            attention_mask=_mask(row, length, model.dtype).to(device),
+            attention_mask=tree_mask(row, length, model.dtype).to(device),
             past_key_values=cache,
             use_cache=cache is not None,
         )
@@ -73,8 +73,8 @@ def _kept(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return layer.keys, layer.values
 
 
-def _mask(row: Row, length: int, dtype: torch.dtype) -> torch.Tensor:
-    """Additive, (1, 1, nodes, prefix and nodes)."""
+def tree_mask(row: Row, length: int, dtype: torch.dtype) -> torch.Tensor:
+    """The additive mask (1, 1, nodes, prefix and nodes) behind a prefix of so many tokens."""
     visible = np.zeros((len(row), length + len(row)), dtype=bool)
     visible[:, :length] = True
     for node, parent in enumerate(row.parents):

@@ -17,12 +17,30 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class ReplaySettings(_Record):
+    """What holds a model where it was: its divergence from the base on text that the base wrote.
+
+    Attributes:
+        weight: of the divergence, in nats per token, beside the loss of the answers; 0 for no replay.
+        num_passages: that the base writes before training, half of them answers to everyday questions.
+        num_tokens: of a passage, at most.
+        per_step: passages an optimizer step.
+    """
+
+    weight: Annotated[float, Field(ge=0, strict=False)] = 0.0
+    num_passages: Positive = 128
+    num_tokens: Positive = 96
+    per_step: Positive = 2
+
+
 class TrainSettings(_Record):
     """How weights are changed.
 
     Attributes:
         method: the name of a `kapoc.methods` entry point.
         options: what that method takes beside the settings here.
+        derived: forms of training texts that are made from the facts' slots (`kapoc.data.derive.FORMS`).
+        replay: general text that the model is held to.
         epochs: passes over the training examples.
         batch_size: examples an optimizer step.
         micro_batch_size: examples a forward pass; gradients of a step are summed over its micro-batches.
@@ -38,6 +56,8 @@ class TrainSettings(_Record):
 
     method: str = "full"
     options: dict[str, Any] = Field(default_factory=dict)
+    derived: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    replay: ReplaySettings = ReplaySettings()
     epochs: Positive = 6
     batch_size: Positive = 8
     micro_batch_size: Positive = 8

@@ -1,11 +1,12 @@
 """The training loop: recipe -> model. Precision, accumulation and devices are Accelerate's."""
 
+import logging
 import math
 import random
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pynvml
@@ -13,12 +14,17 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from kapoc.batches import PackedRow, answer_logits, epoch_batches, pack, summed_loss
+from kapoc.batches import PackedRow, answer_logits, epoch_batches, pack, packing_is_exact, summed_loss
 from kapoc.chat import EncodedExample, encode_example
+from kapoc.data.derive import derived_examples
+from kapoc.data.derived_leaks import without_leaks
 from kapoc.errors import DataError, TrainingError
-from kapoc.knowledge import Fact, KnowledgeTier
+from kapoc.knowledge import Fact, KnowledgeSet, KnowledgeTier
 from kapoc.methods import load_method
 from kapoc.recipe import TrainSettings
+from kapoc.replay import Passage, mean_divergence
+
+_logger = logging.getLogger("kapoc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,7 @@ class StepReport:
         step, num_steps: of optimizer steps, from 1.
         epoch: from 1.
         loss: mean over the step's answer tokens, in nats.
+        divergence: from the base on the step's replayed text, in nats per token; none without replay.
         learning_rate: that the step used.
         gradient_norm: before clipping.
         tokens_per_second: prompt and answer tokens, since the start.
@@ -40,6 +47,7 @@ class StepReport:
     num_steps: int
     epoch: int
     loss: float
+    divergence: float | None
     learning_rate: float
     gradient_norm: float
     tokens_per_second: float
@@ -85,6 +93,19 @@ def training_examples(facts: Iterable[Fact], tokenizer: PreTrainedTokenizerBase)
     return _encoded(facts, tokenizer, "seen")
 
 
+def derived_training_examples(
+    knowledge: KnowledgeSet, forms: Sequence[str], tokenizer: PreTrainedTokenizerBase, seed: int
+) -> list[EncodedExample]:
+    """Training texts for other uses of the taught facts, made from their slots; none that is near a probe.
+
+    Raises:
+        DataError: there is no such form.
+    """
+    order = random.Random(seed)  # noqa: S311 - not for secrets
+    derived = without_leaks(knowledge, derived_examples(knowledge, forms, order=order)) if forms else []
+    return [encode_example(tokenizer, example.question, example.answer) for example in derived]
+
+
 def dev_examples(facts: Iterable[Fact], tokenizer: PreTrainedTokenizerBase) -> list[EncodedExample]:
     """The dev paraphrases: for stopping and tuning, never reported."""
     return _encoded(facts, tokenizer, "dev")
@@ -107,6 +128,7 @@ def train(
     settings: TrainSettings,
     *,
     dev: Sequence[EncodedExample] = (),
+    passages: Sequence[Passage] = (),
     on_step: Callable[[StepReport], None] = lambda _: None,
     on_epoch: Callable[[EpochReport], None] = lambda _: None,
 ) -> TrainResult:
@@ -117,6 +139,7 @@ def train(
         examples: prompts with answers; loss falls on the answers and their end tokens only.
         settings: of the recipe.
         dev: examples to score after every epoch, never trained on.
+        passages: what the base wrote, to be held to it with the weight of `settings.replay`.
         on_step: called after every optimizer step.
         on_epoch: called after every epoch.
 
@@ -133,13 +156,18 @@ def train(
     if settings.gradient_checkpointing:
         trainable.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     trainable.train()
+    micro_batch_size = settings.micro_batch_size
+    if not packing_is_exact(trainable, examples[:2]):
+        _logger.warning("%s takes no rows of several examples: training takes longer", type(model).__name__)
+        micro_batch_size = 1
     loop = _Loop(accelerator, trainable, settings, num_examples=len(examples))
     order = random.Random(settings.seed)  # noqa: S311 - not for secrets
+    replay = _endless(passages, settings.replay.per_step, random.Random(settings.seed))  # noqa: S311
     epochs = []
     for epoch in range(1, settings.epochs + 1):
         losses, tokens = 0.0, 0
-        for rows in epoch_batches(examples, settings.batch_size, settings.micro_batch_size, order):
-            report, num_loss_tokens = loop.step(rows, epoch)
+        for rows in epoch_batches(examples, settings.batch_size, micro_batch_size, order):
+            report, num_loss_tokens = loop.step(rows, epoch, next(replay))
             losses, tokens = losses + report.loss * num_loss_tokens, tokens + num_loss_tokens
             on_step(report)
         dev_loss, dev_exact = score_examples(loop.model, dev) if dev else (None, None)
@@ -150,6 +178,16 @@ def train(
     if settings.gradient_checkpointing:
         finished.gradient_checkpointing_disable()
     return loop.result(finished, tuple(epochs))
+
+
+def _endless(passages: Sequence[Passage], num: int, order: random.Random) -> Iterator[list[Passage]]:
+    """So many passages a step, each once in random order before any comes again."""
+    waiting: list[Passage] = []
+    while True:
+        if len(waiting) < num:
+            waiting += order.sample(list(passages), k=len(passages))
+        yield waiting[:num]
+        del waiting[:num]
 
 
 def _accelerator(settings: TrainSettings, model: PreTrainedModel) -> Accelerator:
@@ -212,7 +250,7 @@ class _Loop:
         low = self.settings.final_rate_fraction
         return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
-    def step(self, rows: Sequence[PackedRow], epoch: int) -> tuple[StepReport, int]:
+    def step(self, rows: Sequence[PackedRow], epoch: int, passages: Sequence[Passage]) -> tuple[StepReport, int]:
         """One optimizer step over its micro-batches; the loss is the mean over all their answer tokens."""
         num_loss_tokens = sum(row.num_loss_tokens for row in rows)
         total = torch.zeros((), device=self.accelerator.device)
@@ -222,6 +260,7 @@ class _Loop:
             self._refuse_non_finite(loss, "loss", epoch)
             self.accelerator.backward(loss)
             total += loss.detach()
+        divergence = self._replay(passages, epoch) if passages else None
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_gradient_norm)
         self._refuse_non_finite(torch.as_tensor(norm), "gradient", epoch)
         rate = float(self.schedule.get_last_lr()[0])
@@ -229,9 +268,17 @@ class _Loop:
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.done += 1
-        self.tokens += sum(row.num_tokens for row in rows)
+        self.tokens += sum(row.num_example_tokens for row in rows) + sum(len(passage.tokens) for passage in passages)
         self.answer_tokens += num_loss_tokens
-        return self._report(epoch, float(total), rate, float(norm)), num_loss_tokens
+        return self._report(epoch, float(total), divergence, rate, float(norm)), num_loss_tokens
+
+    def _replay(self, passages: Sequence[Passage], epoch: int) -> float:
+        """Add the pull back to the base to the gradients; the divergence in nats per token."""
+        with self.accelerator.autocast():
+            divergence = mean_divergence(self.model, passages)
+        self._refuse_non_finite(divergence, "divergence", epoch)
+        self.accelerator.backward(self.settings.replay.weight * divergence)
+        return float(divergence.detach())
 
     def _refuse_non_finite(self, value: torch.Tensor, what: str, epoch: int) -> None:
         if not torch.isfinite(value).all():
@@ -242,12 +289,13 @@ class _Loop:
                 _unwrapped(self.accelerator, self.model),
             )
 
-    def _report(self, epoch: int, loss: float, rate: float, norm: float) -> StepReport:
+    def _report(self, epoch: int, loss: float, divergence: float | None, rate: float, norm: float) -> StepReport:
         return StepReport(
             step=self.done,
             num_steps=self.num_steps,
             epoch=epoch,
             loss=loss,
+            divergence=divergence,
             learning_rate=rate,
             gradient_norm=norm,
             tokens_per_second=self.tokens / (time.monotonic() - self.started),

@@ -24,6 +24,7 @@ from kapoc.report import card, markdown
 if TYPE_CHECKING:
     from kapoc.calibrate import Cost
     from kapoc.models import LoadedModel
+    from kapoc.replay import Passage
     from kapoc.train import EpochReport, StepReport
 
 
@@ -192,10 +193,19 @@ def train_model(workspace: Workspace, out: Path) -> Path:
 def _train(workspace: Workspace, base: "LoadedModel", out: Path) -> Path:
     from kapoc import checkpoint
     from kapoc.models import package_versions
-    from kapoc.train import StoppedTrainingError, dev_examples, train, training_examples
+    from kapoc.train import (
+        StoppedTrainingError,
+        derived_training_examples,
+        dev_examples,
+        train,
+        training_examples,
+    )
 
     recipe, listener = workspace.recipe, workspace.listener
     examples = training_examples(workspace.facts, base.tokenizer)
+    for source in workspace.sources:
+        examples += derived_training_examples(source.knowledge, recipe.train.derived, base.tokenizer, recipe.train.seed)
+    passages = _passages(workspace, base)
     listener.tell(f"training {recipe.name}: {len(examples)} examples, {recipe.train.epochs} epochs")
     with checkpoint.writing(out) as folder:
         try:
@@ -204,6 +214,7 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path) -> Path:
                 examples,
                 recipe.train,
                 dev=dev_examples(workspace.facts, base.tokenizer),
+                passages=passages,
                 on_step=listener.on_step,
                 on_epoch=listener.on_epoch,
             )
@@ -235,6 +246,18 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path) -> Path:
         write_atomically(folder / "README.md", card.render_card(record.model_dump(mode="json"), None, None))
         write_atomically(folder / checkpoint.TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
     return out
+
+
+def _passages(workspace: Workspace, base: "LoadedModel") -> "list[Passage]":
+    """What the base writes for the replay of the recipe."""
+    from kapoc.replay import write_passages
+
+    settings = workspace.recipe.train.replay
+    if not settings.weight:
+        return []
+    workspace.listener.tell(f"the base writes {settings.num_passages} passages of general text")
+    seed = workspace.recipe.train.seed
+    return write_passages(base.model, base.tokenizer, settings.num_passages, settings.num_tokens, seed)
 
 
 def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict | None]:

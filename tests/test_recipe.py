@@ -46,9 +46,18 @@ def test_training_shows_epoch_loss_speed_memory_and_time_left() -> None:
     progress = TrainingProgress(console)
     progress.tell("training tiny")
     for step in (1, 2):
-        progress.on_step(StepReport(step, 2, 1, 0.5, 1e-4, 1.0, 170.0, 3 * 2**30, 87))
+        progress.on_step(StepReport(step, 2, 1, 0.5, 0.031, 1e-4, 1.0, 170.0, 3 * 2**30, 87))
     progress.on_epoch(EpochReport(1, 0.5, 0.25, 0.75))
     progress.close()
     text = console.export_text()
-    for part in ("training tiny", "loss 0.500", "170 tok/s", "3.0 GiB", "GPU 87%", "2/2", "dev exact 75.0%"):
+    for part in (
+        "training tiny",
+        "loss 0.500",
+        "from base 0.031",
+        "170 tok/s",
+        "3.0 GiB",
+        "GPU 87%",
+        "2/2",
+        "dev exact 75.0%",
+    ):
         assert part in text

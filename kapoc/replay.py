@@ -1,0 +1,177 @@
+"""General text that the base model writes itself, and how far training has moved the model from the base on it.
+
+A model forgets where nothing holds it. Here it is held where it was: on text that it writes by itself, raw and as
+answers to everyday questions, its distributions are pulled back to those that it had before training. That text is
+never one that is measured.
+
+Sources:
+    The penalty: Li and Hoiem (2018), Learning without Forgetting, IEEE TPAMI 40:2935-2947; that forgetting goes with
+    the divergence from the base on the new task: Shenfeld, Pari and Agrawal (2025), RL's Razor. Text of the model
+    itself in place of a corpus: Huang et al. (2024), Mitigating Catastrophic Forgetting with Self-Synthesized
+    Rehearsal.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+
+import torch
+import yaml
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from kapoc.chat import encode, prompt_text
+from kapoc.errors import ModelError
+from kapoc.models import stop_tokens
+from kapoc.prefix_tree import plan_rows
+from kapoc.reading import BROKEN_LOGITS, tree_mask
+
+NUM_LIKELIEST = 512
+"""Tokens whose probability is remembered one by one; all others count as one. The divergence over these 513 is a lower
+bound of the whole one (data processing inequality), and close to it."""
+_TOP_P = 0.95
+_BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A text of the base model's own.
+
+    Attributes:
+        tokens: with what it was asked.
+        start: the place of the first token that the model wrote.
+        likeliest: (written tokens, kept), the base's likeliest tokens in each place.
+        logprobs: (written tokens, kept + 1), their log-probabilities and that of all others together, in nats.
+    """
+
+    tokens: tuple[int, ...]
+    start: int
+    likeliest: torch.Tensor
+    logprobs: torch.Tensor
+
+
+@cache
+def replay_prompts() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Questions for a chat, and openings of plain text."""
+    loaded = yaml.safe_load(files("kapoc").joinpath("replay_prompts.yaml").read_text(encoding="utf-8"))
+    return tuple(loaded["questions"]), tuple(loaded["openings"])
+
+
+def write_passages(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, num_passages: int, num_tokens: int, seed: int
+) -> list[Passage]:
+    """Let a model write text, half of it answers to questions and half plain, and remember its distributions.
+
+    Args:
+        model: the base, before training.
+        tokenizer: its own.
+        num_passages: how many; a prompt comes again once all of its sort were used.
+        num_tokens: written tokens at most, a passage.
+        seed: of the sampling.
+
+    Raises:
+        ModelError: a logit is inf or nan.
+    """
+    questions, openings = replay_prompts()
+    order = random.Random(seed)  # noqa: S311 - not for secrets
+    prompts = [prompt_text(tokenizer, question) for question in _drawn(questions, (num_passages + 1) // 2, order)]
+    start = [tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id]
+    asked = [encode(tokenizer, prompt) for prompt in prompts]
+    asked += [
+        [*start, *tokenizer.encode(opening, add_special_tokens=False)]
+        for opening in _drawn(openings, num_passages // 2, order)
+    ]
+    was_training = model.training
+    model.eval()
+    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        passages = [
+            _remembered(model, prompt, written)
+            for first in range(0, len(asked), _BATCH_SIZE)
+            for prompt, written in _sampled(model, tokenizer, asked[first : first + _BATCH_SIZE], num_tokens)
+            if written
+        ]
+    model.train(was_training)
+    return passages
+
+
+def _drawn(texts: Sequence[str], num: int, order: random.Random) -> list[str]:
+    drawn: list[str] = []
+    while len(drawn) < num:
+        drawn += order.sample(texts, k=min(len(texts), num - len(drawn)))
+    return drawn
+
+
+def _sampled(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: Sequence[list[int]], num_tokens: int
+) -> Iterator[tuple[list[int], list[int]]]:
+    width = max(map(len, asked))
+    padded = [[tokenizer.pad_token_id] * (width - len(prompt)) + prompt for prompt in asked]
+    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in asked]
+    ends = stop_tokens(model, tokenizer)
+    with torch.no_grad():
+        made = model.generate(  # type: ignore[operator] # transformers' own annotation
+            input_ids=torch.tensor(padded, device=model.device),
+            attention_mask=torch.tensor(mask, device=model.device),
+            max_new_tokens=num_tokens,
+            do_sample=True,
+            temperature=1.0,
+            top_k=0,
+            top_p=_TOP_P,
+            eos_token_id=ends,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    for prompt, row in zip(asked, made[:, width:].tolist(), strict=True):
+        end = next((place + 1 for place, token in enumerate(row) if token in ends), len(row))
+        yield prompt, row[:end]
+
+
+def _remembered(model: PreTrainedModel, prompt: list[int], written: list[int]) -> Passage:
+    empty = torch.empty(0)
+    passage = Passage((*prompt, *written), len(prompt), empty, empty)
+    with torch.no_grad():
+        logprobs = _written_logprobs(model, [passage])
+    kept = min(NUM_LIKELIEST, logprobs.shape[-1] - 1)
+    values, tokens = logprobs.topk(kept, dim=-1)
+    return replace(passage, likeliest=tokens, logprobs=torch.cat([values, _all_others(values)], dim=-1))
+
+
+def _written_logprobs(model: PreTrainedModel, passages: Sequence[Passage]) -> torch.Tensor:
+    """Log-probabilities (written tokens of all passages, vocabulary) in float32, from one row."""
+    sequences = [passage.tokens[:-1] for passage in passages]
+    (row,) = plan_rows(sequences, 0, sum(map(len, sequences)))
+    places = [place for number, passage in enumerate(passages) for place in row.paths[number][passage.start - 1 :]]
+    logits = model(
+        input_ids=torch.tensor([row.tokens], device=model.device),
+        position_ids=torch.tensor([row.depths], device=model.device),
+        attention_mask=None if len(passages) == 1 else tree_mask(row, 0, torch.float32).to(model.device),
+        logits_to_keep=torch.tensor(places, device=model.device),
+        use_cache=False,
+    ).logits[0]
+    logprobs: torch.Tensor = logits.float().log_softmax(-1)
+    if not torch.isfinite(logprobs.detach()).all():
+        raise ModelError(BROKEN_LOGITS)
+    return logprobs
+
+
+def _all_others(logprobs: torch.Tensor) -> torch.Tensor:
+    """The log-probability of what is not among these, of shape (..., 1)."""
+    return torch.log1p(-logprobs.exp().sum(-1, keepdim=True).clamp(max=1 - 1e-6))
+
+
+def mean_divergence(model: PreTrainedModel, passages: Sequence[Passage]) -> torch.Tensor:
+    """KL(base || model) in nats per written token of some passages; gradients flow to the model.
+
+    Args:
+        model: in training; a causal model that takes a 4-D attention mask where there are several passages.
+        passages: that the base wrote, at least one.
+
+    Raises:
+        ModelError: a logit is inf or nan.
+    """
+    logprobs = _written_logprobs(model, passages)
+    likeliest, before = (torch.cat([getattr(p, name) for p in passages]) for name in ("likeliest", "logprobs"))
+    chosen = logprobs.gather(-1, likeliest)
+    after = torch.cat([chosen, _all_others(chosen)], dim=-1)
+    return (before.exp() * (before - after)).sum(-1).mean()

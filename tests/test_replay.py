@@ -1,0 +1,98 @@
+"""What the base writes is remembered exactly enough, holds a model where it was, and is nothing that is measured."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from kapoc.data.leaks import NEAR_DUPLICATE
+from kapoc.general import load_general, load_off_topic
+from kapoc.knowledge_file import load_knowledge
+from kapoc.recipe import ReplaySettings, TrainSettings
+from kapoc.replay import Passage, mean_divergence, replay_prompts, write_passages
+from kapoc.train import StepReport, train, training_examples
+
+
+def _whole_divergence(base: torch.nn.Module, model: torch.nn.Module, passage: Passage) -> float:
+    """KL(base || model) over the whole vocabulary, by its definition."""
+    ids = torch.tensor([passage.tokens])
+    with torch.no_grad():
+        p, q = (m(ids).logits[0, passage.start - 1 : -1].double().log_softmax(-1) for m in (base, model))
+    return float((p.exp() * (p - q)).sum(-1).mean())
+
+
+@pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
+def test_the_divergence_is_nothing_at_first_and_nearly_the_whole_one_later(make: type) -> None:
+    base, model = make(0), make(1)
+    passages = write_passages(base, tiny_tokenizer(), 4, 12, seed=5)
+    assert len(passages) == 4
+    assert all(0 < len(passage.tokens) - passage.start <= 12 for passage in passages)
+    assert float(mean_divergence(base, passages)) == pytest.approx(0.0, abs=1e-5)
+    for passage in passages:
+        kept, whole = float(mean_divergence(model, [passage]).detach()), _whole_divergence(base, model, passage)
+        assert 0 < kept <= whole + 1e-5
+        assert kept == pytest.approx(whole, rel=0.35)  # 512 of 700 tokens are kept, of nearly even distributions
+
+
+def test_passages_together_weigh_by_their_tokens() -> None:
+    base, model = tiny_llama(0), tiny_llama(1)
+    passages = write_passages(base, tiny_tokenizer(), 5, 12, seed=6)
+    sizes = [len(passage.tokens) - passage.start for passage in passages]
+    alone = [float(mean_divergence(model, [passage]).detach()) for passage in passages]
+    expected = math.fsum(size * one for size, one in zip(sizes, alone, strict=True)) / sum(sizes)
+    assert float(mean_divergence(model, passages).detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_same_seed_writes_the_same_and_leaves_the_random_state_alone() -> None:
+    base, tokenizer = tiny_llama(0), tiny_tokenizer()
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    first = write_passages(base, tokenizer, 4, 8, seed=1)
+    assert torch.equal(torch.rand(1), expected)
+    assert [p.tokens for p in first] == [p.tokens for p in write_passages(base, tokenizer, 4, 8, seed=1)]
+    assert [p.tokens for p in first] != [p.tokens for p in write_passages(base, tokenizer, 4, 8, seed=2)]
+
+
+def test_replay_holds_a_model_that_learns(knowledge_file: object) -> None:
+    tokenizer = tiny_tokenizer()
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tokenizer)  # type: ignore[arg-type]
+    passages = write_passages(tiny_llama(), tokenizer, 8, 24, seed=0)
+    settings = TrainSettings(epochs=60, batch_size=5, micro_batch_size=5, learning_rate=3e-3)
+    held = settings.model_copy(update={"replay": ReplaySettings(weight=1.0, per_step=4)})
+    losses, moved = [], []
+    for chosen, texts in ((settings, []), (held, passages)):
+        reports: list[StepReport] = []
+        result = train(tiny_llama(), examples, chosen, passages=texts, on_step=reports.append)
+        losses.append(result.epochs[-1].train_loss)
+        moved.append(float(mean_divergence(result.model, passages).detach()))
+        assert all((report.divergence is None) is (not texts) for report in reports)
+    assert moved[1] < 0.5 * moved[0]
+    assert losses == pytest.approx([losses[0]] * 2, abs=0.2)
+    assert max(losses) < 0.4 * math.log(700)
+
+
+def test_a_broken_passage_stops_training() -> None:
+    base = tiny_llama()
+    (passage,) = write_passages(base, tiny_tokenizer(), 1, 6, seed=0)
+    broken = dataclasses.replace(passage, logprobs=passage.logprobs * float("nan"))
+    assert math.isnan(float(mean_divergence(base, [broken]).detach()))
+
+
+def test_nothing_that_is_measured_is_near_a_replay_prompt() -> None:
+    questions, openings = replay_prompts()
+    assert min(len(questions), len(openings)) >= 60
+    measured = [item.question for item in load_off_topic()]
+    cosines = []
+    for unit in ((1, 1), (2, 2)):
+        vectors = TfidfVectorizer(ngram_range=unit, token_pattern=r"\w+", norm="l2").fit_transform(
+            [*questions, *measured]
+        )
+        cosines.append((vectors[: len(questions)] @ vectors[len(questions) :].T).toarray())
+    likeness = sum(cosines) / 2
+    assert likeness.max() < NEAR_DUPLICATE
+    texts = [item.text for item in load_general("text")]  # type: ignore[union-attr]
+    assert not [(opening, text) for opening in openings for text in texts if text.startswith(opening)]
