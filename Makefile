@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all check clean
+.PHONY: demo test test-all check bench-speed clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): requirements.lock pyproject.toml
@@ -29,6 +29,11 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The rivals are installed for this alone; they need nothing that is not there.
+bench-speed: $(STAMP)
+	$(BIN)/python -m pip install --quiet --no-deps trl==1.16.0
+	$(BIN)/python tests/speed_study.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

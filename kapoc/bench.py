@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
 from lm_eval.evaluator import evaluate
 from transformers import set_seed
 
@@ -66,8 +67,8 @@ def measure(
     tasks = load_tasks(knowledge, general, context)
     with quiet_logger("lm_eval"), without_bar("lm_eval.api.task.tqdm"):
         lm = SharedPrefixLM(loaded, batch_size=batch_size, show_progress=show_progress)
-        results = _evaluate(lm, tasks.packaged, limit, with_template=True)
-        own = _evaluate(lm, tasks.own, limit, with_template=False) if tasks.own else _NOTHING
+        results = evaluate_tasks(lm, tasks.packaged, limit, with_template=True)
+        own = evaluate_tasks(lm, tasks.own, limit, with_template=False) if tasks.own else _NOTHING
     items = _with_gold_logprobs(lm, _items(results["samples"], lm.ended) + _own_items(tasks.own, own["samples"]))
     if base is not None:
         items = _with_divergence(loaded, base, items)
@@ -104,9 +105,18 @@ def measure(
     )
 
 
-def _evaluate(
-    lm: SharedPrefixLM, tasks: Mapping[str, Any], limit: int | None, *, with_template: bool
-) -> dict[str, Any]:
+def evaluate_tasks(lm: LM, tasks: Mapping[str, Any], limit: float | None, *, with_template: bool) -> dict[str, Any]:
+    """Run tasks through lm-eval, those that score options before those that answer freely.
+
+    Args:
+        lm: any lm-eval model.
+        tasks: loaded ones by name.
+        limit: items a task, or below one a share of them.
+        with_template: whether to ask in the model's chat template.
+
+    Returns:
+        What lm-eval returns, samples included.
+    """
     scored_first = dict(sorted(tasks.items(), key=lambda task: task[1].config.output_type == "generate_until"))
     results: dict[str, Any] = evaluate(
         lm=lm,

@@ -1,0 +1,104 @@
+"""The page of `tests/speed_study.py`."""
+
+from collections.abc import Iterator, Mapping
+from statistics import median
+from typing import Any
+
+KINDS = {"loglikelihood": "scoring", "loglikelihood_rolling": "reading", "generate_until": "answering"}
+MIB = 2**20
+
+
+def render(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown of whatever parts there are."""
+    parts = {"measuring": _measuring, "training": _training, "memory": _memory}
+    lines = [
+        "# Speed",
+        "",
+        "Made by `make bench-speed`; each part can be run alone: `python tests/speed_study.py training`.",
+    ]
+    for name, tell in parts.items():
+        if name in results:
+            lines += ["", *tell(results[name])]
+    return "\n".join(lines) + "\n"
+
+
+def _setting(found: Mapping[str, Any]) -> str:
+    settings = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found["settings"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    return f"{found['threads']} threads; {settings}; {versions}."
+
+
+def _measuring(found: Mapping[str, Any]) -> Iterator[str]:
+    yield "## A measurement"
+    yield ""
+    yield _setting(found)
+    for model in found["models"]:
+        yield ""
+        yield f"### {model['name']}"
+        yield ""
+        yield f"Seconds of all requests; medians of {len(model['ours'])} passes each, taken in turn. HFLM at its best"
+        pilots = ", ".join(f"{size}: {seconds:.0f} s" for size, seconds in model["pilots"].items())
+        yield f"batch size, found on an eighth of the items ({pilots})."
+        yield ""
+        yield f"| | kapoc | HFLM, batch {model['best']} | ratio |"
+        yield "| --- | ---: | ---: | ---: |"
+        for kind, name in KINDS.items():
+            yield _row(name, [run[kind] for run in model["ours"]], [run[kind] for run in model["theirs"]])
+        totals = [[sum(run.values()) for run in model[side]] for side in ("ours", "theirs")]
+        yield _row("**all**", *totals)
+        yield ""
+        yield from _efficiency(model)
+        yield from _agreement(model["agreement"])
+
+
+def _row(name: str, ours: list[float], theirs: list[float]) -> str:
+    return f"| {name} | {median(ours):.0f} | {median(theirs):.0f} | {median(theirs) / median(ours):.2f} |"
+
+
+def _efficiency(model: Mapping[str, Any]) -> Iterator[str]:
+    tokens, rate = model["tokens"], model["forward_rate"]
+    scoring = median(run["loglikelihood"] + run["loglikelihood_rolling"] for run in model["ours"])
+    writing = median(run["generate_until"] for run in model["ours"])
+    yield f"- HFLM reads {tokens['scored_stock']:,} tokens to score, of which {tokens['scored_unique']:,} are not the"
+    yield f"  same beginning again; the model wrote {tokens['written']:,}."
+    yield f"- A plain forward pass with all logits reads {rate:.0f} tokens a second. Scoring ran at"
+    yield f"  {tokens['scored_unique'] / scoring / rate:.0%} of that, counted in distinct tokens; answering at"
+    yield f"  {tokens['written'] / writing / rate:.0%}, counted in written tokens."
+
+
+def _agreement(found: Mapping[str, Any]) -> Iterator[str]:
+    yield f"- {found['num_same']} of {found['num_answers']} answers are the same texts; {found['num_scores']}"
+    yield f"  log-probabilities of whole continuations differ by at most {found['largest']:.1e} nats, and"
+    yield f"  {found['num_greedy_differs']} continuations are greedy for one engine alone."
+
+
+def _training(found: Mapping[str, Any]) -> Iterator[str]:
+    ours = median(found["rates"]["kapoc"])
+    yield "## Training"
+    yield ""
+    yield _setting(found)
+    yield ""
+    yield "All weights, float32, AdamW, 8 examples a step, the same examples in the same order. TRL without its default"
+    yield "checkpointing of activations, which only slows it here. Medians over rounds, the first step left out."
+    yield ""
+    yield "| | answer tokens a second | kapoc is faster by | largest difference of a step's loss |"
+    yield "| --- | ---: | ---: | ---: |"
+    for name, rates in found["rates"].items():
+        difference = found["largest_loss_difference"][name]
+        yield f"| {name} | {median(rates):.1f} | {ours / median(rates):.2f} | {difference:.1e} |"
+    yield ""
+    share = found["operations"] / median(found["seconds"]["kapoc"]) / found["peak"]
+    yield f"A large matrix product reaches {found['peak'] / 1e9:.0f} GFLOP/s here; the matrix products of kapoc's steps"
+    yield f"run at {share:.0%} of it, with the optimizer and everything else in their time."
+
+
+def _memory(found: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Memory of full fine-tuning"
+    yield ""
+    yield _setting(found)
+    yield ""
+    yield f"- before: {found['before'] / MIB:,.0f} MiB, of the process with its imports"
+    yield f"- peak: {found['peak'] / MIB:,.0f} MiB"
+    yield f"- 16 bytes a parameter: {found['floor'] / MIB:,.0f} MiB"
+    yield f"- kept for the backward pass of 8 examples in a row: {found['activations'] / MIB:,.0f} MiB"
+    yield f"- what the process grew by, beside the sum of these two: {found['ratio']:.2f}"

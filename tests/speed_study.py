@@ -1,0 +1,139 @@
+"""How fast is kapoc beside stock lm-eval, the Trainer of transformers and TRL? Writes `reports/speed.md`.
+
+`make bench-speed`; about two hours on two cores. `--share 0.1 --steps 5` for a quick look. Results of one part are
+kept beside the report as JSON, so that parts can be run one by one: `python tests/speed_study.py measuring`.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from speed_measuring import agreement, count_tokens, forward_rate, with_kapoc, with_stock
+from speed_report import render
+from speed_training import (
+    Trained,
+    matmul_peak,
+    measure_memory,
+    step_operations,
+    steps_of,
+    train_ours,
+    train_with_trainer,
+    train_with_trl,
+)
+
+from kapoc.chat import EncodedExample
+from kapoc.knowledge_file import load_knowledge
+from kapoc.models import LoadedModel, load_model, package_versions
+from kapoc.train import training_examples
+
+PARTS = ("measuring", "training", "memory")
+KNOWLEDGE = ("software-defects",)
+OUR_BATCH = 128
+STOCK_BATCHES = (8, 16, 32)
+PILOT_SHARE = 0.125
+
+
+def examples_of(loaded: LoadedModel) -> list[EncodedExample]:
+    """The training examples of the default recipe's knowledge set."""
+    return training_examples(load_knowledge(KNOWLEDGE[0])[0].facts, loaded.tokenizer)
+
+
+def measuring(given: argparse.Namespace) -> dict[str, Any]:
+    """Every model: find HFLM's best batch size on a share of the items, then take turns on all of them."""
+    found: dict[str, Any] = {"models": []}
+    for name in given.models:
+        loaded = load_model(name)
+        pilots = {size: with_stock(loaded, KNOWLEDGE, size, PILOT_SHARE * given.share).total for size in STOCK_BATCHES}
+        best = min(pilots, key=lambda size: pilots[size])
+        ours, theirs = [], []
+        for _ in range(given.rounds):
+            ours.append(with_kapoc(loaded, KNOWLEDGE, OUR_BATCH, given.share))
+            theirs.append(with_stock(loaded, KNOWLEDGE, best, given.share))
+        found["models"].append(
+            {
+                "name": loaded.identity.name,
+                "pilots": pilots,
+                "ours": [dict(run.seconds) for run in ours],
+                "theirs": [dict(run.seconds) for run in theirs],
+                "best": best,
+                "agreement": asdict(agreement(ours[0], theirs[0])),
+                "tokens": asdict(count_tokens(loaded, ours[0], KNOWLEDGE)),
+                "forward_rate": forward_rate(loaded),
+            }
+        )
+    return found
+
+
+def training(given: argparse.Namespace) -> dict[str, Any]:
+    """Everybody's steps in turn; medians over rounds."""
+    model = given.models[0]
+    examples = examples_of(load_model(model))
+    runs: dict[str, Callable[[], Trained]] = {
+        "kapoc": lambda: train_ours(model, examples, given.steps, given.micro_batch),
+        "Trainer 1 x 8": lambda: train_with_trainer(model, examples, given.steps, 1),
+        "Trainer 8 x 1": lambda: train_with_trainer(model, examples, given.steps, 8),
+        "TRL 8 x 1": lambda: train_with_trl(model, examples, given.steps, 8),
+        "TRL 4 x 2": lambda: train_with_trl(model, examples, given.steps, 4),
+    }
+    rounds = [{name: run() for name, run in runs.items()} for _ in range(given.rounds)]
+    peak = statistics.median(matmul_peak() for _ in range(3))
+    operations = step_operations(load_model(model).model, steps_of(examples, given.steps)[1:], given.micro_batch)
+    losses = {name: list(run.losses) for name, run in rounds[0].items()}
+    return {
+        "rates": {name: [found[name].rate for found in rounds] for name in runs},
+        "seconds": {name: [sum(found[name].seconds) for found in rounds] for name in runs},
+        "largest_loss_difference": {
+            name: max(abs(a - b) for a, b in zip(losses["kapoc"], other, strict=True)) for name, other in losses.items()
+        },
+        "num_steps": given.steps,
+        "peak": peak,
+        "operations": operations,
+    }
+
+
+def memory(given: argparse.Namespace) -> dict[str, Any]:
+    """In a process of its own, so that nothing else counts."""
+    found = measure_memory(given.models[0], examples_of)
+    return {**asdict(found), "ratio": found.ratio}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run some parts or all of them, each in a process of its own, and render what is there."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
+    parser.add_argument("--models", nargs="+", default=["default"], help="base first; then a trained folder")
+    parser.add_argument("--share", type=float, default=1.0, help="of the items")
+    parser.add_argument("--steps", type=int, default=50, help="optimizer steps")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--micro-batch", type=int, default=4)
+    parser.add_argument("--out", type=Path, default=Path("reports/speed.md"))
+    parser.add_argument("--single", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.single:
+        (part,) = given.parts
+        found = {"measuring": measuring, "training": training, "memory": memory}[part](given)
+        found |= {"versions": package_versions(), "threads": torch.get_num_threads()}
+        found["settings"] = {key: getattr(given, key) for key in ("share", "steps", "rounds", "micro_batch")}
+        given.out.with_suffix(f".{part}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        return
+    for part in given.parts or PARTS:
+        options = [*(arguments or sys.argv[1:])]
+        kept = [option for option in options if option not in PARTS]
+        subprocess.run([sys.executable, __file__, part, "--single", *kept], check=True)
+    results = {
+        part: json.loads(path.read_text(encoding="utf-8"))
+        for part in PARTS
+        if (path := given.out.with_suffix(f".{part}.json")).is_file()
+    }
+    given.out.write_text(render(results), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,285 @@
+"""Training speed: kapoc, the Trainer of transformers and TRL's SFTTrainer on the same examples in the same order.
+
+Part of `tests/speed_study.py`. All train every weight in float32 with AdamW at a constant rate, and log the mean loss
+of an optimizer step's answer tokens.
+"""
+
+import contextlib
+import gc
+import random
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+
+from kapoc.batches import pack, summed_loss
+from kapoc.chat import EncodedExample
+from kapoc.models import LoadedModel, load_model
+from kapoc.recipe import TrainSettings
+from kapoc.train import train
+
+BATCH_SIZE = 8
+RATE = 1e-4
+PLAIN: dict[str, Any] = {
+    "learning_rate": RATE,
+    "lr_scheduler_type": "constant",
+    "adam_beta1": 0.9,
+    "adam_beta2": 0.95,
+    "max_grad_norm": 1.0,
+    "optim": "adamw_torch_fused",
+    "logging_steps": 1,
+    "report_to": [],
+    "save_strategy": "no",
+    "disable_tqdm": True,
+    "bf16": False,
+    "gradient_checkpointing": False,
+    "use_cpu": not torch.cuda.is_available(),
+    "dataloader_pin_memory": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One run of a few steps.
+
+    Attributes:
+        name: whose.
+        seconds: of each step after the first.
+        answer_tokens: of each step after the first.
+        losses: of every step.
+    """
+
+    name: str
+    seconds: tuple[float, ...]
+    answer_tokens: tuple[int, ...]
+    losses: tuple[float, ...]
+
+    @property
+    def rate(self) -> float:
+        """Answer tokens a second."""
+        return sum(self.answer_tokens) / sum(self.seconds)
+
+
+def steps_of(examples: Sequence[EncodedExample], num_steps: int, seed: int = 0) -> list[list[EncodedExample]]:
+    """The batches of the first steps, in the order that `kapoc.train` takes them."""
+    order, found = random.Random(seed), []
+    while len(found) < num_steps:
+        shuffled = order.sample(list(examples), k=len(examples))
+        found += [shuffled[start : start + BATCH_SIZE] for start in range(0, len(shuffled), BATCH_SIZE)]
+    return found[:num_steps]
+
+
+def _trained(name: str, steps: Sequence[Sequence[EncodedExample]], times: list[float], losses: list[float]) -> Trained:
+    tokens = [sum(len(example.answer) for example in step) for step in steps]
+    seconds = [later - earlier for earlier, later in pairwise(times)]
+    return Trained(name, tuple(seconds), tuple(tokens[1:]), tuple(losses))
+
+
+class _EnoughError(Exception):
+    pass
+
+
+def train_ours(model: str, examples: Sequence[EncodedExample], num_steps: int, micro_batch_size: int) -> Trained:
+    """kapoc's own loop."""
+    steps, times, losses = steps_of(examples, num_steps), [], []
+    settings = TrainSettings(
+        epochs=1 + num_steps * BATCH_SIZE // len(examples),
+        batch_size=BATCH_SIZE,
+        micro_batch_size=micro_batch_size,
+        learning_rate=RATE,
+        warmup_fraction=0.0,
+        final_rate_fraction=1.0,
+        precision="float32",
+    )
+
+    def on_step(report: Any) -> None:
+        times.append(time.perf_counter())
+        losses.append(report.loss)
+        if len(times) == num_steps:
+            raise _EnoughError
+
+    with contextlib.suppress(_EnoughError):
+        train(load_model(model).model, examples, settings, on_step=on_step)
+    return _trained(f"kapoc, {micro_batch_size} examples a row", steps, times, losses)
+
+
+class _Clock(TrainerCallback):  # type: ignore[misc]
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.losses: list[float] = []
+
+    def on_log(self, _args: Any, _state: Any, _control: Any, logs: dict[str, float], **_: Any) -> None:
+        if "loss" in logs:
+            self.times.append(time.perf_counter())
+            self.losses.append(logs["loss"])
+
+
+def _in_order(trainer: type) -> type:
+    class InOrder(trainer):  # type: ignore[misc]
+        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+            return torch.utils.data.SequentialSampler(train_dataset or self.train_dataset)
+
+    return InOrder
+
+
+def _labelled(example: EncodedExample) -> dict[str, list[int]]:
+    return {
+        "input_ids": [*example.prompt, *example.answer],
+        "labels": [-100] * len(example.prompt) + list(example.answer),
+        "attention_mask": [1] * len(example),
+    }
+
+
+def train_with_trainer(model: str, examples: Sequence[EncodedExample], num_steps: int, per_pass: int) -> Trained:
+    """The Trainer of transformers, answer-only labels, padded batches; 1 x 8 was the first proof of concept."""
+    steps, loaded, clock = steps_of(examples, num_steps), load_model(model), _Clock()
+    padding = int(loaded.tokenizer.pad_token_id)
+
+    def collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+        width = max(len(row["input_ids"]) for row in rows)
+        fill = {"input_ids": padding, "labels": -100, "attention_mask": 0}
+        return {
+            key: torch.tensor([row[key] + [value] * (width - len(row[key])) for row in rows])
+            for key, value in fill.items()
+        }
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            max_steps=num_steps,
+            per_device_train_batch_size=per_pass,
+            gradient_accumulation_steps=BATCH_SIZE // per_pass,
+            **PLAIN,
+        )
+        rows = [_labelled(example) for step in steps for example in step]
+        _in_order(Trainer)(
+            model=loaded.model, args=arguments, train_dataset=rows, data_collator=collate, callbacks=[clock]
+        ).train()
+    return _trained(f"Trainer, {per_pass} x {BATCH_SIZE // per_pass}", steps, clock.times, clock.losses)
+
+
+def train_with_trl(model: str, examples: Sequence[EncodedExample], num_steps: int, per_pass: int) -> Trained:
+    """TRL's SFTTrainer with completion-only loss, without the checkpointing of activations that is its default."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    steps, loaded, clock = steps_of(examples, num_steps), load_model(model), _Clock()
+    rows = [
+        {
+            "input_ids": [*example.prompt, *example.answer],
+            "completion_mask": [0] * len(example.prompt) + [1] * len(example.answer),
+        }
+        for step in steps
+        for example in step
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = SFTConfig(
+            output_dir=folder,
+            max_steps=num_steps,
+            per_device_train_batch_size=per_pass,
+            gradient_accumulation_steps=BATCH_SIZE // per_pass,
+            completion_only_loss=True,
+            **PLAIN,
+        )
+        _in_order(SFTTrainer)(
+            model=loaded.model,
+            args=arguments,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=loaded.tokenizer,
+            callbacks=[clock],
+        ).train()
+    return _trained(f"TRL, {per_pass} x {BATCH_SIZE // per_pass}", steps, clock.times, clock.losses)
+
+
+def matmul_peak() -> float:
+    """Floating point operations a second of a large float32 matrix product on this device: the median of twenty."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    one, other = (torch.randn(1024, 1024, device=device) for _ in range(2))
+    seconds = []
+    for _ in range(20):
+        started = time.perf_counter()
+        (one @ other)[0, 0].item()
+        seconds.append(time.perf_counter() - started)
+    return float(2 * 1024**3 / sorted(seconds)[10])
+
+
+def step_operations(model: PreTrainedModel, steps: Sequence[Sequence[EncodedExample]], micro_batch_size: int) -> float:
+    """Multiplications and additions of the matrix products of some steps, forward and backward, as kapoc does them.
+
+    Three passes (forward, gradients of activations, gradients of weights) of two operations for each weight and token:
+    every computed token for the layers, answer tokens alone for the output layer. Attention (a few percent) is not in.
+    """
+    head = model.get_output_embeddings().weight.numel()
+    layers = sum(
+        module.weight.numel()
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear) and module is not model.get_output_embeddings()
+    )
+    total = 0.0
+    for step in steps:
+        for start in range(0, len(step), micro_batch_size):
+            row = pack(step[start : start + micro_batch_size])
+            total += 6.0 * (layers * row.num_tokens + head * row.num_loss_tokens)
+    return total
+
+
+@contextlib.contextmanager
+def _counted_activations() -> Iterator[Callable[[], int]]:
+    """Count the bytes that a forward pass keeps for its backward pass, weights left out, each storage once."""
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        if not isinstance(tensor, torch.nn.Parameter):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        yield lambda: sum(kept.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Peak memory of full fine-tuning in this process, in bytes.
+
+    Attributes:
+        before: of the process with nothing but its imports.
+        peak: after some steps.
+        floor: 16 bytes a parameter: weights, gradients and the two moments of AdamW.
+        activations: that the largest row keeps for its backward pass.
+    """
+
+    before: int
+    peak: int
+    floor: int
+    activations: int
+
+    @property
+    def ratio(self) -> float:
+        """Of what the process grew by and what arithmetic asks for."""
+        return (self.peak - self.before) / (self.floor + self.activations)
+
+
+def measure_memory(model: str, make_examples: Callable[[LoadedModel], Sequence[EncodedExample]]) -> Memory:
+    """Train three steps in a process that has done nothing else."""
+    scale = 1 if sys.platform == "darwin" else 1024
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+    loaded = load_model(model)
+    examples = make_examples(loaded)
+    largest = max((pack(step) for step in steps_of(examples, 3)), key=lambda row: row.num_tokens)
+    with _counted_activations() as counted:
+        loss = summed_loss(loaded.model, largest)
+        activations = counted()
+    del loss
+    parameters = sum(weight.numel() for weight in loaded.model.parameters())
+    gc.collect()
+    settings = TrainSettings(epochs=1, batch_size=BATCH_SIZE, micro_batch_size=BATCH_SIZE, precision="float32")
+    train(loaded.model, [example for step in steps_of(examples, 3) for example in step], settings)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+    return Memory(before, peak, 16 * parameters, activations)
