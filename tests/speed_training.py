@@ -69,7 +69,8 @@ class Trained:
 
 def steps_of(examples: Sequence[EncodedExample], num_steps: int, seed: int = 0) -> list[list[EncodedExample]]:
     """The batches of the first steps, in the order that `kapoc.train` takes them."""
-    order, found = random.Random(seed), []
+    found: list[list[EncodedExample]] = []
+    order = random.Random(seed)
     while len(found) < num_steps:
         shuffled = order.sample(list(examples), k=len(examples))
         found += [shuffled[start : start + BATCH_SIZE] for start in range(0, len(shuffled), BATCH_SIZE)]
@@ -110,15 +111,15 @@ def train_ours(model: str, examples: Sequence[EncodedExample], num_steps: int, m
     return _trained(f"kapoc, {micro_batch_size} examples a row", steps, times, losses)
 
 
-class _Clock(TrainerCallback):  # type: ignore[misc]
+class _Clock(TrainerCallback):
     def __init__(self) -> None:
         self.times: list[float] = []
         self.losses: list[float] = []
 
-    def on_log(self, _args: Any, _state: Any, _control: Any, logs: dict[str, float], **_: Any) -> None:
-        if "loss" in logs:
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        if "loss" in kwargs["logs"]:
             self.times.append(time.perf_counter())
-            self.losses.append(logs["loss"])
+            self.losses.append(kwargs["logs"]["loss"])
 
 
 def _in_order(trainer: type) -> type:
