@@ -116,7 +116,7 @@ class _Clock(TrainerCallback):
         self.times: list[float] = []
         self.losses: list[float] = []
 
-    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if "loss" in kwargs["logs"]:
             self.times.append(time.perf_counter())
             self.losses.append(kwargs["logs"]["loss"])
