@@ -55,7 +55,8 @@ def test_every_ability_can_move_in_both_directions(base: Run) -> None:
 
 def test_the_report_is_the_one_of_the_runs(base: Run, trained: Run) -> None:
     contexts = {name: load_run(REFERENCE / f"base-{name}") for name in ("oracle", "retrieved")}
-    comparison = compare(base, trained, contexts=contexts)
+    comparison = compare(base, trained, contexts=contexts, noise=load_run(REFERENCE / "base-batch16"))
+    assert {tier: noise.changed for tier, noise in comparison.noise.items()} == dict.fromkeys(comparison.tiers, 0.0)
     assert set(comparison.contexts) == {"oracle", "retrieved"}
     page = (REFERENCE / "report.md").read_text(encoding="utf-8")
     expected = markdown.render(comparison, judge(comparison, RELEASE_GATE))
