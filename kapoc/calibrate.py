@@ -11,6 +11,7 @@ from kapoc.chat import EncodedExample, encode, prompt_text
 from kapoc.decoding import continue_greedily
 from kapoc.knowledge import Fact
 from kapoc.models import LoadedModel
+from kapoc.prefix_tree import plan_groups
 from kapoc.recipe import Recipe
 from kapoc.task_list import TaskList
 from kapoc.train import peak_memory_bytes, training_examples
@@ -67,15 +68,19 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, facts: Sequence[Fact], tasks:
 
 
 def _tokens_of(loaded: LoadedModel, tasks: TaskList) -> tuple[int, int]:
-    """Tokens that a measurement reads (each prompt once), and those that it may write."""
-    read = written = 0
+    """Tokens that a measurement reads (what prompts and options begin with alike once), and those that it may write."""
+    sequences: list[list[int]] = []
+    written = 0
     for task in (*tasks.packaged.values(), *tasks.own.values()):
         for document in task.eval_docs:
-            texts = [document.get("prompt", ""), *document.get("choices", ()), document.get("text", "")]
-            read += sum(len(loaded.tokenizer.encode(text, add_special_tokens=False)) for text in texts if text)
+            prompt = str(document.get("prompt", "")) + str(document.get("text", ""))
+            for option in document.get("choices") or [""]:
+                sequences.append(loaded.tokenizer.encode(f"{prompt} {option}", add_special_tokens=False))
         if task.config.output_type == "generate_until":
             written += len(task.eval_docs) * _MAX_ANSWER_TOKENS
-    return read, written
+    sequences = [tokens for tokens in sequences if tokens]
+    groups = plan_groups(sequences, [len(tokens) - 1 for tokens in sequences], sum(map(len, sequences)))
+    return sum(group.num_tokens for group in groups), written
 
 
 def _read_rate(loaded: LoadedModel) -> float:

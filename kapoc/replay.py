@@ -30,8 +30,8 @@ from kapoc.reading import BROKEN_LOGITS, tree_mask
 NUM_LIKELIEST = 512
 """Tokens whose probability is remembered one by one; all others count as one. The divergence over these 513 is a lower
 bound of the whole one (data processing inequality), and close to it."""
-_TOP_P = 0.95
-_BATCH_SIZE = 32
+_TOP_K = 256
+_BATCH_SIZE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +117,8 @@ def _sampled(
             max_new_tokens=num_tokens,
             do_sample=True,
             temperature=1.0,
-            top_k=0,
-            top_p=_TOP_P,
+            top_k=_TOP_K,
+            top_p=1.0,
             eos_token_id=ends,
             pad_token_id=tokenizer.pad_token_id,
         )
