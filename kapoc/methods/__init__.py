@@ -6,11 +6,16 @@ nothing of any particular method.
 
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
+from pydantic import BaseModel
 from transformers import PreTrainedModel
 
 from kapoc.errors import DataError, near_miss
+from kapoc.source import validate
+
+Options = TypeVar("Options", bound=BaseModel)
 
 
 class Method(Protocol):
@@ -37,3 +42,12 @@ def load_method(name: str, options: Mapping[str, Any]) -> Method:
         raise DataError(f"training method '{name}' is not installed; {near_miss(name, known)}")
     method: Method = known[name].load()(options)
     return method
+
+
+def read_options(options: Mapping[str, Any], schema: type[Options]) -> Options:
+    """A recipe's `train.options` as the record that a method takes.
+
+    Raises:
+        DataError: an option is unknown or has a wrong value; the line names it and what is known.
+    """
+    return validate(dict(options), schema, Path("train.options"))

@@ -1,0 +1,368 @@
+"""Every method changes the weights that it says it changes, no others, and leaves an ordinary model."""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from kapoc.batches import answer_logits, pack, packing_is_exact
+from kapoc.chat import EncodedExample
+from kapoc.checkpoint import save_and_check, writing
+from kapoc.errors import DataError
+from kapoc.knowledge_file import load_knowledge
+from kapoc.methods import Method, load_method
+from kapoc.methods.full import FullFineTuning
+from kapoc.methods.lora import LoraFineTuning
+from kapoc.methods.pulled_back import PulledBackFineTuning
+from kapoc.methods.top_layers import TopLayersFineTuning
+from kapoc.recipe import TrainSettings, load_recipe
+from kapoc.replay import mean_divergence, write_passages
+from kapoc.train import TrainResult, train, training_examples
+
+Methods = Callable[[dict[str, Any]], Method]
+State = dict[str, torch.Tensor]
+BY_NAME: dict[str, Methods] = {
+    "full": FullFineTuning,
+    "lora": LoraFineTuning,
+    "pulled_back": PulledBackFineTuning,
+    "top_layers": TopLayersFineTuning,
+}
+MODELS = [tiny_llama, tiny_gpt2]
+LLAMA_LINEAR = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+GPT2_LINEAR = {"attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"}
+
+
+@pytest.fixture(autouse=True)
+def methods_of_this_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kapoc.train.load_method", lambda name, options: BY_NAME[name](options))
+
+
+@pytest.fixture
+def examples(knowledge_file: Path) -> list[EncodedExample]:
+    return training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
+
+
+def trained(
+    model: PreTrainedModel,
+    examples: list[EncodedExample],
+    method: str,
+    settings: dict[str, Any] | None = None,
+    **options: Any,
+) -> TrainResult:
+    plain = {"epochs": 2, "batch_size": 3, "micro_batch_size": 2, "learning_rate": 1e-2, "weight_decay": 0.1}
+    return train(model, examples, TrainSettings(method=method, options=options, **{**plain, **(settings or {})}))
+
+
+def state(model: PreTrainedModel) -> State:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def changed(before: State, after: State) -> set[str]:
+    assert before.keys() == after.keys()
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def linear_layers(model: PreTrainedModel, targets: str) -> set[str]:
+    wanted = LLAMA_LINEAR if isinstance(model, LlamaForCausalLM) else GPT2_LINEAR
+    paths = {path for path, _ in model.named_modules() if path.endswith(tuple(f".{name}" for name in wanted))}
+    return {path for path in paths if targets == "all-linear" or ".mlp." in path}
+
+
+def with_random_updates(wrapped: PreTrainedModel) -> PreTrainedModel:
+    """The second factor of an update begins at zero; here it is anything but that."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, weight in wrapped.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.05)
+    return wrapped
+
+
+# --- LoRA ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("targets", ["all-linear", "mlp"])
+@pytest.mark.parametrize("make", MODELS)
+def test_lora_changes_the_weights_of_its_targets_alone(
+    make: Callable[[], PreTrainedModel], targets: str, examples: list[EncodedExample]
+) -> None:
+    model = make()
+    before, layers = state(model), linear_layers(model, targets)
+    assert (
+        len(layers)
+        == {"LlamaForCausalLM": (7, 3), "GPT2LMHeadModel": (4, 2)}[type(model).__name__][targets == "mlp"] * 2
+    )
+    result = trained(model, examples, "lora", rank=3, targets=targets)
+    assert changed(before, state(result.model)) == {f"{path}.weight" for path in layers}
+    shapes = [before[f"{path}.weight"].shape for path in layers]
+    assert result.num_trained_parameters == 3 * sum(rows + columns for rows, columns in shapes)
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_lora_leaves_nothing_of_its_own(make: Callable[[], PreTrainedModel], examples: list[EncodedExample]) -> None:
+    model, untouched = make(), make()
+    assert untouched.generation_config is not None
+    finished = trained(model, examples, "lora", rank=3, dropout=0.1).model
+    assert finished is model
+    assert type(finished) is type(untouched)
+    assert vars(finished).keys() == vars(untouched).keys()
+    assert finished.config.to_dict() == untouched.config.to_dict()
+    assert not [module for module in finished.modules() if type(module).__module__.startswith("peft")]
+    assert finished.get_output_embeddings().weight is finished.get_input_embeddings().weight
+    assert all(weight.requires_grad for weight in finished.parameters())
+    assert finished.generation_config is not None
+    ends = finished.generation_config.eos_token_id
+    assert set(ends if isinstance(ends, list) else [ends]) >= {untouched.generation_config.eos_token_id}
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_the_merged_model_is_the_trained_one(
+    make: Callable[[], PreTrainedModel], examples: list[EncodedExample]
+) -> None:
+    method = LoraFineTuning({"rank": 3})
+    wrapped = with_random_updates(method.prepare(make())).eval()
+    rows = [pack(examples[:1]), pack(examples[:3])]
+    with torch.no_grad():
+        before = [answer_logits(wrapped, row) for row in rows]
+        base = [answer_logits(make(), row) for row in rows]
+        merged = method.finish(wrapped)
+        after = [answer_logits(merged, row) for row in rows]
+    for wrapped_logits, base_logits, merged_logits in zip(before, base, after, strict=True):
+        assert torch.allclose(wrapped_logits, merged_logits, atol=1e-4)
+        assert not torch.allclose(base_logits, merged_logits, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("options", "scale"),
+    [
+        ({"rank": 4}, 2.0),
+        ({"rank": 4, "alpha": 3}, 0.75),
+        ({"rank": 4, "alpha": 3.0, "rslora": True}, 3 / math.sqrt(4)),
+    ],
+)
+def test_an_update_is_scaled_as_its_options_say(options: dict[str, Any], scale: float) -> None:
+    model = tiny_llama()
+    before = model.model.layers[0].mlp.up_proj.weight.detach().clone()
+    method = LoraFineTuning(options)
+    wrapped = with_random_updates(method.prepare(model))
+    factors = {name: weight.detach().clone() for name, weight in wrapped.named_parameters() if "0.mlp.up_proj" in name}
+    (first,) = [weight for name, weight in factors.items() if "lora_A" in name]
+    (second,) = [weight for name, weight in factors.items() if "lora_B" in name]
+    method.finish(wrapped)
+    after = model.model.layers[0].mlp.up_proj.weight
+    assert torch.allclose(after - before, scale * second @ first, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_rows_of_several_examples_and_replay_work_beside_updates(
+    make: Callable[[], PreTrainedModel], examples: list[EncodedExample]
+) -> None:
+    passages = write_passages(make(), tiny_tokenizer(), num_passages=2, num_tokens=8, seed=0)
+    wrapped = LoraFineTuning({"rank": 3}).prepare(make())
+    assert packing_is_exact(wrapped, examples[:2])
+    assert float(mean_divergence(wrapped.eval(), passages).detach()) == pytest.approx(0.0, abs=1e-5)
+    assert float(mean_divergence(with_random_updates(wrapped), passages).detach()) > 1e-4
+    assert packing_is_exact(wrapped, examples[:2])
+
+
+@pytest.mark.parametrize("targets", ["all-linear", "mlp"])
+@pytest.mark.parametrize("make", MODELS)
+def test_putting_updates_in_and_merging_them_warns_of_nothing(
+    make: Callable[[], PreTrainedModel], targets: str
+) -> None:
+    method = LoraFineTuning({"targets": targets})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        method.finish(method.prepare(make()))
+
+
+def test_gradient_checkpointing_does_not_change_what_lora_learns(examples: list[EncodedExample]) -> None:
+    plain = trained(tiny_llama(), examples, "lora", rank=3).model
+    saving = trained(tiny_llama(), examples, "lora", {"gradient_checkpointing": True}, rank=3).model
+    assert not any(getattr(module, "gradient_checkpointing", False) for module in saving.modules())
+    for first, second in zip(plain.parameters(), saving.parameters(), strict=True):
+        assert torch.allclose(first, second, atol=1e-5)
+
+
+@pytest.fixture
+def fresh_accelerate() -> Iterator[None]:
+    """Accelerate takes one precision a process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("fresh_accelerate")
+def test_lora_under_bfloat16_autocast_leaves_a_float32_model(examples: list[EncodedExample]) -> None:
+    finished = trained(tiny_llama(), examples, "lora", {"precision": "bfloat16"}, rank=3).model
+    assert {weight.dtype for weight in finished.parameters()} == {torch.float32}
+    assert finished(torch.tensor([[3, 4, 5]])).logits.dtype == torch.float32
+
+
+def test_feed_forward_layers_that_cannot_be_told_are_refused() -> None:
+    model = tiny_llama()
+    for layer in model.model.layers:
+        layer.dense = layer.mlp
+        del layer.mlp
+    with pytest.raises(DataError, match=r'targets: LlamaForCausalLM has no .*use targets = "all-linear"'):
+        LoraFineTuning({"targets": "mlp"}).prepare(model)
+
+
+# --- the last blocks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "above"),
+    [(tiny_llama, ("model.layers.1.", "model.norm.")), (tiny_gpt2, ("transformer.h.1.", "transformer.ln_f."))],
+)
+def test_only_the_last_blocks_and_the_final_norm_change(
+    make: Callable[[], PreTrainedModel], above: tuple[str, str], examples: list[EncodedExample]
+) -> None:
+    model = make()
+    before = state(model)
+    result = trained(model, examples, "top_layers", num_layers=1)
+    expected = {name for name in before if name.startswith(above)}
+    assert changed(before, state(result.model)) == expected
+    assert result.num_trained_parameters == sum(before[name].numel() for name in expected)
+    assert result.model.get_output_embeddings().weight is result.model.get_input_embeddings().weight
+    assert all(weight.requires_grad for weight in result.model.parameters())
+
+
+def test_more_blocks_than_there_are_is_refused() -> None:
+    assert TopLayersFineTuning({"num_layers": 2}).prepare(tiny_llama()) is not None
+    for options in ({}, {"num_layers": 3}):
+        with pytest.raises(DataError, match=r"num_layers: \d, but LlamaForCausalLM has 2 blocks here; give at most 2"):
+            TopLayersFineTuning(options).prepare(tiny_llama())
+
+
+def test_a_list_inside_a_block_is_not_taken_for_the_blocks() -> None:
+    model = tiny_llama()
+    for layer in model.model.layers:
+        layer.experts = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(5))
+    TopLayersFineTuning({"num_layers": 1}).prepare(model)
+    assert not any(weight.requires_grad for weight in model.model.layers[0].parameters())
+    assert all(weight.requires_grad for weight in model.model.layers[1].parameters())
+
+
+def test_a_model_without_a_list_of_blocks_is_refused() -> None:
+    model = tiny_llama()
+    model.model.layers = torch.nn.Sequential(*model.model.layers)
+    with pytest.raises(DataError, match=r'has no list of transformer blocks.*use method = "full"'):
+        TopLayersFineTuning({}).prepare(model)
+
+
+# --- pulled back --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_weights_lie_on_the_line_from_the_base_to_full_fine_tuning(
+    make: Callable[[], PreTrainedModel], examples: list[EncodedExample]
+) -> None:
+    before = state(make())
+    full = state(trained(make(), examples, "full").model)
+    assert not changed(full, state(trained(make(), examples, "pulled_back", alpha=1).model))
+    result = trained(make(), examples, "pulled_back", alpha=0.25)
+    pulled = state(result.model)
+    assert result.model.get_output_embeddings().weight is result.model.get_input_embeddings().weight
+    assert result.num_trained_parameters == result.model.num_parameters()
+    for name, weight in pulled.items():
+        assert torch.allclose(weight, before[name] + 0.25 * (full[name] - before[name]), atol=1e-6), name
+
+
+def test_the_pull_is_four_fifths_of_the_way_by_default_and_untied_weights_get_it_too() -> None:
+    model = LlamaForCausalLM(
+        LlamaConfig(vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    )
+    before = state(model)
+    method = PulledBackFineTuning({})
+    trainable = method.prepare(model)
+    for parameter in trainable.parameters():
+        parameter.data.add_(1)
+    for name, weight in state(method.finish(trainable)).items():
+        assert torch.allclose(weight, before[name] + 0.8, atol=1e-6), name
+    assert vars(method).keys() == {"options", "_base"}
+    assert method._base == {}
+
+
+# --- all of them --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["lora", "top_layers", "pulled_back"])
+def test_an_unknown_option_is_refused(method: str) -> None:
+    with pytest.raises(DataError, match=r"train\.options: xyzzy: is not a known field; known: .+"):
+        BY_NAME[method]({"xyzzy": 1})
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("lora", {"rnk": 8}, "rnk: is not a known field; did you mean 'rank'?"),
+        ("lora", {"rank": 0}, "rank: Input should be greater than 0 (found '0')"),
+        ("lora", {"rank": "8"}, "rank: Input should be a valid integer (found '8')"),
+        ("lora", {"targets": "attention"}, "targets: Input should be 'all-linear' or 'mlp' (found 'attention')"),
+        ("lora", {"dropout": 1.0}, "dropout: Input should be less than 1 (found '1.0')"),
+        ("lora", {"alpha": float("inf")}, "alpha: Input should be a finite number (found 'inf')"),
+        ("top_layers", {"num_layers": 0}, "num_layers: Input should be greater than 0 (found '0')"),
+        ("pulled_back", {"alpha": 0}, "alpha: Input should be greater than 0 (found '0')"),
+        ("pulled_back", {"alpha": 1.5}, "alpha: Input should be less than or equal to 1 (found '1.5')"),
+        ("pulled_back", {"alpha": float("nan")}, "alpha: Input should be a finite number (found 'nan')"),
+    ],
+)
+def test_a_wrong_option_is_refused_in_one_line(method: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError) as refused:
+        BY_NAME[method](options)
+    assert refused.value.lines == (f"train.options: {message}",)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [("lora", {"rank": 3}), ("top_layers", {"num_layers": 1}), ("pulled_back", {"alpha": 0.5})]
+)
+@pytest.mark.parametrize("make", MODELS)
+def test_a_finished_model_is_an_ordinary_folder(
+    make: Callable[[], PreTrainedModel],
+    method: str,
+    options: dict[str, Any],
+    tmp_path: Path,
+    examples: list[EncodedExample],
+) -> None:
+    finished = trained(make(), examples, method, **options).model
+    folder = tmp_path / "model"
+    finished.save_pretrained(folder)
+    assert {path.name for path in folder.iterdir()} == {"config.json", "generation_config.json", "model.safetensors"}
+    reloaded = AutoModelForCausalLM.from_pretrained(folder)
+    assert type(reloaded) is type(finished)
+    assert not changed(state(finished), state(reloaded))
+    tokens = torch.tensor([[3, 4, 5, 6]])
+    with torch.no_grad():
+        assert torch.equal(finished(tokens).logits, reloaded.eval()(tokens).logits)
+
+
+def test_a_merged_model_passes_the_checks_of_a_checkpoint(tmp_path: Path, examples: list[EncodedExample]) -> None:
+    finished = trained(tiny_llama(), examples, "lora", rank=3).model
+    with writing(tmp_path / "model") as folder:
+        checks, _ = save_and_check(finished, tiny_tokenizer(), folder, ["What is ZX-11?"])
+    assert checks.reload_max_difference == 0.0
+    assert checks.samples == {"float32": 200, "bfloat16": 200}
+
+
+@pytest.mark.parametrize("name", ["lora", "lora-mlp", "top"])
+def test_a_shipped_recipe_differs_from_the_default_one_in_its_method_alone(name: str) -> None:
+    recipe, default = load_recipe(f"smollm2-135m-{name}"), load_recipe("smollm2-135m-full")
+    method = {"method", "options", "learning_rate"}
+    assert recipe.name == f"smollm2-135m-{name}"
+    assert (recipe.model, recipe.knowledge, recipe.bench) == (default.model, default.knowledge, default.bench)
+    assert recipe.train.model_dump(exclude=method) == default.train.model_dump(exclude=method)
+    assert recipe.train.learning_rate == (1e-4 if name == "top" else 1e-3)
+    assert BY_NAME[recipe.train.method](recipe.train.options) is not None
+
+
+def test_every_method_is_installed_under_its_name() -> None:
+    for name, method in BY_NAME.items():
+        assert isinstance(load_method(name, {}), method)  # type: ignore[arg-type] # classes, seen as what they make
