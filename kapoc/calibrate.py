@@ -74,8 +74,8 @@ def _tokens_of(loaded: LoadedModel, tasks: TaskList) -> tuple[int, int]:
     for task in (*tasks.packaged.values(), *tasks.own.values()):
         for document in task.eval_docs:
             prompt = str(document.get("prompt", "")) + str(document.get("text", ""))
-            for option in document.get("choices") or [""]:
-                sequences.append(loaded.tokenizer.encode(f"{prompt} {option}", add_special_tokens=False))
+            texts = [f"{prompt} {option}" for option in document.get("choices") or [""]]
+            sequences += [loaded.tokenizer.encode(text, add_special_tokens=False) for text in texts]
         if task.config.output_type == "generate_until":
             written += len(task.eval_docs) * _MAX_ANSWER_TOKENS
     sequences = [tokens for tokens in sequences if tokens]
