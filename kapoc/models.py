@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,7 +146,9 @@ def _load_adapter(
         ) from None
     base, tokenizer = _load_pretrained(resolve(base_name, tell), dtype, base_name)
     try:
-        model = PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for an attribute by its old name
+            model = PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
         raise ModelError(f"{folder}: the adapter does not fit its base ({_first_line(error)}); save it again") from None
     if (folder / "tokenizer_config.json").is_file():
