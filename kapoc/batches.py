@@ -120,10 +120,10 @@ def packing_is_exact(model: PreTrainedModel, examples: Sequence[EncodedExample])
 
 
 def epoch_batches(
-    examples: Sequence[EncodedExample], batch_size: int, micro_batch_size: int, order: random.Random
+    examples: Sequence[EncodedExample], batch_size: int, micro_batch_size: int, order: random.Random, first: int = 0
 ) -> Iterator[list[PackedRow]]:
-    """One pass in random order: for each optimizer step its micro-batches."""
+    """One pass in random order: for each optimizer step its micro-batches, from step `first` (from 0) of the pass."""
     shuffled = order.sample(list(examples), k=len(examples))
-    for start in range(0, len(shuffled), batch_size):
+    for start in range(first * batch_size, len(shuffled), batch_size):
         step = shuffled[start : start + batch_size]
         yield [pack(step[i : i + micro_batch_size]) for i in range(0, len(step), micro_batch_size)]

@@ -10,11 +10,12 @@ from kapoc.batches import pack, summed_loss
 from kapoc.chat import EncodedExample, encode, prompt_text
 from kapoc.decoding import continue_greedily
 from kapoc.knowledge import Fact
+from kapoc.loop import peak_memory_bytes
 from kapoc.models import LoadedModel
 from kapoc.prefix_tree import plan_groups
 from kapoc.recipe import Recipe
 from kapoc.task_list import TaskList
-from kapoc.train import peak_memory_bytes, training_examples
+from kapoc.train import training_examples
 
 _READ_ROWS = 8
 _WRITE_ROWS = 16

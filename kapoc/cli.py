@@ -126,17 +126,24 @@ def train(
     method: MethodOption = None,
     epochs: EpochsOption = None,
     seed: SeedOption = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Begin anew where a killed run would go on from its last kept step.")
+    ] = False,
     runs: RunsOption = Path("runs"),
     out: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the recipe's base model on a knowledge set and check the result."""
+    """Train the recipe's base model on a knowledge set and check the result.
+
+    A run that was killed goes on from its last kept step when the same command is given again, and ends with the
+    same weights. Its state is kept every five minutes, or as `[resume]` in the recipe says.
+    """
     from kapoc import workflow
     from kapoc.checkpoint import read_training_record
     from kapoc.record import to_json
 
     workspace = _workspace(runs, recipe, knowledge, {}, epochs=epochs, seed=seed, method=method)
-    folder = workflow.train_model(workspace, out or workspace.model)
+    folder = workflow.train_model(workspace, out or workspace.model, restart=restart)
     record = read_training_record(folder)
     assert record is not None  # noqa: S101 - train_model has just written it
     if as_json:
@@ -254,7 +261,7 @@ def main() -> None:
     except TyperException as error:
         _fail(2, error.format_message())
     except (Abort, KeyboardInterrupt):
-        _fail(130, "interrupted; nothing unfinished was left behind")
+        _fail(130, "interrupted; nothing unfinished counts as a result, and training goes on from its last kept step")
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)

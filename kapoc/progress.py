@@ -10,7 +10,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from kapoc.train import EpochReport, StepReport
+from kapoc.loop import EpochReport, StepReport
 
 
 class TrainingProgress:

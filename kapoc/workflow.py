@@ -4,7 +4,7 @@ Everything after a measurement starts again from those files.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +23,13 @@ from kapoc.report import card, markdown
 
 if TYPE_CHECKING:
     from kapoc.calibrate import Cost
+    from kapoc.chat import EncodedExample
+    from kapoc.checkpoint import Checks, TrainingRecord
+    from kapoc.loop import EpochReport, StepReport
     from kapoc.models import LoadedModel
     from kapoc.replay import Passage
-    from kapoc.train import EpochReport, StepReport
+    from kapoc.resume import Keeper
+    from kapoc.train import TrainResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +176,15 @@ def _measure(workspace: Workspace, loaded: "LoadedModel", out: Path, base: "Load
     return load_run(out)
 
 
-def train_model(workspace: Workspace, out: Path) -> Path:
+def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Path:
     """Train the recipe's base model, check the result and put it in its place.
+
+    A run that was killed goes on from the state that it last kept, to the same weights.
+
+    Args:
+        workspace: recipe and knowledge sets.
+        out: the checkpoint's folder.
+        restart: throw away what a killed run kept, and begin anew.
 
     Returns:
         The checkpoint's folder.
@@ -187,25 +198,22 @@ def train_model(workspace: Workspace, out: Path) -> Path:
 
     refuse_foreign(out)
     workspace.listener.tell(f"loading {workspace.recipe.model}")
-    return _train(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out)
+    return _train(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out, restart)
 
 
-def _train(workspace: Workspace, base: "LoadedModel", out: Path) -> Path:
+def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool = False) -> Path:
     from kapoc import checkpoint
-    from kapoc.models import package_versions
-    from kapoc.train import (
-        StoppedTrainingError,
-        derived_training_examples,
-        dev_examples,
-        train,
-        training_examples,
-    )
+    from kapoc.loop import StoppedTrainingError
+    from kapoc.train import derived_training_examples, dev_examples, train, training_examples
 
     recipe, listener = workspace.recipe, workspace.listener
     examples = training_examples(workspace.facts, base.tokenizer)
     for source in workspace.sources:
         examples += derived_training_examples(source.knowledge, recipe.train.derived, base.tokenizer, recipe.train.seed)
-    passages = _passages(workspace, base)
+    keeper = _keeper(workspace, base, examples, out)
+    if restart:
+        keeper.discard()
+    passages = _passages(workspace, base, keeper)
     listener.tell(f"training {recipe.name}: {len(examples)} examples, {recipe.train.epochs} epochs")
     with checkpoint.writing(out) as folder:
         try:
@@ -215,49 +223,69 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path) -> Path:
                 recipe.train,
                 dev=dev_examples(workspace.facts, base.tokenizer),
                 passages=passages,
+                keeper=keeper,
                 on_step=listener.on_step,
                 on_epoch=listener.on_epoch,
             )
         except StoppedTrainingError as stopped:
+            keeper.discard()
             kept = checkpoint.keep_last_good(stopped.model, base.tokenizer, out, str(stopped))
             raise type(stopped)(f"{stopped}; the last good weights are in {kept}", stopped.model) from None
         questions = [example.question for fact in workspace.facts for example in fact.training]
         checks, weights_sha256 = checkpoint.save_and_check(
             result.model, base.tokenizer, folder, questions, listener.tell
         )
-        record = checkpoint.TrainingRecord(
-            fingerprint=_fingerprint(workspace, base),
-            recipe=recipe.model_dump(mode="json"),
-            knowledge=tuple(source.identity for source in workspace.sources),
-            base=base.identity.name,
-            base_sha256=base.identity.weights_sha256,
-            weights_sha256=weights_sha256,
-            num_examples=result.num_examples,
-            num_steps=result.num_steps,
-            num_trained_parameters=result.num_trained_parameters,
-            seconds=result.seconds,
-            tokens_per_second=result.tokens_per_second,
-            answer_tokens_per_second=result.answer_tokens_per_second,
-            peak_memory_bytes=result.peak_memory_bytes,
-            epochs=tuple(checkpoint.EpochLine(**asdict(epoch)) for epoch in result.epochs),
-            checks=checks,
-            versions=package_versions(),
-        )
+        record = _training_record(workspace, base, result, checks, weights_sha256)
         write_atomically(folder / "README.md", card.render_card(record.model_dump(mode="json"), None, None))
         write_atomically(folder / checkpoint.TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
+    keeper.discard()
     return out
 
 
-def _passages(workspace: Workspace, base: "LoadedModel") -> "list[Passage]":
+def _training_record(
+    workspace: Workspace, base: "LoadedModel", result: "TrainResult", checks: "Checks", weights_sha256: str
+) -> "TrainingRecord":
+    from kapoc.checkpoint import EpochLine, TrainingRecord
+    from kapoc.models import package_versions
+
+    measured = {one.name: getattr(result, one.name) for one in fields(result) if one.name not in {"model", "epochs"}}
+    return TrainingRecord(
+        fingerprint=_fingerprint(workspace, base),
+        recipe=workspace.recipe.model_dump(mode="json"),
+        knowledge=tuple(source.identity for source in workspace.sources),
+        base=base.identity.name,
+        base_sha256=base.identity.weights_sha256,
+        weights_sha256=weights_sha256,
+        **measured,
+        epochs=tuple(EpochLine(**asdict(epoch)) for epoch in result.epochs),
+        checks=checks,
+        versions=package_versions(),
+    )
+
+
+def _keeper(workspace: Workspace, base: "LoadedModel", examples: "Sequence[EncodedExample]", out: Path) -> "Keeper":
+    """What keeps the state of this training run beside the checkpoint's place."""
+    from kapoc.models import package_versions
+    from kapoc.resume import Keeper, resume_folder, run_key
+
+    key = run_key(_fingerprint(workspace, base), package_versions(), examples)
+    return Keeper(resume_folder(out), key, workspace.recipe.resume, workspace.listener.tell)
+
+
+def _passages(workspace: Workspace, base: "LoadedModel", keeper: "Keeper") -> "list[Passage]":
     """What the base writes for the replay of the recipe."""
     from kapoc.replay import write_passages
 
     settings = workspace.recipe.train.replay
     if not settings.weight:
         return []
-    workspace.listener.tell(f"the base writes {settings.num_passages} passages of general text")
     seed = workspace.recipe.train.seed
-    return write_passages(base.model, base.tokenizer, settings.num_passages, settings.num_tokens, seed)
+
+    def write() -> "list[Passage]":
+        workspace.listener.tell(f"the base writes {settings.num_passages} passages of general text")
+        return write_passages(base.model, base.tokenizer, settings.num_passages, settings.num_tokens, seed)
+
+    return keeper.passages(write, base.model.device)
 
 
 def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict | None]:

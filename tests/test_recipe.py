@@ -7,9 +7,9 @@ from rich.console import Console
 
 from kapoc.cli import DEFAULT_RECIPE
 from kapoc.errors import DataError
+from kapoc.loop import EpochReport, StepReport
 from kapoc.progress import TrainingProgress
 from kapoc.recipe import load_recipe
-from kapoc.train import EpochReport, StepReport
 
 
 def test_the_default_recipe_trains_every_weight_of_the_default_model() -> None:

@@ -11,9 +11,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from kapoc.data.leaks import NEAR_DUPLICATE
 from kapoc.general import load_general, load_off_topic
 from kapoc.knowledge_file import load_knowledge
+from kapoc.loop import StepReport
 from kapoc.recipe import ReplaySettings, TrainSettings
 from kapoc.replay import Passage, mean_divergence, replay_prompts, write_passages
-from kapoc.train import StepReport, train, training_examples
+from kapoc.train import train, training_examples
 
 
 def _whole_divergence(base: torch.nn.Module, model: torch.nn.Module, passage: Passage) -> float:

@@ -21,10 +21,11 @@ from kapoc import checkpoint, workflow
 from kapoc.checkpoint import read_training_record, writing
 from kapoc.errors import OutputError, TrainingError
 from kapoc.knowledge_file import load_knowledge
+from kapoc.loop import StepReport, StoppedTrainingError
 from kapoc.methods import load_method
 from kapoc.models import load_model
 from kapoc.recipe import TrainSettings, load_recipe
-from kapoc.train import StepReport, StoppedTrainingError, train, training_examples
+from kapoc.train import train, training_examples
 from kapoc.workflow import open_workspace
 
 FAST = TrainSettings(epochs=40, batch_size=5, micro_batch_size=2, learning_rate=5e-3)
@@ -94,7 +95,7 @@ def test_last_good_weights_are_kept_and_no_model_is_left(
     def broken(model: torch.nn.Module, row: object) -> torch.Tensor:
         return next(model.parameters()).sum() * float("nan")
 
-    monkeypatch.setattr("kapoc.train.summed_loss", broken)
+    monkeypatch.setattr("kapoc.loop.summed_loss", broken)
     workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
     with pytest.raises(TrainingError, match=r"the loss is nan at step 1 of 4 .*last good weights are in"):
         workflow.train_model(workspace, workspace.model)

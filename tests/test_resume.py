@@ -1,0 +1,276 @@
+"""A training run that is killed, at any step and as often as one likes, ends with the bits of one that was not."""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
+from peft import LoraConfig, get_peft_model
+from transformers import PreTrainedModel
+
+from kapoc.errors import DataError
+from kapoc.knowledge_file import load_knowledge
+from kapoc.loop import LoopState, StepReport
+from kapoc.recipe import ReplaySettings, ResumeSettings, TrainSettings
+from kapoc.replay import write_passages
+from kapoc.resume import Keeper, run_key
+from kapoc.train import TrainResult, train, training_examples
+
+SETTINGS = TrainSettings(
+    epochs=15,
+    batch_size=2,
+    micro_batch_size=1,
+    learning_rate=3e-3,
+    warmup_fraction=0.3,
+    weight_decay=0.1,
+    replay=ReplaySettings(weight=0.5, per_step=2),
+)
+NUM_STEPS = 45
+EVERY_STEP = ResumeSettings(minutes=0, steps=1)
+
+
+class Killed(BaseException):
+    """Comes at any step, and nothing catches it."""
+
+
+def gpt2_with_dropout() -> PreTrainedModel:
+    model = tiny_gpt2()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.2
+    return model
+
+
+def llama() -> PreTrainedModel:
+    return tiny_llama()
+
+
+def kill_at(step: int) -> Callable[[StepReport], None]:
+    def kill(report: StepReport) -> None:
+        if report.step == step:
+            raise Killed
+
+    return kill
+
+
+def run(
+    make: Callable[[], PreTrainedModel], knowledge: Path, keeper: Keeper | None, kill: int = 0, **changes: object
+) -> tuple[TrainResult, list[int]]:
+    """Train a fresh tiny model; the steps that this process took are told with the result."""
+    examples = training_examples(load_knowledge(knowledge)[0].facts, tiny_tokenizer())
+    passages = write_passages(make(), tiny_tokenizer(), 5, 8, seed=0)
+    steps: list[int] = []
+
+    def on_step(report: StepReport) -> None:
+        steps.append(report.step)
+        kill_at(kill)(report)
+
+    settings = SETTINGS.model_copy(update=changes)
+    result = train(make(), examples, settings, dev=examples[:2], passages=passages, keeper=keeper, on_step=on_step)
+    return result, steps
+
+
+def assert_same(one: PreTrainedModel, other: PreTrainedModel) -> None:
+    first, second = one.state_dict(), other.state_dict()
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+@pytest.mark.parametrize(
+    ("make", "every", "seed"), [(llama, 1, 0), (gpt2_with_dropout, 1, 1), (gpt2_with_dropout, 4, 2)]
+)
+def test_twenty_kills_change_no_bit(
+    tmp_path: Path, knowledge_file: Path, make: Callable[[], PreTrainedModel], every: int, seed: int
+) -> None:
+    undisturbed, steps = run(make, knowledge_file, None)
+    assert steps == list(range(1, NUM_STEPS + 1))
+    keeper = Keeper(tmp_path / "kept", "key", ResumeSettings(minutes=0, steps=every))
+    kills = sorted(random.Random(seed).sample(range(1, NUM_STEPS + 1), k=20))
+    for number, kill in enumerate(kills):
+        torch.manual_seed(number)  # what another process would begin with
+        with pytest.raises(Killed):
+            run(make, knowledge_file, keeper, kill)
+    torch.manual_seed(99)
+    resumed, steps = run(make, knowledge_file, keeper)
+    assert steps == list(range((kills[-1] - 1) // every * every + 1, NUM_STEPS + 1))
+    assert_same(resumed.model, undisturbed.model)
+    assert resumed.epochs == undisturbed.epochs
+    assert resumed.num_steps == undisturbed.num_steps == NUM_STEPS
+
+
+def test_the_dropout_and_the_replay_of_these_tests_matter(knowledge_file: Path) -> None:
+    """Without them the twenty kills would show less than they claim."""
+    short = {"epochs": 1}
+    plain = run(tiny_gpt2, knowledge_file, None, **short)[0].model
+    dropped = run(gpt2_with_dropout, knowledge_file, None, **short)[0].model
+    unheld = run(tiny_gpt2, knowledge_file, None, replay=ReplaySettings(weight=1e-9), **short)[0].model
+    assert not torch.equal(plain.lm_head.weight, dropped.lm_head.weight)
+    assert not torch.equal(plain.lm_head.weight, unheld.lm_head.weight)
+
+
+def test_the_state_is_three_times_the_weights_and_little_more(tmp_path: Path, knowledge_file: Path) -> None:
+    keeper = Keeper(tmp_path / "kept", "key", EVERY_STEP)
+    with pytest.raises(Killed):
+        run(llama, knowledge_file, keeper, kill=5)
+    state = keeper.restore()
+    assert state is not None
+    model = tiny_llama()
+    assert state.weights.keys() == {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
+    assert (state.done, state.num_steps, len(state.epochs)) == (4, NUM_STEPS, 1)
+    size = 3 * 4 * sum(weight.numel() for weight in model.parameters())
+    assert size < (tmp_path / "kept" / "state.pt").stat().st_size < size + 100_000
+
+
+class TinyLora:
+    """A method that adds weights, drawn at random, and trains nothing else."""
+
+    def __init__(self, options: Mapping[str, object]) -> None:
+        pass
+
+    def prepare(self, model: PreTrainedModel) -> PreTrainedModel:
+        config = LoraConfig(r=4, lora_dropout=0.3, target_modules=["q_proj", "v_proj"])
+        adapted: PreTrainedModel = get_peft_model(model, config)
+        return adapted
+
+    def finish(self, model: PreTrainedModel) -> PreTrainedModel:
+        merged: PreTrainedModel = model.merge_and_unload()  # type: ignore[operator]
+        return merged
+
+
+def test_only_the_weights_that_a_method_trains_are_kept(
+    tmp_path: Path, knowledge_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kapoc.train.load_method", lambda _, options: TinyLora(options))
+    undisturbed, _ = run(llama, knowledge_file, None)
+    keeper = Keeper(tmp_path / "kept", "key", EVERY_STEP)
+    for kill in (7, 8, 31):
+        with pytest.raises(Killed):
+            run(llama, knowledge_file, keeper, kill)
+    state = keeper.restore()
+    assert state is not None
+    trained = [name for name in state.weights if "inv_freq" not in name]
+    assert len(trained) == 8
+    assert all("lora_" in name for name in trained)
+    resumed, steps = run(llama, knowledge_file, keeper)
+    assert steps[0] == 31
+    assert_same(resumed.model, undisturbed.model)
+
+
+def test_time_and_tokens_of_all_parts_count(tmp_path: Path, knowledge_file: Path) -> None:
+    keeper = Keeper(tmp_path / "kept", "key", EVERY_STEP)
+    with pytest.raises(Killed):
+        run(llama, knowledge_file, keeper, kill=30)
+
+    class Slow(Keeper):
+        def restore(self) -> LoopState | None:
+            state = super().restore()
+            return None if state is None else replace(state, seconds=1000.0, peak_memory_bytes=2**60)
+
+    resumed, _ = run(llama, knowledge_file, Slow(tmp_path / "kept", "key", EVERY_STEP))
+    assert 1000 < resumed.seconds < 1100
+    assert resumed.peak_memory_bytes == 2**60
+    undisturbed, _ = run(llama, knowledge_file, None)
+    tokens = undisturbed.tokens_per_second * undisturbed.seconds
+    assert resumed.tokens_per_second * resumed.seconds == pytest.approx(tokens, rel=0.2)
+
+
+def test_a_state_is_kept_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = LoopState(1, 9, 0.0, 0, 0, 0, (), 0.0, 0, {}, {}, {}, ())
+    now = 100.0
+    monkeypatch.setattr("kapoc.resume.time.monotonic", lambda: now)
+    keeper = Keeper(tmp_path / "kept", "key", ResumeSettings(minutes=2))
+    assert keeper.restore() is None
+    written = []
+    for step in range(1, 8):
+        now += 50
+        keeper.keep(step, lambda step=step: replace(state, done=step))  # type: ignore[misc]
+        found = Keeper(tmp_path / "kept", "key", EVERY_STEP).restore()
+        written.append(found.done if found else 0)
+    assert written == [0, 0, 3, 3, 3, 6, 6]
+    never = Keeper(tmp_path / "never", "key", ResumeSettings(minutes=0))
+    now += 1e9
+    never.keep(1, lambda: state)
+    assert not (tmp_path / "never").exists()
+
+
+# --- states that are not used -------------------------------------------------------------------------------
+
+
+def killed_keeper(folder: Path, knowledge: Path) -> tuple[Keeper, list[str]]:
+    lines: list[str] = []
+    keeper = Keeper(folder, "key", EVERY_STEP, lines.append)
+    with pytest.raises(Killed):
+        run(llama, knowledge, keeper, kill=5)
+    return keeper, lines
+
+
+@pytest.mark.parametrize("damage", ["cut off", "one bit", "empty", "text", "other fields"])
+def test_a_damaged_state_is_told_and_training_starts_anew(tmp_path: Path, knowledge_file: Path, damage: str) -> None:
+    keeper, lines = killed_keeper(tmp_path / "kept", knowledge_file)
+    path = tmp_path / "kept" / "state.pt"
+    content = path.read_bytes()
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    changed = {"cut off": content[:middle], "empty": b"", "text": b"not a state", "one bit": flipped}
+    if damage == "other fields":
+        torch.save({"anything": 1}, path)
+    else:
+        path.write_bytes(changed[damage])
+    resumed, steps = run(llama, knowledge_file, keeper)
+    assert lines == [f"{path}: is damaged and not used; training starts anew"]
+    assert steps[0] == 1
+    assert_same(resumed.model, run(llama, knowledge_file, None)[0].model)
+
+
+def test_a_state_of_another_run_is_thrown_away(tmp_path: Path, knowledge_file: Path) -> None:
+    _, lines = killed_keeper(tmp_path / "kept", knowledge_file)
+    assert Keeper(tmp_path / "kept", "other key", EVERY_STEP, lines.append).restore() is None
+    assert not (tmp_path / "kept").exists()
+    assert lines == [f"{tmp_path / 'kept'}: is of a run with other settings, facts or packages; training starts anew"]
+
+
+def test_a_state_of_other_weights_is_refused(tmp_path: Path, knowledge_file: Path) -> None:
+    keeper, _ = killed_keeper(tmp_path / "kept", knowledge_file)
+    with pytest.raises(DataError, match="other weights; start anew with `kapoc train --restart`"):
+        run(tiny_gpt2, knowledge_file, keeper)
+
+
+def test_a_key_is_of_recipe_packages_and_every_token(knowledge_file: Path) -> None:
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
+    key = run_key("recipe", {"torch": "1"}, examples)
+    other = [*examples[:-1], replace(examples[-1], answer=(*examples[-1].answer[:-1], 3))]
+    others = [
+        run_key("recipe 2", {"torch": "1"}, examples),
+        run_key("recipe", {"torch": "2"}, examples),
+        run_key("recipe", {"torch": "1"}, other),
+        run_key("recipe", {"torch": "1"}, examples[::-1]),
+    ]
+    assert key == run_key("recipe", {"torch": "1"}, list(examples))
+    assert len({key, *others}) == 5
+
+
+@pytest.mark.parametrize("why", ["no room", "full disk", "no permission"])
+def test_training_goes_on_where_no_state_can_be_kept(
+    tmp_path: Path, knowledge_file: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("unexpected pos 704 vs 598") if why == "full disk" else PermissionError(13, "no permission")
+
+    if why == "no room":
+        monkeypatch.setattr("kapoc.resume.shutil.disk_usage", lambda _: SimpleNamespace(free=10**5))
+    else:
+        monkeypatch.setattr("kapoc.resume.torch.save", fail)
+    lines: list[str] = []
+    result, steps = run(llama, knowledge_file, Keeper(tmp_path / "kept", "key", EVERY_STEP, lines.append))
+    assert len(steps) == NUM_STEPS
+    reason = {"no room": "GB of disk space are needed", "full disk": "writing failed", "no permission": why}[why]
+    assert len(lines) == 1
+    assert "not kept any more" in lines[0]
+    assert reason in lines[0]
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"UNFINISHED"}
+    monkeypatch.undo()
+    assert_same(result.model, run(llama, knowledge_file, None)[0].model)
