@@ -223,11 +223,11 @@ def weights_sha256(model: PreTrainedModel) -> str:
     return digest.hexdigest()
 
 
-def package_versions() -> dict[str, str]:
-    """The versions of what a number depends on."""
+def package_versions(*more: str) -> dict[str, str]:
+    """The versions of what every number depends on, and of more packages where one depends on them, too."""
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("kapoc", "torch", "transformers", "lm-eval", "tokenizers")}
+    return {name: version(name) for name in ("kapoc", "torch", "transformers", "lm-eval", "tokenizers", *more)}
 
 
 def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -132,6 +132,8 @@ def _remembered(model: PreTrainedModel, prompt: list[int], written: list[int]) -
     passage = Passage((*prompt, *written), len(prompt), empty, empty)
     with torch.no_grad():
         logprobs = _written_logprobs(model, [passage])
+    if not torch.isfinite(logprobs).all():
+        raise ModelError(BROKEN_LOGITS)
     kept = min(NUM_LIKELIEST, logprobs.shape[-1] - 1)
     values, tokens = logprobs.topk(kept, dim=-1)
     return replace(passage, likeliest=tokens, logprobs=torch.cat([values, _all_others(values)], dim=-1))
@@ -150,8 +152,6 @@ def _written_logprobs(model: PreTrainedModel, passages: Sequence[Passage]) -> to
         use_cache=False,
     ).logits[0]
     logprobs: torch.Tensor = logits.float().log_softmax(-1)
-    if not torch.isfinite(logprobs.detach()).all():
-        raise ModelError(BROKEN_LOGITS)
     return logprobs
 
 
@@ -167,8 +167,8 @@ def mean_divergence(model: PreTrainedModel, passages: Sequence[Passage]) -> torc
         model: in training; a causal model that takes a 4-D attention mask where there are several passages.
         passages: that the base wrote, at least one.
 
-    Raises:
-        ModelError: a logit is inf or nan.
+    Returns:
+        A scalar; nan where a logit is broken.
     """
     logprobs = _written_logprobs(model, passages)
     likeliest, before = (torch.cat([getattr(p, name) for p in passages]) for name in ("likeliest", "logprobs"))

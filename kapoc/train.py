@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kapoc.batches import answer_logits, epoch_batches, pack, packing_is_exact
@@ -15,7 +16,7 @@ from kapoc.data.derive import derived_examples
 from kapoc.data.derived_leaks import without_leaks
 from kapoc.errors import DataError
 from kapoc.knowledge import Fact, KnowledgeSet, KnowledgeTier
-from kapoc.loop import EpochReport, Loop, StepReport, unwrapped
+from kapoc.loop import EpochReport, Loop, StepReport, StoppedTrainingError, unwrapped
 from kapoc.methods import load_method
 from kapoc.recipe import TrainSettings
 from kapoc.replay import Passage
@@ -116,10 +117,14 @@ def train(
     loop = Loop(accelerator, trainable, settings, num_examples=len(examples))
     if keeper is not None and (state := keeper.restore()) is not None:
         loop.restore(state)
-    for report in _steps(loop, examples, micro_batch_size, passages, lambda: on_epoch(_end_epoch(loop, dev))):
-        on_step(report)
-        if keeper is not None:
-            keeper.keep(loop.done, loop.state)
+    try:
+        for report in _steps(loop, examples, micro_batch_size, passages, lambda: on_epoch(_end_epoch(loop, dev))):
+            on_step(report)
+            if keeper is not None:
+                keeper.keep(loop.done, loop.state)
+    except StoppedTrainingError as stopped:
+        stopped.model = method.finish(stopped.model)
+        raise
     finished = method.finish(unwrapped(accelerator, loop.model)).eval()
     _stop_at(finished, {example.answer[-1] for example in examples})
     if settings.gradient_checkpointing:
@@ -181,6 +186,7 @@ def _endless(passages: Sequence[Passage], num: int, order: random.Random) -> Ite
 def _accelerator(settings: TrainSettings, model: PreTrainedModel) -> Accelerator:
     on_gpu = model.device.type == "cuda"
     wants_bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and on_gpu)
+    AcceleratorState._reset_state()  # one process may train twice, in other precisions
     accelerator = Accelerator(cpu=not on_gpu, mixed_precision="bf16" if wants_bfloat16 else "no")
     if accelerator.num_processes > 1:
         raise DataError("kapoc trains in one process; start it without `accelerate launch` or torchrun")

@@ -259,7 +259,7 @@ def _training_record(
         **measured,
         epochs=tuple(EpochLine(**asdict(epoch)) for epoch in result.epochs),
         checks=checks,
-        versions=package_versions(),
+        versions=package_versions("accelerate", "peft"),
     )
 
 
@@ -268,7 +268,7 @@ def _keeper(workspace: Workspace, base: "LoadedModel", examples: "Sequence[Encod
     from kapoc.models import package_versions
     from kapoc.resume import Keeper, resume_folder, run_key
 
-    key = run_key(_fingerprint(workspace, base), package_versions(), examples)
+    key = run_key(_fingerprint(workspace, base), package_versions("accelerate", "peft"), examples)
     return Keeper(resume_folder(out), key, workspace.recipe.resume, workspace.listener.tell)
 
 

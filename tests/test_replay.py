@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from kapoc.data.leaks import NEAR_DUPLICATE
 from kapoc.general import load_general, load_off_topic
 from kapoc.knowledge_file import load_knowledge
-from kapoc.loop import StepReport
+from kapoc.loop import StepReport, StoppedTrainingError
 from kapoc.recipe import ReplaySettings, TrainSettings
 from kapoc.replay import Passage, mean_divergence, replay_prompts, write_passages
 from kapoc.train import train, training_examples
@@ -58,9 +59,9 @@ def test_the_same_seed_writes_the_same_and_leaves_the_random_state_alone() -> No
     assert [p.tokens for p in first] != [p.tokens for p in write_passages(base, tokenizer, 4, 8, seed=2)]
 
 
-def test_replay_holds_a_model_that_learns(knowledge_file: object) -> None:
+def test_replay_holds_a_model_that_learns(knowledge_file: Path) -> None:
     tokenizer = tiny_tokenizer()
-    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tokenizer)  # type: ignore[arg-type]
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tokenizer)
     passages = write_passages(tiny_llama(), tokenizer, 8, 24, seed=0)
     settings = TrainSettings(epochs=60, batch_size=5, micro_batch_size=5, learning_rate=3e-3)
     held = settings.model_copy(update={"replay": ReplaySettings(weight=1.0, per_step=4)})
@@ -76,11 +77,16 @@ def test_replay_holds_a_model_that_learns(knowledge_file: object) -> None:
     assert max(losses) < 0.4 * math.log(700)
 
 
-def test_a_broken_passage_stops_training() -> None:
-    base = tiny_llama()
-    (passage,) = write_passages(base, tiny_tokenizer(), 1, 6, seed=0)
+def test_a_broken_passage_stops_training_with_the_last_good_weights(knowledge_file: Path) -> None:
+    base, tokenizer = tiny_llama(), tiny_tokenizer()
+    (passage,) = write_passages(base, tokenizer, 1, 6, seed=0)
     broken = dataclasses.replace(passage, logprobs=passage.logprobs * float("nan"))
-    assert math.isnan(float(mean_divergence(base, [broken]).detach()))
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tokenizer)
+    settings = TrainSettings(epochs=1, replay=ReplaySettings(weight=1.0, per_step=1))
+    with pytest.raises(StoppedTrainingError, match=r"the divergence is nan at step 1 of") as stopped:
+        train(base, examples, settings, passages=[broken])
+    kept, expected = stopped.value.model.parameters(), tiny_llama().parameters()
+    assert all(torch.equal(one, other) for one, other in zip(kept, expected, strict=True))
 
 
 def test_nothing_that_is_measured_is_near_a_replay_prompt() -> None:
