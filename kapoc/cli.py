@@ -17,6 +17,7 @@ from typer.exceptions import Abort, TyperException
 from kapoc import __version__
 from kapoc.cli_data import data_app
 from kapoc.cli_judge import baseline_app, judge_app
+from kapoc.cli_sweep import sweep_app
 from kapoc.console import show
 from kapoc.errors import KapocError
 
@@ -32,6 +33,7 @@ app = typer.Typer(
     help="Did fine-tuning teach this model new facts, can it use them, and what did it forget?",
 )
 app.add_typer(judge_app)
+app.add_typer(sweep_app)
 app.add_typer(data_app, name="data")
 app.add_typer(baseline_app, name="baseline")
 

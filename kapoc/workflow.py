@@ -288,6 +288,16 @@ def _passages(workspace: Workspace, base: "LoadedModel", keeper: "Keeper") -> "l
     return keeper.passages(write, base.model.device)
 
 
+def bench_base(workspace: Workspace) -> Run:
+    """The base's run: the one on disk where it is current, a new one where not."""
+    from kapoc.models import load_model
+
+    refuse_unwritable(workspace.run("base"))
+    workspace.listener.tell(f"loading {workspace.recipe.model}")
+    base = load_model(workspace.recipe.model, tell=workspace.listener.tell)
+    return _current_base_run(workspace, base) or _measure(workspace, base, workspace.run("base"))
+
+
 def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict | None]:
     """Train if there is no current checkpoint, measure what is missing, compare, report.
 

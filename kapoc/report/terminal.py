@@ -11,6 +11,8 @@ from kapoc.gate import Verdict
 from kapoc.plan import Planned
 from kapoc.record import Run
 from kapoc.report.sections import Section, sections, verdict_section
+from kapoc.report.sweep import sweep_sections
+from kapoc.trials import SweepResults
 
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
 
@@ -58,6 +60,11 @@ def plan_table(planned: Sequence[Planned]) -> RenderableType:
     ]
     headings = ["check", "quantity", "claim", "n (clusters)", "can show", "enough", "clusters needed"]
     return _table(Section("What these items can show", "", headings, rows))
+
+
+def sweep_table(results: SweepResults) -> RenderableType:
+    """Everything but the single trials."""
+    return Group(*(_table(section) for section in sweep_sections(results) if not section.is_detail))
 
 
 def _table(section: Section) -> Table:

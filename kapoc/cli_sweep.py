@@ -1,0 +1,69 @@
+"""The command that compares recipes: sweep. Parse, call, print, exit."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kapoc.console import show
+
+sweep_app = typer.Typer(rich_markup_mode=None)
+
+
+@sweep_app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(help="A TOML file of recipes, seeds and models.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder of sweeps.")] = Path("runs/sweeps"),
+    address: Annotated[
+        str | None, typer.Option("--address", help="A Ray cluster, such as auto or HOST:6379; this machine by default.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> None:
+    """Try recipes x seeds x models, and show which of them no other beats.
+
+    Each trial is an ordinary run in OUT/NAME/TRIAL/. A sweep that was killed goes on where it was when it is started
+    again. It ends in sweep.json, sweep.md and sweep.svg: recall against forgetting against time. The exit code is 1
+    where a trial failed.
+
+    \b
+    name = "first"
+    seeds = [0, 1, 2]
+    # knowledge, models: the recipes' own by default
+    # keep_models = true, limit = 10, cpus_per_trial = 4, gpus_per_trial = 1
+    \b
+    [[recipes]]
+    name = "plain"
+    base = "smollm2-135m-full"     # a shipped recipe or a file
+    \b
+    [[recipes]]
+    name = "kl"
+    base = "smollm2-135m-full"
+    train = { derived = ["statement"], replay = { weight = 1.0 } }
+    seeds = [0]
+    \b
+    [grid]                         # every recipe with every combination
+    learning_rate = [1e-4, 2e-4]
+    """
+    from kapoc.record import to_json
+    from kapoc.report import terminal
+    from kapoc.sweep import load_sweep
+    from kapoc.sweep_ray import ray_runner
+    from kapoc.sweep_run import run_sweep, write_results
+
+    planned, trials = load_sweep(file)
+    command = shlex.join(["kapoc", *sys.argv[1:]])
+    try:
+        with ray_runner(planned, address) as runner:
+            tell = (lambda _: None) if as_json else show
+            results = run_sweep(planned, trials, out, runner, tell=tell, command=command)
+    except KeyboardInterrupt:
+        raise typer.Abort from None  # the command line says the rest
+    folder = out / planned.name
+    write_results(results, folder)
+    if as_json:
+        print(to_json(results))
+    else:
+        show(terminal.sweep_table(results), f"report: {folder / 'sweep.md'}, plot: {folder / 'sweep.svg'}")
+    raise typer.Exit(1 if results.failures else 0)

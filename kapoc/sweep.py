@@ -1,0 +1,199 @@
+"""A sweep: the TOML file of recipes, seeds and models, and the trials that it stands for. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from kapoc.errors import DataError, near_miss
+from kapoc.recipe import Recipe, ReplaySettings, TrainSettings, load_recipe
+from kapoc.source import load_toml, validate
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_OWN_SEEDS = "is set by `seeds`; name the seeds there"
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda names: (names,) if isinstance(names, str) else names),
+    Field(strict=False, min_length=1),
+]
+TrainingSeeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class RecipeEntry(_Record):
+    """One recipe of a sweep.
+
+    Attributes:
+        name: in the table, and the beginning of its trials' names.
+        base: a shipped recipe's name or a TOML file.
+        train: settings in place of those of the base; tables in it (`replay`, `options`) change only what they name.
+        seeds: in place of those of the sweep.
+    """
+
+    name: Annotated[str, Field(pattern=_NAME)]
+    base: str
+    train: dict[str, Any] = Field(default_factory=dict)
+    seeds: TrainingSeeds | None = None
+
+
+class Sweep(_Record):
+    """Which recipes are tried, on what, and with how much of the machine.
+
+    Attributes:
+        schema_version: version of this format; 1.
+        name: of the sweep, and of its folder.
+        knowledge: a shipped set's name or a file, or several of them; what the recipes say, where they agree.
+        models: base models; each recipe's own if none is named.
+        seeds: of every recipe without its own.
+        recipes: to be compared.
+        grid: training settings (`learning_rate`, `replay.weight`) -> the values that every recipe is tried with.
+        keep_models: whether checkpoints stay when they have been measured.
+        limit: ask only so many items a task, to try things out.
+        cpus_per_trial: all cores of a machine by default (of a GPU's share), so that trials do not slow each other.
+        gpus_per_trial: one by default where there are any.
+    """
+
+    schema_version: Literal[1] = 1
+    name: Annotated[str, Field(pattern=_NAME)]
+    knowledge: Names | None = None
+    models: Names | None = None
+    seeds: TrainingSeeds = (0,)
+    recipes: Annotated[tuple[RecipeEntry, ...], Field(strict=False, min_length=1)]
+    grid: dict[str, Any] = Field(default_factory=dict)
+    keep_models: bool = False
+    limit: Positive | None = None
+    cpus_per_trial: Positive | None = None
+    gpus_per_trial: Annotated[float, Field(ge=0, strict=False)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One recipe with one seed on one model.
+
+    Attributes:
+        name: of the trial; also the name of its recipe, and so of its folder.
+        group: what it has in common with the same recipe's other seeds.
+        recipe: with every override, its model and its seed.
+    """
+
+    name: str
+    group: str
+    recipe: Recipe
+
+
+def load_sweep(path: Path) -> tuple[Sweep, tuple[Trial, ...]]:
+    """Read a sweep's file.
+
+    Returns:
+        The sweep, and every trial that it stands for, recipe by recipe.
+
+    Raises:
+        DataError: one line that names the file, the field and the fix.
+    """
+    sweep = load_toml(path, Sweep)
+    _refuse_repeated([entry.name for entry in sweep.recipes], path, "recipes")
+    trials = _trials(sweep, path)
+    _refuse_repeated([trial.name for trial in trials], path, "trials")
+    return sweep, trials
+
+
+def _refuse_repeated(names: Sequence[str], path: Path, what: str) -> None:
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise DataError(f"{path}: two {what} are named '{name}'; rename one, or take out the repeated value")
+
+
+def _trials(sweep: Sweep, path: Path) -> tuple[Trial, ...]:
+    bases = [load_recipe(entry.base) for entry in sweep.recipes]
+    grid = _grid(sweep.grid, path)
+    knowledge = sweep.knowledge or _common_knowledge(bases, path)
+    labels = _labels(sweep.models or tuple(dict.fromkeys(base.model for base in bases)))
+    trials = []
+    for entry, base in zip(sweep.recipes, bases, strict=True):
+        for values in product(*grid.values()):
+            point = dict(zip(grid, values, strict=True))
+            name = "-".join([entry.name, *(f"{key}-{_in_a_name(value)}" for key, value in point.items())])
+            train = _settings(base.train, entry, point, path)
+            for model, seed in product(sweep.models or (base.model,), entry.seeds or sweep.seeds):
+                group = f"{name}-{labels[model]}" if len(labels) > 1 else name
+                own = {"name": f"{group}-seed-{seed}", "model": model, "knowledge": knowledge}
+                settings = train.model_copy(update={"seed": seed})
+                trials.append(Trial(f"{group}-seed-{seed}", group, base.model_copy(update={**own, "train": settings})))
+    return tuple(trials)
+
+
+def _grid(grid: Mapping[str, Any], path: Path) -> dict[str, list[Any]]:
+    """Dotted settings -> values; `replay.weight` may be written as a table, too."""
+    flat: dict[str, list[Any]] = {}
+    for key, value in _flattened(grid):
+        first, _, rest = key.partition(".")
+        if key == "seed":
+            raise DataError(f"{path}: grid.{key}: {_OWN_SEEDS}")
+        if first not in TrainSettings.model_fields:
+            raise DataError(
+                f"{path}: grid.{key}: is not a setting of training; {near_miss(first, TrainSettings.model_fields)}"
+            )
+        if first == "replay" and rest not in ReplaySettings.model_fields:
+            raise DataError(
+                f"{path}: grid.{key}: is not a setting of replay; {near_miss(rest, ReplaySettings.model_fields)}"
+            )
+        if not isinstance(value, list) or not value:
+            raise DataError(f"{path}: grid.{key}: must be a list of values, such as [1, 2]")
+        flat[key] = value
+    return flat
+
+
+def _flattened(tables: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in tables.items():
+        found += _flattened(value, f"{before}{key}.") if isinstance(value, dict) else [(before + key, value)]
+    return found
+
+
+def _settings(base: TrainSettings, entry: RecipeEntry, point: Mapping[str, Any], path: Path) -> TrainSettings:
+    """A recipe's training settings with the changes of its entry, then those of one point of the grid."""
+    if "seed" in entry.train:
+        raise DataError(f"{path}: recipe '{entry.name}': train.seed: {_OWN_SEEDS}")
+    content = _merged(base.model_dump(), entry.train)
+    for key, value in point.items():
+        change = value
+        for part in reversed(key.split(".")):
+            change = {part: change}
+        content = _merged(content, change)
+    return validate(content, TrainSettings, Path(f"{path}: recipe '{entry.name}': train"))
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(old)
+    for key, value in new.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _common_knowledge(bases: Sequence[Recipe], path: Path) -> tuple[str, ...]:
+    first, *others = dict.fromkeys(base.knowledge for base in bases)
+    if others:
+        raise DataError(f'{path}: knowledge: the recipes teach different sets; name one for all, knowledge = "..."')
+    return first
+
+
+def _labels(models: Sequence[str]) -> dict[str, str]:
+    """A short name for each model: the last part of its path, or all parts where two end alike."""
+    last = [_in_a_name(Path(model).name) for model in models]
+    whole = ["--".join(_in_a_name(part) for part in Path(model).parts if part.strip("./")) for model in models]
+    return dict(zip(models, last if len(set(last)) == len(last) else whole, strict=True))
+
+
+def _in_a_name(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "_".join(map(_in_a_name, value)) or "none"
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", str(value))

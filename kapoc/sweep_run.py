@@ -1,0 +1,270 @@
+"""Running a sweep: every trial an ordinary workspace of its own; what has finished is not done again."""
+
+import shutil
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from kapoc.comparison import Comparison
+from kapoc.errors import DataError, KapocError
+from kapoc.recipe import Recipe
+from kapoc.record import Run, load_run, save_run, to_json, write_atomically
+from kapoc.report.plot import pareto_plot
+from kapoc.report.sweep import render_sweep
+from kapoc.source import load_json
+from kapoc.sweep import Sweep, Trial
+from kapoc.trials import SweepResults, TrialFailure, TrialResult, scores_of, summarise
+from kapoc.workflow import Workspace, bench_base, bench_trained, open_workspace
+
+TRIAL_FILE = "trial.json"
+TRAINING_FILE = "training.json"
+ERROR_FILE = "error.txt"
+
+
+class FinishedTrial(BaseModel):
+    """The last thing that a trial writes; `trial.json` in its folder.
+
+    Attributes:
+        schema_version: version of this record; 1.
+        fingerprint: of the recipe, the base's weights, the items and how they were asked.
+        items_sha256: of the trained run, which lies beside it.
+        result: the trial's numbers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    schema_version: Literal[1] = 1
+    fingerprint: str
+    items_sha256: str
+    result: TrialResult
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one worker is asked to do: measure a base, or train and measure a trial.
+
+    Attributes:
+        name: of the trial, or of the base.
+        group: the trial's recipe; empty for a base.
+        recipe: with its overrides.
+        root: the sweep's folder.
+        limit: ask only so many items a task.
+        keep_model: whether the checkpoint stays.
+        command: that was typed.
+        base: folder of the base's run, of a trial; none of a base.
+        fingerprint: that the finished trial will have.
+    """
+
+    name: str
+    group: str
+    recipe: Recipe
+    root: Path
+    limit: int | None
+    keep_model: bool = False
+    command: str = ""
+    base: Path | None = None
+    fingerprint: str = ""
+
+    @property
+    def workspace(self) -> Workspace:
+        """Where the job's results lie."""
+        return open_workspace(self.root, self.recipe, limit=self.limit, command=self.command)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a job ended: with what it was to make, or with one line that says what went wrong."""
+
+    name: str
+    made: Run | FinishedTrial | None = None
+    error: str = ""
+
+
+Runner = Callable[[Sequence[Job]], Iterable[Report]]
+"""Does jobs, in any order or at once, and reports on each as it ends."""
+
+
+def run_sweep(
+    sweep: Sweep,
+    trials: Sequence[Trial],
+    out: Path,
+    runner: Runner,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+    command: str = "",
+) -> SweepResults:
+    """Measure each base once, do the trials that have not finished yet, and sum up.
+
+    Args:
+        sweep: the file.
+        trials: that it stands for.
+        out: the folder of sweeps; results lie in a folder of the sweep's name.
+        runner: does the work.
+        tell: is given a line of text whenever a job ends.
+        command: that was typed, to be kept with the runs.
+    """
+    jobs = [
+        Job(trial.name, trial.group, trial.recipe, out / sweep.name, sweep.limit, sweep.keep_models, command)
+        for trial in trials
+    ]
+    knowledge = jobs[0].workspace.name  # also refuses a malformed set before any work
+    ready, failures = _after_their_bases(jobs, runner, tell)
+    finished = {job.name: done for job in ready if (done := finished_trial(job)) is not None}
+    waiting = [job for job in ready if job.name not in finished]
+    tell(f"{len(jobs)} trials: {len(finished)} finished before, {len(waiting)} to do, {len(failures)} impossible")
+    for report in runner(waiting) if waiting else ():
+        if isinstance(report.made, FinishedTrial):
+            finished[report.name] = report.made
+        else:
+            failures[report.name] = report.error
+        tell(f"{len(finished) + len(failures)}/{len(jobs)} {report.name}: {_in_short(report)}")
+    return summarise(
+        sweep.name,
+        knowledge,
+        [finished[job.name].result for job in jobs if job.name in finished],
+        [
+            TrialFailure(name=job.name, recipe=job.group, error=failures[job.name])
+            for job in jobs
+            if job.name in failures
+        ],
+        sweep.limit,
+    )
+
+
+def write_results(results: SweepResults, folder: Path) -> None:
+    """Write `sweep.json`, `sweep.md` and `sweep.svg`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "sweep.json", to_json(results) + "\n")
+    write_atomically(folder / "sweep.svg", pareto_plot(results))
+    write_atomically(folder / "sweep.md", render_sweep(results))
+
+
+def _in_short(report: Report) -> str:
+    if not isinstance(report.made, FinishedTrial):
+        return f"failed: {report.error}"
+    scores = report.made.result.scores
+    recall = f"recall {scores['recall']:.1%}, " if "recall" in scores else ""
+    return f"{recall}trained in {report.made.result.seconds:.0f} s"
+
+
+def _base_key(job: Job) -> tuple[str, int]:
+    return job.recipe.model, job.recipe.bench.batch_size
+
+
+def _after_their_bases(
+    jobs: Sequence[Job], runner: Runner, tell: Callable[[str], None]
+) -> tuple[list[Job], dict[str, str]]:
+    """Measure each base once: the trials that know theirs, and what stops the others, by name."""
+    bases: dict[tuple[str, int], Job] = {}
+    for job in jobs:
+        name = "base" if not bases else f"base-{len(bases) + 1}"
+        recipe = job.recipe.model_copy(update={"name": name})
+        bases.setdefault(_base_key(job), replace(job, name=name, group="", recipe=recipe))
+    reports = {}
+    for report in runner(list(bases.values())):
+        tell(f"{report.name}: {report.error or 'measured'}")
+        reports[report.name] = report
+    ready, impossible = [], {}
+    for job in jobs:
+        base = bases[_base_key(job)]
+        run = reports[base.name].made
+        if isinstance(run, Run):
+            fingerprint = job.recipe.fingerprint(
+                run.model.weights_sha256, run.model.dtype, run.settings.model_dump_json(), run.data.model_dump_json()
+            )
+            ready.append(replace(job, base=base.workspace.run("base"), fingerprint=fingerprint))
+        else:
+            impossible[job.name] = f"{base.name}: {reports[base.name].error}"
+    return ready, impossible
+
+
+def finished_trial(job: Job) -> FinishedTrial | None:
+    """What the trial wrote at its end, if it was this very trial and its run still lies there."""
+    workspace = job.workspace
+    try:
+        done = load_json(workspace.folder / TRIAL_FILE, FinishedTrial)
+        is_current = done.fingerprint == job.fingerprint and load_run(workspace.run("trained")).items_sha256 == (
+            done.items_sha256
+        )
+    except DataError:
+        return None
+    if not is_current or (job.keep_model and not workspace.model.exists()):
+        return None
+    if not job.keep_model:
+        _drop_model(workspace)
+    return done
+
+
+def perform(job: Job, work: Callable[[Job], Run | FinishedTrial] | None = None) -> Report:
+    """Do a job in this process; whatever goes wrong ends this job alone.
+
+    Args:
+        job: to be done.
+        work: that does it; measuring and training by default.
+    """
+    try:
+        return Report(job.name, (work or do)(job))
+    except KapocError as error:
+        line = "; ".join(error.lines)
+    except Exception as error:  # other trials must go on
+        line = f"{type(error).__name__}: {first_line(error)}"
+        folder = job.root / job.recipe.name
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / ERROR_FILE, traceback.format_exc())
+    return Report(job.name, error=line)
+
+
+def do(job: Job) -> Run | FinishedTrial:
+    """Measure a base, or train, measure and compare a trial and mark it as finished."""
+    workspace = job.workspace
+    if job.base is None:
+        return bench_base(workspace).model_copy(update={"items": ()})
+    from kapoc.checkpoint import read_training_record
+
+    save_run(load_run(job.base), workspace.run("base"))
+    comparison, _ = bench_trained(workspace, workspace.run("trained"))
+    record = read_training_record(workspace.model)
+    if record is None:
+        raise DataError(f"{workspace.model}: the checkpoint was taken away during its measurement; run the sweep again")
+    return finish(job, comparison, record.seconds)
+
+
+def finish(job: Job, comparison: Comparison, seconds: float) -> FinishedTrial:
+    """Mark a trial as done, once all else of it is on disk; then its checkpoint goes, unless it is to be kept."""
+    workspace = job.workspace
+    result = TrialResult(
+        name=job.name,
+        recipe=job.group,
+        model=job.recipe.model,
+        seed=job.recipe.train.seed,
+        seconds=seconds,
+        scores=scores_of(comparison),
+        settings=job.recipe.model_dump(mode="json"),
+    )
+    trained = load_run(workspace.run("trained"))
+    done = FinishedTrial(fingerprint=job.fingerprint, items_sha256=trained.items_sha256, result=result)
+    if (workspace.model / TRAINING_FILE).is_file():
+        shutil.copyfile(workspace.model / TRAINING_FILE, workspace.folder / TRAINING_FILE)
+    write_atomically(workspace.folder / TRIAL_FILE, to_json(done) + "\n")
+    (job.root / job.recipe.name / ERROR_FILE).unlink(missing_ok=True)
+    if not job.keep_model:
+        _drop_model(workspace)
+    return done
+
+
+def _drop_model(workspace: Workspace) -> None:
+    """Remove a measured checkpoint; moved aside first, so that a kill leaves no half of one in its place."""
+    aside = workspace.model.with_name(f".{workspace.model.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if (workspace.model / TRAINING_FILE).is_file():
+        workspace.model.replace(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, in one line."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")

@@ -1,0 +1,383 @@
+"""A sweep: what its file stands for, which recipes win, and that what has finished is not done again."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from results import everything, make_items, make_run, nothing
+
+from kapoc import sweep_ray
+from kapoc.compare import compare
+from kapoc.errors import DataError
+from kapoc.record import Run, load_run, save_run
+from kapoc.report.plot import front_line, pareto_plot
+from kapoc.report.sweep import render_sweep
+from kapoc.sweep import Sweep, load_sweep
+from kapoc.sweep_ray import ray_runner, trial_resources
+from kapoc.sweep_run import FinishedTrial, Job, Report, finish, perform, run_sweep, write_results
+from kapoc.trials import Point, SweepResults, TrialFailure, TrialResult, pareto_front, scores_of, summarise
+
+PLAIN = '[[recipes]]\nname = "plain"\nbase = "tiny.toml"\n'
+
+
+@pytest.fixture
+def place(tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with `tiny.toml`, where commands are typed."""
+    monkeypatch.chdir(tiny_recipe.parent)
+    return tiny_recipe.parent
+
+
+def planned(folder: Path, text: str) -> list[Any]:
+    path = folder / "sweep.toml"
+    path.write_text(f'name = "first"\n{text}', encoding="utf-8")
+    return list(load_sweep(Path("sweep.toml"))[1])
+
+
+# ------------------------------------------------------------------ planning
+
+
+def test_recipes_times_grid_times_seeds(place: Path) -> None:
+    trials = planned(
+        place,
+        f'seeds = [0, 1]\n{PLAIN}[[recipes]]\nname = "kl"\nbase = "tiny.toml"\nseeds = [7]\n'
+        "train = { epochs = 3, replay = { weight = 1.0 } }\n"
+        "[grid]\nlearning_rate = [1e-4, 0.0002]\nreplay.per_step = [1]\n",
+    )
+    assert [trial.name for trial in trials] == [
+        "plain-learning_rate-0.0001-replay.per_step-1-seed-0",
+        "plain-learning_rate-0.0001-replay.per_step-1-seed-1",
+        "plain-learning_rate-0.0002-replay.per_step-1-seed-0",
+        "plain-learning_rate-0.0002-replay.per_step-1-seed-1",
+        "kl-learning_rate-0.0001-replay.per_step-1-seed-7",
+        "kl-learning_rate-0.0002-replay.per_step-1-seed-7",
+    ]
+    assert len({trial.group for trial in trials}) == 4
+    train = trials[-1].recipe.train
+    assert (train.learning_rate, train.seed, train.epochs, train.batch_size) == (2e-4, 7, 3, 4)
+    assert (train.replay.weight, train.replay.per_step, train.replay.num_passages) == (1.0, 1, 128)
+    assert trials[0].recipe.train.replay.weight == 0
+
+
+def test_a_recipe_keeps_its_model_and_set_unless_others_are_named(place: Path, tiny_recipe: Path) -> None:
+    [own] = planned(place, PLAIN)
+    assert own.name == "plain-seed-0"
+    assert own.recipe.model.endswith("tiny-llama")
+    assert own.recipe.knowledge[0].endswith("lamps.yaml")
+    two = planned(place, f'models = ["default", "owner/small"]\nknowledge = "events-2025"\n{PLAIN}')
+    assert [trial.name for trial in two] == ["plain-default-seed-0", "plain-small-seed-0"]
+    assert [trial.recipe.model for trial in two] == ["default", "owner/small"]
+    assert two[0].recipe.knowledge == ("events-2025",)
+    alike = planned(place, f'models = ["a/small", "b/small"]\n{PLAIN}')
+    assert [trial.name for trial in alike] == ["plain-a--small-seed-0", "plain-b--small-seed-0"]
+
+
+def test_lists_make_names_too(place: Path) -> None:
+    trials = planned(place, f'{PLAIN}[grid]\nderived = [[], ["statement", "slot"]]\n')
+    assert [trial.group for trial in trials] == ["plain-derived-none", "plain-derived-statement_slot"]
+    assert trials[1].recipe.train.derived == ("statement", "slot")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (f"sedes = [1]\n{PLAIN}", "sweep.toml: sedes: is not a known field; did you mean 'seeds'?"),
+        (f'{PLAIN}trian = {{}}\n', "recipes[0].trian: is not a known field; did you mean 'train'?"),
+        (f"{PLAIN}train = {{ epoch = 2 }}\n", "recipe 'plain': train: epoch: is not a known field; did you mean"),
+        (f"{PLAIN}train = {{ epochs = 0 }}\n", "recipe 'plain': train: epochs: Input should be greater than 0"),
+        (f"{PLAIN}train = {{ seed = 1 }}\n", "recipe 'plain': train.seed: is set by `seeds`"),
+        (f"{PLAIN}[grid]\nlearning_rat = [1]\n", "grid.learning_rat: is not a setting of training; did you mean"),
+        (f"{PLAIN}[grid.replay]\nwieght = [1]\n", "grid.replay.wieght: is not a setting of replay; did you mean"),
+        (f"{PLAIN}[grid]\nepochs = 3\n", "grid.epochs: must be a list of values, such as [1, 2]"),
+        (f"{PLAIN}[grid]\nseed = [3]\n", "grid.seed: is set by `seeds`"),
+        (f"seeds = [0, 0]\n{PLAIN}", "two trials are named 'plain-seed-0'"),
+        (PLAIN + PLAIN, "two recipes are named 'plain'"),
+        ('[[recipes]]\nname = "a"\nbase = "tiny"\n', "recipe 'tiny': no such file or shipped recipe"),
+        (f'{PLAIN}[[recipes]]\nname = "x"\nbase = "smollm2-135m-full"\n', "knowledge: the recipes teach different"),
+        ("seeds = [0]\n", "recipes: is missing"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_in_one_line(place: Path, text: str, complaint: str) -> None:
+    with pytest.raises(DataError, match=re.escape(complaint)) as caught:
+        planned(place, text)
+    assert len(caught.value.lines) == 1
+
+
+# ------------------------------------------------------------------ which recipes win
+
+
+def test_pareto_front_of_known_points() -> None:
+    best, cheap, worse, same = Point(0.9, 0.5, 100), Point(0.5, 0.5, 10), Point(0.8, 0.5, 100), Point(0.9, 0.5, 100)
+    gentle = Point(0.2, 0.01, 200)
+    assert pareto_front([best, cheap, worse, same, gentle]) == [True, True, False, True, True]
+    assert pareto_front([Point(0.9, 0.1, 5), best, cheap]) == [True, False, False]
+    assert pareto_front([]) == []
+    assert front_line([best, cheap, worse, gentle]) == [(0.01, 0.2), (0.5, 0.9)]
+
+
+def trial(recipe: str, seed: int, recall: float, kl: float | None, seconds: float) -> TrialResult:
+    scores = {"recall": recall, "unseen": recall, "unseen/reverse": recall, "bits_per_byte_difference": 0.1}
+    if kl is not None:
+        scores["divergence"] = kl
+    return TrialResult(
+        name=f"{recipe}-seed-{seed}", recipe=recipe, model="m", seed=seed, seconds=seconds, scores=scores, settings={}
+    )
+
+
+def made_up() -> SweepResults:
+    trials = [
+        trial("plain", 0, 0.5, 0.7, 100), trial("plain", 1, 0.7, 0.9, 120),
+        trial("kl", 0, 0.55, 0.2, 100), trial("slow", 0, 0.5, 0.3, 300),
+    ]  # fmt: skip
+    return summarise("first", "lamps", trials, [TrialFailure(name="x-seed-0", recipe="x", error="no | memory")])
+
+
+def test_recipes_are_means_over_their_seeds() -> None:
+    plain, kl, slow = made_up().recipes
+    assert plain.scores["recall"].mean == pytest.approx(0.6)
+    assert plain.scores["recall"].sd == pytest.approx(0.02**0.5)
+    assert (plain.seeds, kl.scores["recall"].sd) == ((0, 1), None)
+    assert [row.is_optimal for row in (plain, kl, slow)] == [True, True, False]
+    assert made_up().forgetting == "divergence"
+    assert summarise("s", "k", [trial("a", 0, 0.5, None, 1)]).forgetting == "bits_per_byte_difference"
+
+
+def test_a_trial_is_summed_up_from_its_comparison() -> None:
+    base = make_run(make_items(nothing))
+    items = make_items(lambda tier, n: float(tier in {"seen", "paraphrased"}), 1.1, 60, divergence=0.25)
+    scores = scores_of(compare(base, make_run(items, weights="1" * 64, base_sha256="0" * 64)))
+    assert (scores["seen"], scores["paraphrased"], scores["unseen"], scores["recall"]) == (1.0, 1.0, 0.0, 0.5)
+    assert scores["unseen/meaning"] == 0.0
+    assert (scores["spillover/control"], scores["spillover/off_topic"]) == (0.5, 0.0)
+    assert scores["general_difference"] == -0.5
+    assert scores["bits_per_byte_difference"] == pytest.approx(0.1)
+    assert scores["divergence"] == 0.25
+
+
+def test_the_page_and_the_plot_say_what_was_found(tmp_path: Path) -> None:
+    page = render_sweep(made_up())
+    assert "| * | plain | 2 | 60.0% ± 14.1 | 60.0% ± 14.1 | +0.1000 ± 0.0000 | 0.8000 ± 0.1414 | 110 ± 14 |" in page
+    assert "| * | kl | 1 | 55.0% |" in page
+    assert "|  | slow | 1 |" in page
+    assert "| x-seed-0 | no \\| memory |" in page
+    assert "evidence" not in page
+    plot = pareto_plot(made_up())
+    assert plot == pareto_plot(made_up())
+    for part in (">plain<", ">kl<", ">slow<", "KL(base || trained)", "recall"):
+        assert part in plot
+    write_results(made_up(), tmp_path / "a" / "b")
+    written = SweepResults.model_validate_json((tmp_path / "a" / "b" / "sweep.json").read_text(encoding="utf-8"))
+    assert written == made_up()
+
+
+def test_nothing_finished_is_a_page_and_a_plot_as_well() -> None:
+    failed = summarise("first", "lamps", [], [TrialFailure(name="x-seed-0", recipe="x", error="broken")], 2)
+    assert "| x-seed-0 | broken |" in render_sweep(failed)
+    assert pareto_plot(failed).endswith("</svg>\n")
+
+
+# ------------------------------------------------------------------ running, without Ray and without training
+
+
+class Worker:
+    """Does jobs one after another with made-up runs, and remembers which trials it was asked to do."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.done: list[str] = []
+        self.broken: set[str] = set()
+        self.weights = "0" * 64
+        self._stop_after = stop_after
+
+    def __call__(self, jobs: Sequence[Job]) -> Iterator[Report]:
+        for job in jobs:
+            if self._stop_after is not None and len(self.done) == self._stop_after:
+                raise KeyboardInterrupt
+            yield perform(job, self._work)
+
+    def _work(self, job: Job) -> Run | FinishedTrial:
+        workspace = job.workspace
+        if job.name in self.broken:
+            raise MemoryError("too much\nof everything")
+        base = make_run(make_items(nothing), weights=self.weights)
+        if job.base is None:
+            save_run(base, workspace.run("base"))
+            return load_run(workspace.run("base"))
+        assert load_run(job.base).items == base.items
+        self.done.append(job.name)
+        items = make_items(everything, divergence=0.25)
+        save_run(make_run(items, weights="1" * 64, base_sha256=self.weights), workspace.run("trained"))
+        workspace.model.mkdir(parents=True, exist_ok=True)
+        (workspace.model / "training.json").write_text("{}", encoding="utf-8")
+        return finish(job, compare(base, load_run(workspace.run("trained"))), 12.5)
+
+
+Rerun = Callable[..., SweepResults]
+
+
+@pytest.fixture
+def rerun(place: Path) -> Rerun:
+    """Runs a sweep of two seeds with a worker."""
+
+    def run(worker: Worker, extra: str = "", told: list[str] | None = None) -> SweepResults:
+        text = f'name = "first"\nseeds = [0, 1]\n{extra}{PLAIN}'
+        Path("sweep.toml").write_text(text, encoding="utf-8")
+        sweep, trials = load_sweep(Path("sweep.toml"))
+        return run_sweep(sweep, trials, Path("out"), worker, tell=(told if told is not None else []).append)
+
+    return run
+
+
+def test_a_stopped_sweep_goes_on_with_what_is_missing(rerun: Rerun) -> None:
+    first = Worker(stop_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        rerun(first)
+    assert first.done == ["plain-seed-0"]
+    mark = Path("out/first/plain-seed-0/lamps/trial.json")
+    written = mark.stat().st_mtime_ns
+    told: list[str] = []
+    second = Worker()
+    results = rerun(second, told=told)
+    assert second.done == ["plain-seed-1"]
+    assert mark.stat().st_mtime_ns == written
+    assert [result.name for result in results.trials] == ["plain-seed-0", "plain-seed-1"]
+    assert results.trials[0].scores["recall"] == 1.0
+    assert results.trials[0].seconds == 12.5
+    assert told[1:] == [
+        "2 trials: 1 finished before, 1 to do, 0 impossible",
+        "2/2 plain-seed-1: recall 100.0%, trained in 12 s",
+    ]
+
+
+@pytest.mark.parametrize("change", ["items", "settings", "base", "models"])
+def test_what_is_no_longer_current_is_done_again(rerun: Rerun, change: str) -> None:
+    rerun(Worker())
+    again, extra = Worker(), ""
+    if change == "items":
+        Path("out/first/plain-seed-0/lamps/trained/items.jsonl").write_text("", encoding="utf-8")
+    elif change == "settings":
+        recipe = Path("tiny.toml").read_text(encoding="utf-8")
+        Path("tiny.toml").write_text(recipe.replace("epochs = 2", "epochs = 3"), encoding="utf-8")
+    elif change == "base":
+        again.weights = "2" * 64
+    else:
+        extra = "keep_models = true\n"  # they were removed
+    rerun(again, extra)
+    assert again.done == (["plain-seed-0"] if change == "items" else ["plain-seed-0", "plain-seed-1"])
+    again.done.clear()
+    rerun(again, extra)
+    assert again.done == []
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_measured_checkpoint_goes_unless_it_is_to_be_kept(rerun: Rerun, keep: bool) -> None:
+    rerun(Worker(), "keep_models = true\n" if keep else "")
+    folder = Path("out/first/plain-seed-1/lamps")
+    assert (folder / "model").exists() == keep
+    assert (folder / "training.json").is_file()
+    assert not (folder / ".model.old").exists()
+
+
+def test_a_failing_trial_does_not_stop_the_others(rerun: Rerun) -> None:
+    worker = Worker()
+    worker.broken = {"plain-seed-0"}
+    results = rerun(worker)
+    assert worker.done == ["plain-seed-1"]
+    assert [(failure.name, failure.error) for failure in results.failures] == [
+        ("plain-seed-0", "MemoryError: too much")
+    ]
+    trace = Path("out/first/plain-seed-0/error.txt")
+    assert "of everything" in trace.read_text(encoding="utf-8")
+    worker.broken = set()
+    assert not rerun(worker).failures
+    assert worker.done == ["plain-seed-1", "plain-seed-0"]
+    assert not trace.exists()
+
+
+def test_a_base_that_fails_stops_its_trials_alone(rerun: Rerun) -> None:
+    worker = Worker()
+    worker.broken = {"base-2"}
+    results = rerun(worker, 'models = ["default", "owner/absent"]\n')
+    assert worker.done == ["plain-default-seed-0", "plain-default-seed-1"]
+    assert {failure.error for failure in results.failures} == {"base-2: MemoryError: too much"}
+
+
+def test_a_trial_gets_a_machine_or_a_gpu_with_its_share() -> None:
+    def resources(nodes: list[dict[str, float]], **given: Any) -> tuple[float, float]:
+        sweep = Sweep.model_validate({"name": "s", "recipes": [{"name": "a", "base": "b"}], **given})
+        return trial_resources(sweep, nodes)
+
+    assert resources([{"CPU": 2.0}]) == (2, 0)
+    assert resources([{"CPU": 8.0}, {"CPU": 4.0}, {"memory": 1.0}]) == (4, 0)
+    assert resources([{"CPU": 64.0, "GPU": 8.0}, {"CPU": 4.0}]) == (8, 1)
+    assert resources([{"CPU": 64.0, "GPU": 8.0}], gpus_per_trial=2) == (16, 2)
+    assert resources([{"CPU": 64.0, "GPU": 8.0}], gpus_per_trial=0) == (64, 0)
+    assert resources([{"CPU": 8.0}], cpus_per_trial=3) == (3, 0)
+    with pytest.raises(DataError, match="no machine has 9 cores and 0 GPUs"):
+        resources([{"CPU": 8.0}], cpus_per_trial=9)
+
+
+def test_a_missing_package_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_ray, "find_spec", lambda name: None if name == "ray" else object())
+    sweep = Sweep.model_validate({"name": "s", "recipes": [{"name": "a", "base": "b"}]})
+    with pytest.raises(DataError, match=re.escape("kapoc sweep needs ray; install with: pip install 'kapoc[sweep]'")):
+        ray_runner(sweep).__enter__()
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once() -> None:
+    sweep = Sweep.model_validate({"name": "s", "recipes": [{"name": "a", "base": "b"}]})
+    with pytest.raises(DataError, match=r"--address 127\.0\.0\.1:1: no Ray cluster answers") as caught:
+        ray_runner(sweep, "127.0.0.1:1").__enter__()
+    assert len(caught.value.lines) == 1
+
+
+# ------------------------------------------------------------------ the whole of it, with Ray
+
+
+def start(folder: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "kapoc", "sweep", "sweep.toml"]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_goes_on(place: Path) -> None:
+    text = f'name = "first"\nlimit = 2\nseeds = [0, 1]\ncpus_per_trial = {os.cpu_count()}\n{PLAIN}'
+    broken = '[[recipes]]\nname = "broken"\nbase = "tiny.toml"\nseeds = [0]\ntrain = { method = "none" }\n'
+    (place / "sweep.toml").write_text(text + broken, encoding="utf-8")
+    folder = place / "runs" / "sweeps" / "first"
+    marks = [folder / f"plain-seed-{seed}" / "lamps" / "trial.json" for seed in (0, 1)]
+    killed = start(place)
+    while not marks[0].is_file():
+        assert killed.poll() is None, killed.communicate()
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not marks[1].is_file()
+    written = marks[0].stat().st_mtime_ns
+    base = (folder / "base" / "lamps" / "base-limit2" / "run.json").stat().st_mtime_ns
+
+    again = start(place)
+    output, errors = again.communicate()
+    assert (again.returncode, errors) == (1, ""), (output, errors)
+    assert "3 trials: 1 finished before, 2 to do, 0 impossible" in output
+    assert "3/3 broken-seed-0: failed: training method 'none' is not installed" in output
+    assert marks[0].stat().st_mtime_ns == written
+    assert (folder / "base" / "lamps" / "base-limit2" / "run.json").stat().st_mtime_ns == base
+    results = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+    assert [row["name"] for row in results["trials"]] == ["plain-seed-0", "plain-seed-1"]
+    assert set(results["trials"][0]["scores"]) >= {"recall", "seen", "unseen/reverse", "divergence"}
+    shared = load_run(folder / "base" / "lamps" / "base-limit2")
+    for seed in (0, 1):
+        trial_folder = folder / f"plain-seed-{seed}" / "lamps"
+        assert load_run(trial_folder / "base-limit2") == shared
+        assert {path.name for path in trial_folder.iterdir()} == {
+            "base-limit2", "trained-limit2", "training.json", "trial.json",
+        }  # fmt: skip
+    for name in ("sweep.md", "sweep.svg"):
+        assert "plain" in (folder / name).read_text(encoding="utf-8")
