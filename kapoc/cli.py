@@ -22,7 +22,7 @@ from kapoc.console import show
 from kapoc.errors import KapocError
 
 if TYPE_CHECKING:
-    from kapoc.workflow import Listener, Workspace
+    from kapoc.workspace import Listener, Workspace
 
 app = typer.Typer(
     name="kapoc",
@@ -224,7 +224,7 @@ def _workspace(
     runs: Path, recipe: str, knowledge: list[str] | None, asked: dict[str, Any], **overrides: Any
 ) -> "Workspace":
     from kapoc.recipe import load_recipe
-    from kapoc.workflow import open_workspace
+    from kapoc.workspace import open_workspace
 
     if "general" in asked:
         asked = {**asked, "general": [name for names in asked["general"] for name in names.split(",") if name]}
@@ -240,7 +240,7 @@ def _workspace(
 
 def _listener() -> "Listener":
     """Progress on standard error where that is a terminal; silence elsewhere."""
-    from kapoc.workflow import Listener
+    from kapoc.workspace import Listener
 
     if not sys.stderr.isatty():
         return Listener()

@@ -18,7 +18,8 @@ from kapoc.report.sweep import render_sweep
 from kapoc.source import load_json
 from kapoc.sweep import Sweep, Trial
 from kapoc.trials import SweepResults, TrialFailure, TrialResult, scores_of, summarise
-from kapoc.workflow import Workspace, bench_base, bench_trained, open_workspace
+from kapoc.workflow import bench_base, bench_trained
+from kapoc.workspace import Workspace, open_workspace
 
 TRIAL_FILE = "trial.json"
 TRAINING_FILE = "training.json"

@@ -3,140 +3,32 @@
 Everything after a measurement starts again from those files.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kapoc.compare import compare, missing_tiers
 from kapoc.comparison import Comparison
-from kapoc.context import CONTEXTS, Context, checked_context
+from kapoc.context import CONTEXTS
+from kapoc.data.derive import checked_forms
 from kapoc.errors import DataError, refuse_unwritable
 from kapoc.gate import RELEASE_GATE, Gate, Verdict, judge
 from kapoc.general import ABILITIES, load_general, load_off_topic
-from kapoc.knowledge import Fact
-from kapoc.knowledge_file import Source, load_sources
 from kapoc.plan import Planned, plan_gate, sizes_of
 from kapoc.recipe import Recipe
 from kapoc.record import Run, load_run, save_run, write_atomically
 from kapoc.report import card, markdown
+from kapoc.workspace import Workspace
 
 if TYPE_CHECKING:
     from kapoc.calibrate import Cost
     from kapoc.chat import EncodedExample
     from kapoc.checkpoint import Checks, TrainingRecord
-    from kapoc.loop import EpochReport, StepReport
     from kapoc.models import LoadedModel
     from kapoc.replay import Passage
     from kapoc.resume import Keeper
     from kapoc.train import TrainResult
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """Who is told about long work: a line of text, a training step, an epoch."""
-
-    tell: Callable[[str], None] = lambda _: None
-    on_step: Callable[["StepReport"], None] = lambda _: None
-    on_epoch: Callable[["EpochReport"], None] = lambda _: None
-    show_progress: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Workspace:
-    """Where a recipe's results on one knowledge set lie: `<root>/<recipe>/<knowledge set>/`.
-
-    Attributes:
-        root: `runs` by default.
-        recipe: with its overrides applied.
-        sources: the knowledge sets.
-        general: the user's own general tasks and files.
-        limit: ask only so many items a task; such runs get folders of their own.
-        context: what stands beside the questions; runs with one get folders of their own.
-        batch_size: rows a forward pass, where another than the recipe's is wanted; such runs lie apart, too.
-        command: that was typed, to be kept with the runs.
-    """
-
-    root: Path
-    recipe: Recipe
-    sources: tuple[Source, ...]
-    general: tuple[str, ...] = ()
-    limit: int | None = None
-    context: Context = "none"
-    batch_size: int | None = None
-    command: str = ""
-    listener: Listener = field(default_factory=Listener)
-
-    @property
-    def name(self) -> str:
-        """The knowledge sets in one word."""
-        return "+".join(source.knowledge.name for source in self.sources)
-
-    @property
-    def knowledge(self) -> tuple[str, ...]:
-        """The knowledge sets as they were named: shipped names or files."""
-        return tuple(source.name for source in self.sources)
-
-    @property
-    def facts(self) -> tuple[Fact, ...]:
-        """Every taught fact of every set."""
-        return tuple(fact for source in self.sources for fact in source.knowledge.taught)
-
-    @property
-    def folder(self) -> Path:
-        """Of everything below."""
-        return self.root / self.recipe.name / self.name
-
-    @property
-    def model(self) -> Path:
-        """The checkpoint."""
-        return self.folder / "model"
-
-    def run(self, alias: str) -> Path:
-        """The run of `base` or `trained`."""
-        return self.folder / f"{alias}{self._suffix}"
-
-    def run_of(self, model: str) -> Path:
-        """The run of a model given by folder or Hub id."""
-        name = "--".join(part for part in Path(model).parts if part.strip("./")) or Path(model).resolve().name
-        return self.root / "models" / name / f"{self.name}{self._suffix}"
-
-    @property
-    def report(self) -> Path:
-        """The page of the comparison."""
-        return self.folder / f"report{self._suffix}.md"
-
-    @property
-    def _suffix(self) -> str:
-        """What keeps runs of other items apart."""
-        own = "".join(f"+{Path(name).stem}" for name in self.general)
-        own += "" if self.context == "none" else f"-{self.context}"
-        own += "" if self.batch_size is None else f"-batch{self.batch_size}"
-        return own if self.limit is None else f"{own}-limit{self.limit}"
-
-
-def open_workspace(
-    root: Path,
-    recipe: Recipe,
-    *,
-    knowledge: Sequence[str] = (),
-    general: Sequence[str] = (),
-    limit: int | None = None,
-    context: str = "none",
-    batch_size: int | None = None,
-    listener: Listener | None = None,
-    command: str = "",
-) -> Workspace:
-    """Load the knowledge sets (the recipe's where none is named) and say where their results lie.
-
-    Raises:
-        DataError: a set is malformed.
-    """
-    sources = load_sources(tuple(knowledge) or recipe.knowledge)
-    if batch_size == recipe.bench.batch_size:
-        batch_size = None
-    chosen = checked_context(context)
-    return Workspace(root, recipe, sources, tuple(general), limit, chosen, batch_size, command, listener or Listener())
 
 
 def bench(workspace: Workspace, name: str, out: Path, base: str | None = None) -> Run:
@@ -197,6 +89,7 @@ def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Pa
     from kapoc.models import load_model
 
     refuse_foreign(out)
+    _refuse_bad_settings(workspace.recipe)
     workspace.listener.tell(f"loading {workspace.recipe.model}")
     return _train(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out, restart)
 
@@ -288,6 +181,18 @@ def _passages(workspace: Workspace, base: "LoadedModel", keeper: "Keeper") -> "l
     return keeper.passages(write, base.model.device)
 
 
+def _refuse_bad_settings(recipe: Recipe) -> None:
+    """Find what only a method or a maker of texts can tell of a recipe, before anything long begins.
+
+    Raises:
+        DataError: a method, an option of it or a form of derived texts that does not exist.
+    """
+    from kapoc.methods import load_method
+
+    load_method(recipe.train.method, recipe.train.options)
+    checked_forms(recipe.train.derived)
+
+
 def bench_base(workspace: Workspace) -> Run:
     """The base's run: the one on disk where it is current, a new one where not."""
     from kapoc.models import load_model
@@ -309,6 +214,7 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
 
     refuse_unwritable(out)
     refuse_foreign(workspace.model)
+    _refuse_bad_settings(workspace.recipe)
     workspace.listener.tell(f"loading {workspace.recipe.model}")
     base = load_model(workspace.recipe.model, tell=workspace.listener.tell)
     before = _current_base_run(workspace, base) or _measure(workspace, base, workspace.run("base"))

@@ -20,7 +20,7 @@ from kapoc.loop import LoopState
 from kapoc.models import load_model
 from kapoc.recipe import Recipe, ReplaySettings, ResumeSettings, load_recipe
 from kapoc.resume import Keeper, resume_folder
-from kapoc.workflow import Listener, Workspace, open_workspace
+from kapoc.workspace import Listener, Workspace, open_workspace
 
 
 def kept_recipe(path: Path, **train_settings: object) -> Recipe:

@@ -26,7 +26,7 @@ from kapoc.methods import load_method
 from kapoc.models import load_model
 from kapoc.recipe import TrainSettings, load_recipe
 from kapoc.train import train, training_examples
-from kapoc.workflow import open_workspace
+from kapoc.workspace import open_workspace
 
 FAST = TrainSettings(epochs=40, batch_size=5, micro_batch_size=2, learning_rate=5e-3)
 

@@ -7,7 +7,7 @@ the probes'. They are made of the slots of taught facts by hand-written template
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -85,14 +85,23 @@ def derived_examples(
     return found
 
 
+def checked_forms(forms: Iterable[str]) -> None:
+    """Make sure that all forms exist.
+
+    Raises:
+        DataError: one does not.
+    """
+    for form in forms:
+        if form not in FORMS:
+            raise DataError(f"derived: '{form}' is no form of example; known: {', '.join(FORMS)}")
+
+
 def _numbers(forms: Sequence[str], per_fact: Mapping[str, int] | int) -> Mapping[str, int]:
     named = dict.fromkeys(FORMS, per_fact) if isinstance(per_fact, int) else {**DEFAULT_PER_FACT, **per_fact}
-    for form in (*forms, *named):
-        if form not in FORMS:
-            raise DataError(f"derive: '{form}' is no form of example; known: {', '.join(FORMS)}")
+    checked_forms((*forms, *named))
     for form, number in named.items():
         if number < 0:
-            raise DataError(f"derive: {form}: {number} examples of a fact; ask for 0 or more")
+            raise DataError(f"derived: {form}: {number} examples of a fact; ask for 0 or more")
     return named
 
 

@@ -1,0 +1,121 @@
+"""Where a recipe's results on its knowledge sets lie, and who is told while they are made."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kapoc.context import Context, checked_context
+from kapoc.knowledge import Fact
+from kapoc.knowledge_file import Source, load_sources
+from kapoc.recipe import Recipe
+
+if TYPE_CHECKING:
+    from kapoc.loop import EpochReport, StepReport
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told about long work: a line of text, a training step, an epoch."""
+
+    tell: Callable[[str], None] = lambda _: None
+    on_step: Callable[["StepReport"], None] = lambda _: None
+    on_epoch: Callable[["EpochReport"], None] = lambda _: None
+    show_progress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where a recipe's results on one knowledge set lie: `<root>/<recipe>/<knowledge set>/`.
+
+    Attributes:
+        root: `runs` by default.
+        recipe: with its overrides applied.
+        sources: the knowledge sets.
+        general: the user's own general tasks and files.
+        limit: ask only so many items a task; such runs get folders of their own.
+        context: what stands beside the questions; runs with one get folders of their own.
+        batch_size: rows a forward pass, where another than the recipe's is wanted; such runs lie apart, too.
+        command: that was typed, to be kept with the runs.
+    """
+
+    root: Path
+    recipe: Recipe
+    sources: tuple[Source, ...]
+    general: tuple[str, ...] = ()
+    limit: int | None = None
+    context: Context = "none"
+    batch_size: int | None = None
+    command: str = ""
+    listener: Listener = field(default_factory=Listener)
+
+    @property
+    def name(self) -> str:
+        """The knowledge sets in one word."""
+        return "+".join(source.knowledge.name for source in self.sources)
+
+    @property
+    def knowledge(self) -> tuple[str, ...]:
+        """The knowledge sets as they were named: shipped names or files."""
+        return tuple(source.name for source in self.sources)
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """Every taught fact of every set."""
+        return tuple(fact for source in self.sources for fact in source.knowledge.taught)
+
+    @property
+    def folder(self) -> Path:
+        """Of everything below."""
+        return self.root / self.recipe.name / self.name
+
+    @property
+    def model(self) -> Path:
+        """The checkpoint."""
+        return self.folder / "model"
+
+    def run(self, alias: str) -> Path:
+        """The run of `base` or `trained`."""
+        return self.folder / f"{alias}{self._suffix}"
+
+    def run_of(self, model: str) -> Path:
+        """The run of a model given by folder or Hub id."""
+        name = "--".join(part for part in Path(model).parts if part.strip("./")) or Path(model).resolve().name
+        return self.root / "models" / name / f"{self.name}{self._suffix}"
+
+    @property
+    def report(self) -> Path:
+        """The page of the comparison."""
+        return self.folder / f"report{self._suffix}.md"
+
+    @property
+    def _suffix(self) -> str:
+        """What keeps runs of other items apart."""
+        own = "".join(f"+{Path(name).stem}" for name in self.general)
+        own += "" if self.context == "none" else f"-{self.context}"
+        own += "" if self.batch_size is None else f"-batch{self.batch_size}"
+        return own if self.limit is None else f"{own}-limit{self.limit}"
+
+
+def open_workspace(
+    root: Path,
+    recipe: Recipe,
+    *,
+    knowledge: Sequence[str] = (),
+    general: Sequence[str] = (),
+    limit: int | None = None,
+    context: str = "none",
+    batch_size: int | None = None,
+    listener: Listener | None = None,
+    command: str = "",
+) -> Workspace:
+    """Load the knowledge sets (the recipe's where none is named) and say where their results lie.
+
+    Raises:
+        DataError: a set is malformed.
+    """
+    sources = load_sources(tuple(knowledge) or recipe.knowledge)
+    if batch_size == recipe.bench.batch_size:
+        batch_size = None
+    chosen = checked_context(context)
+    return Workspace(root, recipe, sources, tuple(general), limit, chosen, batch_size, command, listener or Listener())
