@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from kapoc import default_model
+from kapoc.allocation import keep_freed_memory
 from kapoc.chat import PLAIN_TEMPLATE
 from kapoc.errors import ModelError
 from kapoc.quiet import quiet_transformers
@@ -62,6 +63,7 @@ def load_model(
     Raises:
         ModelError: nothing of that name, a damaged checkpoint, or a weight that is not finite.
     """
+    keep_freed_memory()
     source = name if unfinished else resolve(name, tell)
     with quiet_transformers():
         if (Path(source) / "adapter_config.json").is_file():

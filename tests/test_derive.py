@@ -116,7 +116,11 @@ def test_the_number_is_a_choice_for_all_forms_or_for_each() -> None:
 @pytest.mark.parametrize(
     ("forms", "per_fact", "complaint"),
     [
-        (("slot", "revers"), 1, "derived: 'revers' is no form of example; known: statement, slot, combination, reverse"),
+        (
+            ("slot", "revers"),
+            1,
+            "derived: 'revers' is no form of example; known: statement, slot, combination, reverse",
+        ),
         (("slot",), {"sloth": 1}, "derived: 'sloth' is no form of example"),
         (("slot",), {"slot": -1}, "derived: slot: -1 examples of a fact"),
     ],
