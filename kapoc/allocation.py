@@ -10,7 +10,7 @@ def keep_freed_memory() -> bool:
     """Let glibc keep large freed blocks instead of giving each back to the system.
 
     Gradients, activations and logits are allocated and freed at every step; a block that comes fresh from the system
-    is zeroed page by page as it is first touched. On two CPU cores that is a fifth of a training step.
+    is zeroed page by page as it is first touched.
 
     Returns:
         Whether the C library took it: glibc does, others have nothing of the kind.

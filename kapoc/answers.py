@@ -1,4 +1,4 @@
-"""Free answers of a model to prompts, outside lm-eval: to check a saved model, and to ask what it knows."""
+"""What a model writes by `generate`, greedily or by sampling, outside lm-eval."""
 
 from collections.abc import Sequence
 
@@ -21,19 +21,55 @@ def generate_answers(
     """Continue prompts until the model ends its answer.
 
     Args:
-        model, tokenizer: as loaded.
         prompts: texts, template included.
-        max_new_tokens: answers are cut off here.
-        temperature: of sampling from the whole vocabulary; greedy where none.
-        batch_size: prompts a forward pass, padded on the left.
+        model, tokenizer, max_new_tokens, temperature, batch_size: as in `generate_tokens`.
 
     Raises:
         ModelError: a logit is inf or nan.
     """
-    sampling = {"do_sample": False} if temperature is None else {"do_sample": True, "temperature": temperature}
-    answers: list[str] = []
+    written = generate_tokens(
+        model,
+        tokenizer,
+        [encode(tokenizer, text) for text in prompts],
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        batch_size=batch_size,
+    )
+    return [str(text) for text in tokenizer.batch_decode(written, skip_special_tokens=True)]
+
+
+def generate_tokens(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    temperature: float | None,
+    batch_size: int,
+    top_k: int = 0,
+) -> list[list[int]]:
+    """Continue prompts until the model ends them.
+
+    Args:
+        model, tokenizer: as loaded.
+        prompts: token ids.
+        max_new_tokens: answers are cut off here.
+        temperature: of sampling; greedy where none.
+        batch_size: prompts a forward pass, padded on the left.
+        top_k: sample from so many of the likeliest tokens; from all of them where 0.
+
+    Returns:
+        What was written behind each prompt, its end token included.
+
+    Raises:
+        ModelError: a logit is inf or nan.
+    """
+    is_sampled = temperature is not None
+    sampling = {"do_sample": True, "temperature": temperature, "top_k": top_k, "top_p": 1.0} if is_sampled else {}
+    ends = stop_tokens(model, tokenizer)
+    answers: list[list[int]] = []
     for start in range(0, len(prompts), batch_size):
-        ids = [encode(tokenizer, text) for text in prompts[start : start + batch_size]]
+        ids = [list(prompt) for prompt in prompts[start : start + batch_size]]
         width = max(map(len, ids))
         padded = [[tokenizer.pad_token_id] * (width - len(row)) + row for row in ids]
         mask = [[0] * (width - len(row)) + [1] * len(row) for row in ids]
@@ -42,12 +78,12 @@ def generate_answers(
                 input_ids=torch.tensor(padded, device=model.device),
                 attention_mask=torch.tensor(mask, device=model.device),
                 max_new_tokens=max_new_tokens,
-                top_k=0 if temperature is not None else None,
-                top_p=1.0 if temperature is not None else None,
-                eos_token_id=stop_tokens(model, tokenizer),
+                eos_token_id=ends,
                 pad_token_id=tokenizer.pad_token_id,
                 logits_processor=LogitsProcessorList([FiniteLogits()]),
-                **sampling,
+                **(sampling or {"do_sample": False, "top_k": None, "top_p": None}),
             )
-        answers += tokenizer.batch_decode(made[:, width:], skip_special_tokens=True)
+        for row in made[:, width:].tolist():
+            end = next((place + 1 for place, token in enumerate(row) if token in ends), len(row))
+            answers.append(row[:end])
     return answers

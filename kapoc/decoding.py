@@ -96,8 +96,7 @@ def continue_greedily(
                 take(answer, token)
     waiting = sorted((answer for answer in answers if not answer.is_done), key=lambda answer: len(answer.read))
     if waiting:
-        sizes = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "capacity": capacity}
-        _Batch(model, waiting, take, **sizes).run()
+        _Batch(model, waiting, take, max_new_tokens=max_new_tokens, batch_size=batch_size, capacity=capacity).run()
     return [Continuation(tuple(answer.written), answer.ended) for answer in answers]
 
 

@@ -6,6 +6,7 @@ import torch
 from transformers import PreTrainedModel
 
 from kapoc.errors import ModelError
+from kapoc.reading import BROKEN_LOGITS
 
 _BATCH_TOKENS = 512
 
@@ -69,6 +70,6 @@ def _logprobs(model: PreTrainedModel, inputs: torch.Tensor, mask: torch.Tensor) 
     with torch.no_grad():
         logits = model(input_ids=inputs.to(model.device), attention_mask=mask.to(model.device)).logits.float()
     if not torch.isfinite(logits[mask.bool()]).all():
-        raise ModelError("the model's logits are inf or nan; the weights are broken, train it again")
+        raise ModelError(BROKEN_LOGITS)
     logprobs: torch.Tensor = logits.log_softmax(-1).cpu()
     return logprobs

@@ -6,6 +6,11 @@ from difflib import get_close_matches
 from pathlib import Path
 
 
+def first_line(error: Exception) -> str:
+    """What an exception of a library says, in one line of at most 160 characters; its type where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:160]
+
+
 class KapocError(Exception):
     """A failure that a user caused and can mend: one line that names the place and the fix.
 

@@ -21,7 +21,7 @@ from transformers import (
 from kapoc import default_model
 from kapoc.allocation import keep_freed_memory
 from kapoc.chat import PLAIN_TEMPLATE
-from kapoc.errors import ModelError
+from kapoc.errors import ModelError, first_line
 from kapoc.quiet import quiet_transformers
 from kapoc.record import ModelIdentity
 
@@ -119,12 +119,12 @@ def _load_pretrained(source: str, dtype: torch.dtype, name: str) -> tuple[PreTra
         tokenizer = AutoTokenizer.from_pretrained(source)
         loaded: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{name}: cannot be loaded ({_first_line(error)}); {_advice(source)}") from None
+        raise ModelError(f"{name}: cannot be loaded ({first_line(error)}); {_advice(source)}") from None
     except Exception as error:
         if type(error).__module__.startswith(
             ("safetensors", "huggingface_hub", "httpx", "builtins", "pickle", "_pickle")
         ):
-            raise ModelError(f"{name}: cannot be loaded ({_first_line(error)}); {_advice(source)}") from None
+            raise ModelError(f"{name}: cannot be loaded ({first_line(error)}); {_advice(source)}") from None
         raise
     model, loading = loaded
     if missing := sorted(loading["missing_keys"]):
@@ -143,23 +143,17 @@ def _load_adapter(
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         base_name = str(config["base_model_name_or_path"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{folder}/adapter_config.json: cannot be read ({_first_line(error)}); save it again"
-        ) from None
+        raise ModelError(f"{folder}/adapter_config.json: cannot be read ({first_line(error)}); save it again") from None
     base, tokenizer = _load_pretrained(resolve(base_name, tell), dtype, base_name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for an attribute by its old name
             model = PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
-        raise ModelError(f"{folder}: the adapter does not fit its base ({_first_line(error)}); save it again") from None
+        raise ModelError(f"{folder}: the adapter does not fit its base ({first_line(error)}); save it again") from None
     if (folder / "tokenizer_config.json").is_file():
         tokenizer = AutoTokenizer.from_pretrained(folder)
     return model, tokenizer
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:160]
 
 
 def _advice(source: str) -> str:
@@ -246,4 +240,4 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
     except SafetensorError as error:  # what safetensors makes of a full disk
-        raise OSError(None, _first_line(error), str(folder)) from None
+        raise OSError(None, first_line(error), str(folder)) from None

@@ -12,7 +12,7 @@ Sources:
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -21,9 +21,9 @@ import torch
 import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from kapoc.answers import generate_tokens
 from kapoc.chat import encode, prompt_text
 from kapoc.errors import ModelError
-from kapoc.models import stop_tokens
 from kapoc.prefix_tree import plan_rows
 from kapoc.reading import BROKEN_LOGITS, tree_mask
 
@@ -86,12 +86,16 @@ def write_passages(
     model.eval()
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(seed)
-        passages = [
-            _remembered(model, prompt, written)
-            for first in range(0, len(asked), _BATCH_SIZE)
-            for prompt, written in _sampled(model, tokenizer, asked[first : first + _BATCH_SIZE], num_tokens)
-            if written
-        ]
+        texts = generate_tokens(
+            model,
+            tokenizer,
+            asked,
+            max_new_tokens=num_tokens,
+            temperature=1.0,
+            batch_size=_BATCH_SIZE,
+            top_k=_TOP_K,
+        )
+    passages = [_remembered(model, prompt, written) for prompt, written in zip(asked, texts, strict=True)]
     model.train(was_training)
     return passages
 
@@ -101,30 +105,6 @@ def _drawn(texts: Sequence[str], num: int, order: random.Random) -> list[str]:
     while len(drawn) < num:
         drawn += order.sample(texts, k=min(len(texts), num - len(drawn)))
     return drawn
-
-
-def _sampled(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: Sequence[list[int]], num_tokens: int
-) -> Iterator[tuple[list[int], list[int]]]:
-    width = max(map(len, asked))
-    padded = [[tokenizer.pad_token_id] * (width - len(prompt)) + prompt for prompt in asked]
-    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in asked]
-    ends = stop_tokens(model, tokenizer)
-    with torch.no_grad():
-        made = model.generate(  # type: ignore[operator] # transformers' own annotation
-            input_ids=torch.tensor(padded, device=model.device),
-            attention_mask=torch.tensor(mask, device=model.device),
-            max_new_tokens=num_tokens,
-            do_sample=True,
-            temperature=1.0,
-            top_k=_TOP_K,
-            top_p=1.0,
-            eos_token_id=ends,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    for prompt, row in zip(asked, made[:, width:].tolist(), strict=True):
-        end = next((place + 1 for place, token in enumerate(row) if token in ends), len(row))
-        yield prompt, row[:end]
 
 
 def _remembered(model: PreTrainedModel, prompt: list[int], written: list[int]) -> Passage:

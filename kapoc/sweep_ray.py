@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from kapoc.errors import DataError
+from kapoc.errors import DataError, first_line
 from kapoc.sweep import Sweep
-from kapoc.sweep_run import Job, Report, Runner, first_line, perform
+from kapoc.sweep_run import Job, Report, Runner, perform
 
 
 def refuse_missing_packages() -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from kapoc.comparison import Comparison
-from kapoc.errors import DataError, KapocError
+from kapoc.errors import DataError, KapocError, first_line
 from kapoc.recipe import Recipe
 from kapoc.record import Run, load_run, save_run, to_json, write_atomically
 from kapoc.report.plot import pareto_plot
@@ -264,8 +264,3 @@ def _drop_model(workspace: Workspace) -> None:
     if (workspace.model / TRAINING_FILE).is_file():
         workspace.model.replace(aside)
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def first_line(error: Exception) -> str:
-    """What an exception says, in one line."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")

@@ -18,7 +18,7 @@ from datasets.exceptions import DatasetsError
 from lm_eval.tasks import TaskManager
 
 from kapoc import harness
-from kapoc.errors import DataError, near_miss
+from kapoc.errors import DataError, first_line, near_miss
 from kapoc.general import ABILITIES, CompletionItem, TextItem, ability_name, load_general
 from kapoc.quiet import quiet_logger
 from kapoc.record import Form, Tier
@@ -127,16 +127,12 @@ def _general_tasks(name: str) -> Iterator[tuple[str, Any]]:
     except (DatasetsError, OSError) as error:
         raise DataError(
             f"--general {name}: its data is neither in the local cache nor to be had from the Hub "
-            f"({_first_line(error)}); connect once, or give a JSONL file"
+            f"({first_line(error)}); connect once, or give a JSONL file"
         ) from None
     except (yaml.YAMLError, ImportError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"--general {name}: {path}: lm-eval cannot load the task ({_first_line(error)}); mend it"
+            f"--general {name}: {path}: lm-eval cannot load the task ({first_line(error)}); mend it"
         ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
 
 
 def _task_of_file(path: Path) -> Any:

@@ -22,12 +22,10 @@ class Measured:
     """One pass over the tasks.
 
     Attributes:
-        name: of the engine.
         seconds: by kind of request.
         answers: task -> every response, as lm-eval keeps it.
     """
 
-    name: str
     seconds: Mapping[str, float]
     answers: Mapping[str, list[Any]]
 
@@ -54,7 +52,7 @@ def _timed(lm: Any) -> dict[str, float]:
     return seconds
 
 
-def measure_once(lm: Any, name: str, knowledge: Sequence[str], share: float) -> Measured:
+def measure_once(lm: Any, knowledge: Sequence[str], share: float) -> Measured:
     """Every task of the group `kapoc`, or the first share of each."""
     tasks = load_tasks(knowledge).packaged
     seconds = _timed(lm)
@@ -63,19 +61,19 @@ def measure_once(lm: Any, name: str, knowledge: Sequence[str], share: float) -> 
         task: [sample["filtered_resps"] for sample in sorted(samples, key=lambda sample: sample["doc_id"])]
         for task, samples in results["samples"].items()
     }
-    return Measured(name, seconds, answers)
+    return Measured(seconds, answers)
 
 
 def with_kapoc(loaded: LoadedModel, knowledge: Sequence[str], batch_size: int, share: float = 1.0) -> Measured:
     """One pass with kapoc's engine."""
     lm = SharedPrefixLM(loaded, batch_size=batch_size, show_progress=False)
-    return measure_once(lm, f"kapoc, batch {batch_size}", knowledge, share)
+    return measure_once(lm, knowledge, share)
 
 
 def with_stock(loaded: LoadedModel, knowledge: Sequence[str], batch_size: int, share: float = 1.0) -> Measured:
     """One pass with HFLM as lm-eval ships it."""
     lm = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch_size)
-    return measure_once(lm, f"HFLM, batch {batch_size}", knowledge, share)
+    return measure_once(lm, knowledge, share)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """How fast is kapoc beside stock lm-eval, the Trainer of transformers and TRL? Writes `reports/speed.md`.
 
-`make bench-speed`; about two hours on two cores. `--share 0.1 --steps 5` for a quick look. Results of one part are
+`make bench-speed`; hours on two cores. `--share 0.1 --steps 5` for a quick look. Results of one part are
 kept beside the report as JSON, so that parts can be run one by one: `python tests/speed_study.py measuring`.
 """
 
@@ -92,7 +92,6 @@ def training(given: argparse.Namespace) -> dict[str, Any]:
         "largest_loss_difference": {
             name: max(abs(a - b) for a, b in zip(losses["kapoc"], other, strict=True)) for name, other in losses.items()
         },
-        "num_steps": given.steps,
         "peak": peak,
         "operations": operations,
     }

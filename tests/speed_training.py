@@ -50,13 +50,11 @@ class Trained:
     """One run of a few steps.
 
     Attributes:
-        name: whose.
         seconds: of each step after the first.
         answer_tokens: of each step after the first.
         losses: of every step.
     """
 
-    name: str
     seconds: tuple[float, ...]
     answer_tokens: tuple[int, ...]
     losses: tuple[float, ...]
@@ -77,10 +75,10 @@ def steps_of(examples: Sequence[EncodedExample], num_steps: int, seed: int = 0) 
     return found[:num_steps]
 
 
-def _trained(name: str, steps: Sequence[Sequence[EncodedExample]], times: list[float], losses: list[float]) -> Trained:
+def _trained(steps: Sequence[Sequence[EncodedExample]], times: list[float], losses: list[float]) -> Trained:
     tokens = [sum(len(example.answer) for example in step) for step in steps]
     seconds = [later - earlier for earlier, later in pairwise(times)]
-    return Trained(name, tuple(seconds), tuple(tokens[1:]), tuple(losses))
+    return Trained(tuple(seconds), tuple(tokens[1:]), tuple(losses))
 
 
 class _EnoughError(Exception):
@@ -108,7 +106,7 @@ def train_ours(model: str, examples: Sequence[EncodedExample], num_steps: int, m
 
     with contextlib.suppress(_EnoughError):
         train(load_model(model).model, examples, settings, on_step=on_step)
-    return _trained(f"kapoc, {micro_batch_size} examples a row", steps, times, losses)
+    return _trained(steps, times, losses)
 
 
 class _Clock(TrainerCallback):
@@ -163,7 +161,7 @@ def train_with_trainer(model: str, examples: Sequence[EncodedExample], num_steps
         _in_order(Trainer)(
             model=loaded.model, args=arguments, train_dataset=rows, data_collator=collate, callbacks=[clock]
         ).train()
-    return _trained(f"Trainer, {per_pass} x {BATCH_SIZE // per_pass}", steps, clock.times, clock.losses)
+    return _trained(steps, clock.times, clock.losses)
 
 
 def train_with_trl(model: str, examples: Sequence[EncodedExample], num_steps: int, per_pass: int) -> Trained:
@@ -196,7 +194,7 @@ def train_with_trl(model: str, examples: Sequence[EncodedExample], num_steps: in
             processing_class=loaded.tokenizer,
             callbacks=[clock],
         ).train()
-    return _trained(f"TRL, {per_pass} x {BATCH_SIZE // per_pass}", steps, clock.times, clock.losses)
+    return _trained(steps, clock.times, clock.losses)
 
 
 def matmul_peak() -> float:
