@@ -13,6 +13,7 @@ from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
 from transformers import LogitsProcessorList
 
+from kapoc.attention import use_tree_attention
 from kapoc.decoding import continue_greedily
 from kapoc.errors import ModelError
 from kapoc.models import FiniteLogits, LoadedModel, stop_tokens
@@ -58,6 +59,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             batch_size=batch_size,
             softmax_dtype=torch.float32,
         )
+        use_tree_attention(loaded.model)
         self._show_progress = show_progress
         self.ended: dict[str, bool] = {}  # prompt -> whether the model ended its answer, where that is known
         self._chat_prompts: set[str] = set()

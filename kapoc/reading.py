@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from kapoc.attention import with_blocks
 from kapoc.errors import ModelError
 from kapoc.prefix_tree import Row
 
@@ -82,7 +83,7 @@ def tree_mask(row: Row, length: int, dtype: torch.dtype) -> torch.Tensor:
             visible[node] = visible[parent]
         visible[node, length + node] = True
     hidden = torch.from_numpy(~visible)[None, None]
-    return torch.zeros(hidden.shape, dtype=dtype).masked_fill(hidden, torch.finfo(dtype).min)
+    return with_blocks(torch.zeros(hidden.shape, dtype=dtype).masked_fill(hidden, torch.finfo(dtype).min), row, length)
 
 
 @contextmanager

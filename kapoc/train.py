@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from kapoc.attention import use_tree_attention
 from kapoc.batches import answer_logits, epoch_batches, pack, packing_is_exact
 from kapoc.chat import EncodedExample, encode_example
 from kapoc.data.derive import derived_examples
@@ -106,6 +107,7 @@ def train(
     torch.manual_seed(settings.seed)
     accelerator = _accelerator(settings, model)
     method = load_method(settings.method, settings.options)
+    use_tree_attention(model)
     trainable = method.prepare(model)
     if settings.gradient_checkpointing:
         trainable.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -1,0 +1,97 @@
+"""Reading a row in blocks gives what reading it whole gives: outputs, gradients, behind a prefix and by itself."""
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny_gpt2, tiny_llama
+from transformers import PreTrainedModel
+
+import kapoc.attention
+from kapoc.attention import blocks_of, use_tree_attention
+from kapoc.prefix_tree import Row, plan_rows
+from kapoc.reading import read_prefix, read_row, tree_mask
+
+
+def _sequences(seed: int, num: int = 12) -> list[list[int]]:
+    """Sequences with common beginnings of many lengths."""
+    order = random.Random(seed)
+    found = [[order.randrange(3, 90) for _ in range(20)]]
+    while len(found) < num:
+        stem = order.choice(found)
+        found.append([*stem[: order.randrange(1, len(stem))], *(order.randrange(3, 90) for _ in range(9))])
+    return found
+
+
+def _row(seed: int) -> Row:
+    sequences = _sequences(seed)
+    (row,) = plan_rows(sequences, 0, 10_000)
+    return row
+
+
+def _logits(model: PreTrainedModel, row: Row) -> torch.Tensor:
+    logits: torch.Tensor = model(
+        input_ids=torch.tensor([row.tokens]),
+        position_ids=torch.tensor([row.depths]),
+        attention_mask=tree_mask(row, 0, torch.float32),
+        use_cache=False,
+    ).logits
+    return logits
+
+
+@pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
+@pytest.mark.parametrize("num_nodes", [1, 7, 40])
+def test_blocks_give_the_outputs_and_gradients_of_the_whole_row(
+    make: type, num_nodes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kapoc.attention, "_BLOCK_NODES", num_nodes)
+    plain, blocked = make(), make()
+    use_tree_attention(blocked)
+    assert (plain.config._attn_implementation, blocked.config._attn_implementation) == ("sdpa", "kapoc")
+    row = _row(num_nodes)
+    one, other = _logits(plain, row), _logits(blocked, row)
+    assert torch.allclose(one, other, atol=1e-4)
+    one.square().mean().backward()
+    other.square().mean().backward()
+    for (name, weight), (_, same) in zip(plain.named_parameters(), blocked.named_parameters(), strict=True):
+        assert torch.allclose(weight.grad, same.grad, rtol=1e-3, atol=1e-5), name
+
+
+def test_a_row_behind_a_prefix_is_read_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kapoc.attention, "_BLOCK_NODES", 16)
+    plain, blocked = tiny_llama(), tiny_llama()
+    use_tree_attention(blocked)
+    prefix = list(range(5, 25))
+    (row,) = plan_rows([[*prefix, *rest] for rest in _sequences(3)], len(prefix), 10_000)
+    wanted = list(range(len(row)))
+    one, other = (read_row(model, row, read_prefix(model, prefix), wanted).logits for model in (plain, blocked))
+    assert torch.allclose(one, other, atol=1e-4)
+
+
+def test_a_block_holds_its_nodes_and_their_ancestors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kapoc.attention, "_BLOCK_NODES", 16)
+    row = _row(5)
+    mask = tree_mask(row, 4, torch.float32)
+    blocks = blocks_of(mask)
+    assert [block.start for block in blocks[1:]] == [block.end for block in blocks[:-1]]
+    assert (blocks[0].start, blocks[-1].end) == (0, len(row))
+    for block in blocks:
+        hidden = torch.ones(mask.shape[-1], dtype=torch.bool)
+        hidden[block.seen] = False
+        assert (mask[0, 0, block.start : block.end, hidden] < 0).all()
+        assert torch.equal(block.mask, mask[:, :, block.start : block.end, block.seen])
+
+
+def test_a_model_that_attends_otherwise_is_left_alone() -> None:
+    model = tiny_llama()
+    model.set_attn_implementation("eager")
+    use_tree_attention(model)
+    assert model.config._attn_implementation == "eager"
+
+
+def test_a_saved_model_does_not_name_it(tmp_path: Path) -> None:
+    model = tiny_llama()
+    use_tree_attention(model)
+    model.save_pretrained(tmp_path)
+    assert "kapoc" not in (tmp_path / "config.json").read_text(encoding="utf-8")
