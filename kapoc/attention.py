@@ -1,8 +1,8 @@
 """Attention of transformers' models over rows of a prefix tree: nodes are read in blocks, with their ancestors only.
 
 A whole row with its mask would cost the square of its length, and nearly all of that is hidden by the mask. In a row
-the nodes of a subtree stand side by side, so that what a run of nodes may see is the ancestors of its first node and the
-run itself. Everything else, and every device but a CPU, is transformers' own `sdpa`.
+the nodes of a subtree stand side by side, so that what a run of nodes may see is the ancestors of its first node and
+the run itself. Everything else, and every device but a CPU, is transformers' own `sdpa`.
 """
 
 from dataclasses import dataclass
