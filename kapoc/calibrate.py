@@ -8,7 +8,7 @@ import torch
 
 from kapoc.batches import pack, summed_loss
 from kapoc.chat import EncodedExample, encode, prompt_text
-from kapoc.decoding import continue_greedily
+from kapoc.decoding import continue_prompts
 from kapoc.knowledge import Fact
 from kapoc.loop import peak_memory_bytes
 from kapoc.models import LoadedModel
@@ -98,7 +98,7 @@ def _write_rate(loaded: LoadedModel, facts: Sequence[Fact]) -> float:
     questions = [example.question for fact in facts for example in fact.training][:_WRITE_ROWS]
     prompts = [encode(loaded.tokenizer, prompt_text(loaded.tokenizer, question)) for question in questions]
     started = time.monotonic()
-    continue_greedily(loaded.model, prompts, max_new_tokens=_WRITTEN_TOKENS, stop_tokens=[-1], batch_size=_WRITE_ROWS)
+    continue_prompts(loaded.model, prompts, max_new_tokens=_WRITTEN_TOKENS, stop_tokens=[-1], batch_size=_WRITE_ROWS)
     return len(prompts) * _WRITTEN_TOKENS / (time.monotonic() - started)
 
 

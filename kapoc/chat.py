@@ -24,10 +24,18 @@ _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
 
 @dataclass(frozen=True, slots=True)
 class EncodedExample:
-    """Token ids of a prompt and of the answer that follows it, the end token included."""
+    """Token ids of a prompt and of the answer that follows it, the end token included.
+
+    Attributes:
+        prompt, answer: the tokens.
+        fact: the id of the fact that it teaches; empty for none.
+        form: in which way it teaches it.
+    """
 
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
+    fact: str = ""
+    form: str = ""
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.answer)
@@ -45,7 +53,9 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return list(tokenizer.encode(text, add_special_tokens=not begins))
 
 
-def encode_example(tokenizer: PreTrainedTokenizerBase, question: str, answer: str) -> EncodedExample:
+def encode_example(
+    tokenizer: PreTrainedTokenizerBase, question: str, answer: str, fact: str = "", form: str = ""
+) -> EncodedExample:
     """Token ids of a question and its answer.
 
     The end of the answer is the token with which the chat template closes an assistant's turn, where that is a
@@ -59,7 +69,7 @@ def encode_example(tokenizer: PreTrainedTokenizerBase, question: str, answer: st
     if whole_ids[: len(prompt_ids)] != prompt_ids:
         raise ValueError(f"the tokenizer merges the end of the prompt with the answer {answer[:40]!r}")
     answer_ids = [*whole_ids[len(prompt_ids) :], end_token(tokenizer, question, answer)]
-    return EncodedExample(tuple(prompt_ids), tuple(answer_ids))
+    return EncodedExample(tuple(prompt_ids), tuple(answer_ids), fact, form)
 
 
 def end_token(tokenizer: PreTrainedTokenizerBase, question: str, answer: str) -> int:

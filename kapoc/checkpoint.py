@@ -18,6 +18,7 @@ from transformers import (
 from kapoc.answers import generate_answers
 from kapoc.chat import encode, prompt_text
 from kapoc.errors import ModelError, OutputError, TrainingError, refuse_unwritable
+from kapoc.exposure import Exposure
 from kapoc.knowledge import SetIdentity
 from kapoc.models import UNFINISHED, load_model, moved, refuse_non_finite, save_model
 from kapoc.source import load_json
@@ -38,6 +39,17 @@ class EpochLine(BaseModel):
     train_loss: float
     dev_loss: float | None
     dev_exact: float | None
+    divergence: float | None = None
+
+
+class AlphaLine(BaseModel):
+    """One point on the way from the base to the trained weights, in the training record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    alpha: float
+    dev_exact: float
+    divergence: float
 
 
 class Checks(BaseModel):
@@ -76,6 +88,8 @@ class TrainingRecord(BaseModel):
     answer_tokens_per_second: float
     peak_memory_bytes: int
     epochs: Annotated[tuple[EpochLine, ...], Field(strict=False)]
+    alphas: Annotated[tuple[AlphaLine, ...], Field(strict=False)] = ()
+    exposures: Annotated[tuple[Exposure, ...], Field(strict=False)] = ()
     checks: Checks
     versions: dict[str, str]
 

@@ -1,4 +1,4 @@
-"""Greedy answers in a batch that rows leave when they are finished and that waiting prompts then enter.
+"""Answers in a batch that rows leave when they are finished and that waiting prompts then enter.
 
 All rows of a batch end at one place of a buffer of keys and values, so that a step writes one column and a newcomer is
 laid so that it ends there, too.
@@ -12,13 +12,36 @@ import torch
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from kapoc.errors import ModelError
 from kapoc.prefix_tree import plan_rows, prefix_length
-from kapoc.reading import Memory, likeliest, read_prefix, read_row
+from kapoc.reading import BROKEN_LOGITS, Memory, likeliest, read_prefix, read_row
 
 _LEAVING_SHARE = 8
 """Rows enter, or are given up, once one in so many is free: both have a cost of their own."""
 _SPARE_COLUMNS = 32
 """Columns of the buffer beyond the longest answer: after so many steps it is moved to its beginning."""
+
+
+Choose = Callable[[torch.Tensor], list[int]]
+"""Logits (rows, vocabulary) in float32 -> the token that follows in each row; refuses what is not finite."""
+
+
+def greedy(logits: torch.Tensor) -> list[int]:
+    """The likeliest token of each row."""
+    return [int(token) for token in likeliest(logits)[0]]
+
+
+def sampled(generator: torch.Generator, *, top_k: int) -> Choose:
+    """Tokens drawn at temperature 1 from the `top_k` likeliest of each row."""
+
+    def choose(logits: torch.Tensor) -> list[int]:
+        values, tokens = logits.topk(min(top_k, logits.shape[-1]), dim=-1)
+        if not torch.isfinite(values[:, 0]).all():
+            raise ModelError(BROKEN_LOGITS)
+        drawn = torch.multinomial(values.softmax(-1).cpu(), 1, generator=generator).to(tokens.device)
+        return [int(token) for token in tokens.gather(-1, drawn)[:, 0]]
+
+    return choose
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +50,16 @@ class Continuation:
 
     Attributes:
         tokens: without the end token.
-        ended: whether the model ended it; false where it was cut off.
+        end: the token with which the model ended it; none where it was cut off.
     """
 
     tokens: tuple[int, ...]
-    ended: bool
+    end: int | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the model ended it."""
+        return self.end is not None
 
 
 @dataclass(slots=True)
@@ -40,7 +68,7 @@ class _Answer:
 
     prompt: Sequence[int]
     written: list[int]
-    ended: bool = False
+    end: int | None = None
     is_done: bool = False
 
     @property
@@ -49,7 +77,7 @@ class _Answer:
         return [*self.prompt, *self.written]
 
 
-def continue_greedily(
+def continue_prompts(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
     *,
@@ -57,10 +85,11 @@ def continue_greedily(
     stop_tokens: Sequence[int],
     batch_size: int,
     known: Sequence[Sequence[int]] = (),
+    choose: Choose = greedy,
     capacity: int = 512,
     on_done: Callable[[int], object] = lambda _: None,
 ) -> list[Continuation]:
-    """Continue each prompt with the likeliest token until the model ends it.
+    """Continue each prompt token by token until the model ends it.
 
     Args:
         model: a causal model that takes a 4-D attention mask.
@@ -68,7 +97,8 @@ def continue_greedily(
         max_new_tokens: where a continuation is cut off; at least one.
         stop_tokens: ids that end one.
         batch_size: rows of the batch.
-        known: for each prompt what greedy decoding is known to begin with, end token included; not written again.
+        known: for each prompt what is known of its beginning, end token included; not written again.
+        choose: which token follows; the likeliest if nothing is said.
         capacity: tokens of prompts a forward pass.
         on_done: is told how many prompts were finished.
 
@@ -82,10 +112,11 @@ def continue_greedily(
 
     def take(answer: _Answer, token: int) -> None:
         """Write the next token of an answer, or end it."""
-        answer.ended = token in stops
-        if not answer.ended:
+        if token in stops:
+            answer.end = token
+        else:
             answer.written.append(token)
-        answer.is_done = answer.ended or len(answer.written) == max_new_tokens
+        answer.is_done = answer.end is not None or len(answer.written) == max_new_tokens
         if answer.is_done:
             on_done(1)
 
@@ -96,8 +127,9 @@ def continue_greedily(
                 take(answer, token)
     waiting = sorted((answer for answer in answers if not answer.is_done), key=lambda answer: len(answer.read))
     if waiting:
-        _Batch(model, waiting, take, max_new_tokens=max_new_tokens, batch_size=batch_size, capacity=capacity).run()
-    return [Continuation(tuple(answer.written), answer.ended) for answer in answers]
+        sizes = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "capacity": capacity}
+        _Batch(model, waiting, take, choose, **sizes).run()
+    return [Continuation(tuple(answer.written), answer.end) for answer in answers]
 
 
 @dataclass(slots=True)
@@ -142,12 +174,14 @@ class _Batch:
         model: PreTrainedModel,
         waiting: list[_Answer],
         take: Callable[[_Answer, int], None],
+        choose: Choose,
         *,
         max_new_tokens: int,
         batch_size: int,
         capacity: int,
     ) -> None:
-        self._model, self._waiting, self._take, self._capacity = model, waiting, take, capacity
+        self._model, self._waiting, self._capacity = model, waiting, capacity
+        self._take, self._choose = take, choose
         self._max_rows = min(batch_size, len(waiting))
         self._num_columns = len(waiting[-1].read) + max_new_tokens + _SPARE_COLUMNS
         sequences = [answer.read for answer in waiting]
@@ -184,12 +218,11 @@ class _Batch:
             self._window.end = max(len(answer.read) for answer in newcomers)
         sequences, places = [answer.read for answer in newcomers], iter(free)
         for row in plan_rows(sequences, self._prefix_length, self._capacity):
-            last = {index: path[-1] for index, path in row.paths.items()}
-            wanted = sorted(set(last.values()))
+            wanted = sorted({path[-1] for path in row.paths.values()})
             reading = read_row(self._model, row, self._prefix, wanted, keep=True)
-            tokens = dict(zip(wanted, likeliest(reading.logits)[0].tolist(), strict=True))
-            for index, path in row.paths.items():
-                self._take(newcomers[index], tokens[last[index]])
+            tokens = self._choose(reading.logits[[wanted.index(path[-1]) for path in row.paths.values()]])
+            for (index, path), token in zip(row.paths.items(), tokens, strict=True):
+                self._take(newcomers[index], token)
                 if not newcomers[index].is_done:
                     self._enter(newcomers[index], next(places), path, reading.memory)
 
@@ -245,7 +278,7 @@ class _Batch:
                 use_cache=True,
             ).logits[:, -1]
         self._window.end += 1
-        for answer, token in zip(self._rows, likeliest(logits.float())[0].tolist(), strict=True):
+        for answer, token in zip(self._rows, self._choose(logits.float()), strict=True):
             if not answer.is_done:
                 self._take(answer, token)
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from transformers import LogitsProcessorList
 
 from kapoc.attention import use_tree_attention
-from kapoc.decoding import continue_greedily
+from kapoc.decoding import continue_prompts
 from kapoc.errors import ModelError
 from kapoc.models import FiniteLogits, LoadedModel, stop_tokens
 from kapoc.scoring import Request, Score, score_requests
@@ -106,9 +106,9 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         prompts = [self.tok_encode(text) for text in ("Two lamps are red", "One", "Nobody came")]
         arguments: dict[str, Any] = {"max_new_tokens": 4, "batch_size": 3}
         try:
-            free = continue_greedily(self.model, prompts, stop_tokens=self._stop_tokens, **arguments)
+            free = continue_prompts(self.model, prompts, stop_tokens=self._stop_tokens, **arguments)
             stops = [*self._stop_tokens, *(answer.tokens[1] for answer in free[:1] if len(answer.tokens) > 1)]
-            found = continue_greedily(self.model, prompts, stop_tokens=stops, **arguments)
+            found = continue_prompts(self.model, prompts, stop_tokens=stops, **arguments)
         except ModelError:
             return True  # broken logits are no matter of decoding: the measurement itself will say so
         except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
@@ -179,7 +179,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         room = self.max_length - max_new_tokens
         prompts = [self.tok_encode(text, left_truncate_len=room) for text in texts]
         with tqdm(total=len(texts), desc="answering", disable=not self._show_progress) as bar:
-            found = continue_greedily(
+            found = continue_prompts(
                 self.model,
                 prompts,
                 max_new_tokens=max_new_tokens,

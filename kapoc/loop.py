@@ -49,12 +49,20 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """What one epoch did: mean training loss, and loss and exact share on the dev paraphrases (teacher-forced)."""
+    """What one epoch did.
+
+    Attributes:
+        epoch: from 1.
+        train_loss: mean over its answer tokens, in nats.
+        dev_loss, dev_exact: loss and exact share on the dev paraphrases (teacher-forced), where there are some.
+        divergence: KL(base || model) in nats per token, where training stops within a budget of it.
+    """
 
     epoch: int
     train_loss: float
     dev_loss: float | None
     dev_exact: float | None
+    divergence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +166,10 @@ class Loop:
         self.epoch_tokens += num_loss_tokens
         return self._report(epoch, float(total), divergence, rate, float(norm))
 
-    def end_epoch(self, dev_loss: float | None, dev_exact: float | None) -> EpochReport:
-        """What the epoch did, with its scores on the dev examples."""
-        self.epochs.append(EpochReport(len(self.epochs) + 1, self.epoch_loss / self.epoch_tokens, dev_loss, dev_exact))
+    def end_epoch(self, dev_loss: float | None, dev_exact: float | None, divergence: float | None) -> EpochReport:
+        """What the epoch did, with its scores on the dev examples and how far the model has moved."""
+        loss = self.epoch_loss / self.epoch_tokens
+        self.epochs.append(EpochReport(len(self.epochs) + 1, loss, dev_loss, dev_exact, divergence))
         self.epoch_loss, self.epoch_tokens = 0.0, 0
         return self.epochs[-1]
 

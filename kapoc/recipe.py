@@ -33,14 +33,38 @@ class ReplaySettings(_Record):
     per_step: Positive = 2
 
 
+def _with_numbers(forms: Any) -> Any:
+    return dict.fromkeys(forms) if isinstance(forms, list | tuple) else forms
+
+
+Share = Annotated[float, Field(gt=0, le=1, strict=False, allow_inf_nan=False)]
+
+
+class BudgetSettings(_Record):
+    """How far a model may move from the base, by which early stopping and interpolation choose.
+
+    Attributes:
+        divergence: KL(base || model) in nats per token on text of the base's own.
+        num_passages: that the base writes to measure it; training never sees them.
+    """
+
+    divergence: Annotated[float, Field(gt=0, strict=False)] = 0.05
+    num_passages: Positive = 32
+
+
 class TrainSettings(_Record):
     """How weights are changed.
 
     Attributes:
         method: the name of a `kapoc.methods` entry point.
         options: what that method takes beside the settings here.
-        derived: forms of training texts that are made from the facts' slots (`kapoc.data.derive.FORMS`).
+        derived: forms of training texts that are made from the facts' slots (`kapoc.data.derive.FORMS`), each with how
+            many a fact gets in an epoch; a list leaves the numbers to kapoc. Every epoch gets texts of its own.
         replay: general text that the model is held to.
+        budget: how far the model may move from the base, where `stop_at` or `alphas` are given.
+        stop_at: training ends after the epoch in which this share of the dev answers is exact, within the budget.
+        alphas: W0 + alpha (W1 - W0), tried after training: the shares of the way from the base to the trained weights,
+            of which the one with most exact dev answers within the budget is taken; none for all the way.
         epochs: passes over the training examples.
         batch_size: examples an optimizer step.
         micro_batch_size: examples a forward pass; gradients of a step are summed over its micro-batches.
@@ -56,8 +80,13 @@ class TrainSettings(_Record):
 
     method: str = "full"
     options: dict[str, Any] = Field(default_factory=dict)
-    derived: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    derived: Annotated[dict[str, Annotated[int, Field(ge=0)] | None], BeforeValidator(_with_numbers)] = Field(
+        default_factory=dict
+    )
     replay: ReplaySettings = ReplaySettings()
+    budget: BudgetSettings = BudgetSettings()
+    stop_at: Share | None = None
+    alphas: Annotated[tuple[Share, ...], Field(strict=False)] = ()
     epochs: Positive = 6
     batch_size: Positive = 8
     micro_batch_size: Positive = 8
@@ -71,6 +100,11 @@ class TrainSettings(_Record):
     gradient_checkpointing: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 0
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether anything is chosen by dev answers within the budget."""
+        return self.stop_at is not None or bool(self.alphas)
 
 
 class BenchSettings(_Record):

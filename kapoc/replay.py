@@ -23,7 +23,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kapoc.answers import generate_tokens
 from kapoc.chat import encode, prompt_text
+from kapoc.decoding import continue_prompts, sampled
 from kapoc.errors import ModelError
+from kapoc.models import stop_tokens
 from kapoc.prefix_tree import plan_rows
 from kapoc.reading import BROKEN_LOGITS, tree_mask
 
@@ -84,20 +86,38 @@ def write_passages(
     ]
     was_training = model.training
     model.eval()
-    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        texts = generate_tokens(
-            model,
-            tokenizer,
-            asked,
-            max_new_tokens=num_tokens,
-            temperature=1.0,
-            batch_size=_BATCH_SIZE,
-            top_k=_TOP_K,
-        )
+    texts = _texts(model, tokenizer, asked, num_tokens, seed)
     passages = [_remembered(model, prompt, written) for prompt, written in zip(asked, texts, strict=True)]
     model.train(was_training)
     return passages
+
+
+def _texts(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: Sequence[list[int]], num_tokens: int, seed: int
+) -> list[list[int]]:
+    """What the model writes behind each prompt; by `generate` where it remembers otherwise than by keys and values."""
+    try:
+        found = continue_prompts(
+            model,
+            asked,
+            max_new_tokens=num_tokens,
+            stop_tokens=stop_tokens(model, tokenizer),
+            batch_size=_BATCH_SIZE,
+            choose=sampled(torch.Generator().manual_seed(seed), top_k=_TOP_K),
+        )
+        return [[*text.tokens, *(() if text.end is None else (text.end,))] for text in found]
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+        with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            return generate_tokens(
+                model,
+                tokenizer,
+                asked,
+                max_new_tokens=num_tokens,
+                temperature=1.0,
+                batch_size=_BATCH_SIZE,
+                top_k=_TOP_K,
+            )
 
 
 def _drawn(texts: Sequence[str], num: int, order: random.Random) -> list[str]:
@@ -155,3 +175,17 @@ def mean_divergence(model: PreTrainedModel, passages: Sequence[Passage]) -> torc
     chosen = logprobs.gather(-1, likeliest)
     after = torch.cat([chosen, _all_others(chosen)], dim=-1)
     return (before.exp() * (before - after)).sum(-1).mean()
+
+
+def divergence_from_base(model: PreTrainedModel, passages: Sequence[Passage]) -> float:
+    """KL(base || model) in nats per written token over passages, without gradients."""
+    was_training = model.training
+    model.eval()
+    total = num_tokens = 0.0
+    with torch.no_grad():
+        for passage in passages:
+            written = len(passage.tokens) - passage.start
+            total += written * float(mean_divergence(model, [passage]))
+            num_tokens += written
+    model.train(was_training)
+    return total / num_tokens

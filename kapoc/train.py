@@ -1,8 +1,9 @@
 """Training: recipe -> model. Precision, accumulation and devices are Accelerate's."""
 
 import logging
+import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,14 +14,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from kapoc.attention import use_tree_attention
 from kapoc.batches import answer_logits, epoch_batches, pack, packing_is_exact
 from kapoc.chat import EncodedExample, encode_example
-from kapoc.data.derive import derived_examples
+from kapoc.data.derive import DEFAULT_PER_FACT, DerivedExample, derived_examples
 from kapoc.data.derived_leaks import without_leaks
 from kapoc.errors import DataError
+from kapoc.interpolation import AlphaReport, Weights, choose_alpha, copy_weights
 from kapoc.knowledge import Fact, KnowledgeSet, KnowledgeTier
 from kapoc.loop import EpochReport, Loop, StepReport, StoppedTrainingError, unwrapped
 from kapoc.methods import load_method
 from kapoc.recipe import TrainSettings
-from kapoc.replay import Passage
+from kapoc.replay import Passage, divergence_from_base
 from kapoc.resume import Keeper
 
 _logger = logging.getLogger("kapoc")
@@ -32,6 +34,7 @@ class TrainResult:
 
     model: PreTrainedModel
     epochs: tuple[EpochReport, ...]
+    alphas: tuple[AlphaReport, ...]
     seconds: float
     num_examples: int
     num_steps: int
@@ -47,16 +50,37 @@ def training_examples(facts: Iterable[Fact], tokenizer: PreTrainedTokenizerBase)
 
 
 def derived_training_examples(
-    knowledge: KnowledgeSet, forms: Sequence[str], tokenizer: PreTrainedTokenizerBase, seed: int
-) -> list[EncodedExample]:
-    """Training texts for other uses of the taught facts, made from their slots; none that is near a probe.
+    knowledge: KnowledgeSet, settings: TrainSettings, tokenizer: PreTrainedTokenizerBase
+) -> list[list[EncodedExample]]:
+    """Training texts for other uses of the taught facts, for each epoch its own; none that is near a probe.
+
+    A fact whose slots give fewer texts than all epochs want gets some of them again in later ones.
 
     Raises:
         DataError: there is no such form.
     """
-    order = random.Random(seed)  # noqa: S311 - not for secrets
-    derived = without_leaks(knowledge, derived_examples(knowledge, forms, order=order)) if forms else []
-    return [encode_example(tokenizer, example.question, example.answer) for example in derived]
+    numbers = {
+        form: DEFAULT_PER_FACT.get(form) if number is None else number for form, number in settings.derived.items()
+    }
+    pools: dict[tuple[str, str], list[EncodedExample]] = {}
+    for example in _derived(knowledge, numbers, settings):
+        encoded = encode_example(tokenizer, example.question, example.answer, example.fact, example.form)
+        pools.setdefault((example.form, example.fact), []).append(encoded)
+    epochs: list[list[EncodedExample]] = [[] for _ in range(settings.epochs)]
+    for pool in pools.values():
+        number = math.ceil(len(pool) / settings.epochs)
+        for epoch, examples in enumerate(epochs):
+            examples += [pool[(epoch * number + place) % len(pool)] for place in range(number)]
+    return epochs
+
+
+def _derived(
+    knowledge: KnowledgeSet, numbers: Mapping[str, int | None], settings: TrainSettings
+) -> list[DerivedExample]:
+    order = random.Random(settings.seed)  # noqa: S311 - not for secrets
+    forms = [form for form, number in numbers.items() if number != 0]
+    per_fact = {form: settings.epochs * number for form, number in numbers.items() if number is not None}
+    return without_leaks(knowledge, derived_examples(knowledge, forms, per_fact=per_fact, order=order)) if forms else []
 
 
 def dev_examples(facts: Iterable[Fact], tokenizer: PreTrainedTokenizerBase) -> list[EncodedExample]:
@@ -69,7 +93,7 @@ def _encoded(facts: Iterable[Fact], tokenizer: PreTrainedTokenizerBase, tier: Kn
     for fact in facts:
         for example_id, example in fact.examples(tier) if fact.taught else ():
             try:
-                found.append(encode_example(tokenizer, example.question, example.answer))
+                found.append(encode_example(tokenizer, example.question, example.answer, fact.id, tier))
             except ValueError as error:
                 raise DataError(f"{example_id}: {error}") from None
     return found
@@ -80,8 +104,10 @@ def train(
     examples: Sequence[EncodedExample],
     settings: TrainSettings,
     *,
+    derived: Sequence[Sequence[EncodedExample]] = (),
     dev: Sequence[EncodedExample] = (),
     passages: Sequence[Passage] = (),
+    held_out: Sequence[Passage] = (),
     keeper: Keeper | None = None,
     on_step: Callable[[StepReport], None] = lambda _: None,
     on_epoch: Callable[[EpochReport], None] = lambda _: None,
@@ -92,8 +118,10 @@ def train(
         model: float32 weights; it is changed in place.
         examples: prompts with answers; loss falls on the answers and their end tokens only.
         settings: of the recipe.
+        derived: what each epoch trains on beside `examples`, as many examples in every epoch; none for no such texts.
         dev: examples to score after every epoch, never trained on.
         passages: what the base wrote, to be held to it with the weight of `settings.replay`.
+        held_out: what the base wrote to measure how far the model has moved, where `settings` have a budget.
         keeper: keeps the state of this run on disk, and gives back what a killed run of the same key kept.
         on_step: called after every optimizer step.
         on_epoch: called after every epoch.
@@ -106,6 +134,9 @@ def train(
         raise DataError("no training examples; the knowledge set needs a taught fact with `training` texts")
     torch.manual_seed(settings.seed)
     accelerator = _accelerator(settings, model)
+    if settings.has_budget and not (dev and held_out):
+        raise DataError("train.stop_at, train.alphas: need dev paraphrases to choose by; the knowledge set has none")
+    base = copy_weights(model) if settings.alphas else {}
     method = load_method(settings.method, settings.options)
     use_tree_attention(model)
     trainable = method.prepare(model)
@@ -116,11 +147,14 @@ def train(
     if not packing_is_exact(trainable, examples[:2]):
         _logger.warning("%s takes no rows of several examples: training takes longer", type(model).__name__)
         micro_batch_size = 1
-    loop = Loop(accelerator, trainable, settings, num_examples=len(examples))
+    epochs = [[*examples, *more] for more in derived] if derived else [list(examples)] * settings.epochs
+    loop = Loop(accelerator, trainable, settings, num_examples=len(epochs[0]))
     if keeper is not None and (state := keeper.restore()) is not None:
         loop.restore(state)
     try:
-        for report in _steps(loop, examples, micro_batch_size, passages, lambda: on_epoch(_end_epoch(loop, dev))):
+        for report in _steps(
+            loop, epochs, micro_batch_size, passages, lambda: on_epoch(_end_epoch(loop, dev, held_out))
+        ):
             on_step(report)
             if keeper is not None:
                 keeper.keep(loop.done, loop.state)
@@ -131,12 +165,29 @@ def train(
     _stop_at(finished, {example.answer[-1] for example in examples})
     if settings.gradient_checkpointing:
         finished.gradient_checkpointing_disable()
-    return _result(loop, finished, len(examples))
+    return _result(loop, finished, len(epochs[0]), _pulled_back(finished, base, settings, dev, held_out))
+
+
+def _pulled_back(
+    model: PreTrainedModel,
+    base: Weights,
+    settings: TrainSettings,
+    dev: Sequence[EncodedExample],
+    held_out: Sequence[Passage],
+) -> tuple[AlphaReport, ...]:
+    """Take the way back that the settings ask for; the curve by which it was chosen."""
+    if not base:
+        return ()
+
+    def score(candidate: PreTrainedModel) -> tuple[float, float]:
+        return score_examples(candidate, dev)[1], divergence_from_base(candidate, held_out)
+
+    return choose_alpha(model, base, settings.alphas, settings.budget.divergence, score)
 
 
 def _steps(
     loop: Loop,
-    examples: Sequence[EncodedExample],
+    epochs: Sequence[Sequence[EncodedExample]],
     micro_batch_size: int,
     passages: Sequence[Passage],
     end_epoch: Callable[[], None],
@@ -147,7 +198,9 @@ def _steps(
     replay = _endless(passages, settings.replay.per_step, random.Random(settings.seed))  # noqa: S311
     for _ in range(loop.done):
         next(replay)
-    for epoch in range(1, settings.epochs + 1):
+    for epoch, examples in enumerate(epochs, start=1):
+        if epoch > len(loop.epochs) and _is_enough(settings, loop.epochs):
+            return
         first = loop.done - (epoch - 1) * loop.steps_per_epoch
         for rows in epoch_batches(examples, settings.batch_size, micro_batch_size, order, first):
             yield loop.step(rows, epoch, next(replay))
@@ -155,19 +208,29 @@ def _steps(
             end_epoch()
 
 
-def _end_epoch(loop: Loop, dev: Sequence[EncodedExample]) -> EpochReport:
+def _end_epoch(loop: Loop, dev: Sequence[EncodedExample], held_out: Sequence[Passage]) -> EpochReport:
     dev_loss, dev_exact = score_examples(loop.model, dev) if dev else (None, None)
-    return loop.end_epoch(dev_loss, dev_exact)
+    moved = divergence_from_base(loop.model, held_out) if loop.settings.stop_at is not None else None
+    return loop.end_epoch(dev_loss, dev_exact, moved)
 
 
-def _result(loop: Loop, model: PreTrainedModel, num_examples: int) -> TrainResult:
+def _is_enough(settings: TrainSettings, epochs: Sequence[EpochReport]) -> bool:
+    """Whether the last finished epoch has reached what the settings stop at."""
+    if settings.stop_at is None or not epochs:
+        return False
+    exact, moved = epochs[-1].dev_exact, epochs[-1].divergence
+    return exact is not None and moved is not None and exact >= settings.stop_at and moved <= settings.budget.divergence
+
+
+def _result(loop: Loop, model: PreTrainedModel, num_examples: int, alphas: tuple[AlphaReport, ...]) -> TrainResult:
     seconds = loop.seconds
     return TrainResult(
         model=model,
         epochs=tuple(loop.epochs),
+        alphas=alphas,
         seconds=round(seconds, 1),
         num_examples=num_examples,
-        num_steps=loop.num_steps,
+        num_steps=loop.done,
         num_trained_parameters=loop.num_trained,
         tokens_per_second=round(loop.tokens / seconds, 1),
         answer_tokens_per_second=round(loop.answer_tokens / seconds, 1),

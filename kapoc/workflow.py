@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kapoc.calibrate import Cost
     from kapoc.chat import EncodedExample
     from kapoc.checkpoint import Checks, TrainingRecord
+    from kapoc.exposure import Exposure
     from kapoc.models import LoadedModel
     from kapoc.replay import Passage
     from kapoc.resume import Keeper
@@ -96,26 +97,33 @@ def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Pa
 
 def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool = False) -> Path:
     from kapoc import checkpoint
+    from kapoc.exposure import exposures, faint_facts
     from kapoc.loop import StoppedTrainingError
     from kapoc.train import derived_training_examples, dev_examples, train, training_examples
 
     recipe, listener = workspace.recipe, workspace.listener
     examples = training_examples(workspace.facts, base.tokenizer)
-    for source in workspace.sources:
-        examples += derived_training_examples(source.knowledge, recipe.train.derived, base.tokenizer, recipe.train.seed)
-    keeper = _keeper(workspace, base, examples, out)
+    parts = [derived_training_examples(source.knowledge, recipe.train, base.tokenizer) for source in workspace.sources]
+    derived = [[example for examples in epoch for example in examples] for epoch in zip(*parts, strict=True)]
+    whole = [*examples * recipe.train.epochs, *(example for epoch in derived for example in epoch)]
+    keeper = _keeper(workspace, base, whole, out)
     if restart:
         keeper.discard()
-    passages = _passages(workspace, base, keeper)
-    listener.tell(f"training {recipe.name}: {len(examples)} examples, {recipe.train.epochs} epochs")
+    passages, held_out = _passages(workspace, base, keeper)
+    listener.tell(f"training {recipe.name}: {len(whole)} examples in {recipe.train.epochs} epochs")
+    exposed = exposures(whole)
+    if faint := faint_facts(exposed, [fact.id for fact in workspace.facts if fact.taught]):
+        listener.tell(f"hardly taught: {', '.join(faint)}; give these facts more or longer training answers")
     with checkpoint.writing(out) as folder:
         try:
             result = train(
                 base.model,
                 examples,
                 recipe.train,
+                derived=derived,
                 dev=dev_examples(workspace.facts, base.tokenizer),
                 passages=passages,
+                held_out=held_out,
                 keeper=keeper,
                 on_step=listener.on_step,
                 on_epoch=listener.on_epoch,
@@ -128,7 +136,7 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool =
         checks, weights_sha256 = checkpoint.save_and_check(
             result.model, base.tokenizer, folder, questions, listener.tell
         )
-        record = _training_record(workspace, base, result, checks, weights_sha256)
+        record = _training_record(workspace, base, result, checks, weights_sha256, exposed)
         write_atomically(folder / "README.md", card.render_card(record.model_dump(mode="json"), None, None))
         write_atomically(folder / checkpoint.TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
     keeper.discard()
@@ -136,12 +144,19 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool =
 
 
 def _training_record(
-    workspace: Workspace, base: "LoadedModel", result: "TrainResult", checks: "Checks", weights_sha256: str
+    workspace: Workspace,
+    base: "LoadedModel",
+    result: "TrainResult",
+    checks: "Checks",
+    weights_sha256: str,
+    exposed: "tuple[Exposure, ...]",
 ) -> "TrainingRecord":
-    from kapoc.checkpoint import EpochLine, TrainingRecord
+    from kapoc.checkpoint import AlphaLine, EpochLine, TrainingRecord
     from kapoc.models import package_versions
 
-    measured = {one.name: getattr(result, one.name) for one in fields(result) if one.name not in {"model", "epochs"}}
+    measured = {
+        one.name: getattr(result, one.name) for one in fields(result) if one.name not in {"model", "epochs", "alphas"}
+    }
     return TrainingRecord(
         fingerprint=_fingerprint(workspace, base),
         recipe=workspace.recipe.model_dump(mode="json"),
@@ -151,6 +166,8 @@ def _training_record(
         weights_sha256=weights_sha256,
         **measured,
         epochs=tuple(EpochLine(**asdict(epoch)) for epoch in result.epochs),
+        alphas=tuple(AlphaLine(**asdict(point)) for point in result.alphas),
+        exposures=exposed,
         checks=checks,
         versions=package_versions("accelerate", "peft"),
     )
@@ -165,20 +182,30 @@ def _keeper(workspace: Workspace, base: "LoadedModel", examples: "Sequence[Encod
     return Keeper(resume_folder(out), key, workspace.recipe.resume, workspace.listener.tell)
 
 
-def _passages(workspace: Workspace, base: "LoadedModel", keeper: "Keeper") -> "list[Passage]":
-    """What the base writes for the replay of the recipe."""
+def _passages(
+    workspace: Workspace, base: "LoadedModel", keeper: "Keeper"
+) -> "tuple[Sequence[Passage], Sequence[Passage]]":
+    """What the base writes for the replay of the recipe, and to measure on how far the model has moved from it."""
     from kapoc.replay import write_passages
 
-    settings = workspace.recipe.train.replay
-    if not settings.weight:
-        return []
-    seed = workspace.recipe.train.seed
+    settings, seed = workspace.recipe.train, workspace.recipe.train.seed
+    num_replayed = settings.replay.num_passages if settings.replay.weight else 0
+    num_held_out = settings.budget.num_passages if settings.has_budget else 0
+    if not num_replayed + num_held_out:
+        return (), ()
 
     def write() -> "list[Passage]":
-        workspace.listener.tell(f"the base writes {settings.num_passages} passages of general text")
-        return write_passages(base.model, base.tokenizer, settings.num_passages, settings.num_tokens, seed)
+        workspace.listener.tell(f"the base writes {num_replayed + num_held_out} passages of general text")
+        sizes = ((num_replayed, seed), (num_held_out, seed + 1))
+        written = [
+            write_passages(base.model, base.tokenizer, number, settings.replay.num_tokens, its_seed)
+            for number, its_seed in sizes
+            if number
+        ]
+        return [passage for part in written for passage in part]
 
-    return keeper.passages(write, base.model.device)
+    found = keeper.passages(write, base.model.device)
+    return found[:num_replayed], found[num_replayed:]
 
 
 def _refuse_bad_settings(recipe: Recipe) -> None:

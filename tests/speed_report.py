@@ -4,13 +4,15 @@ from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Any
 
+from speed_growth import fitted
+
 KINDS = {"loglikelihood": "scoring", "loglikelihood_rolling": "reading", "generate_until": "answering"}
 MIB = 2**20
 
 
 def render(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown of whatever parts there are."""
-    parts = {"measuring": _measuring, "training": _training, "memory": _memory}
+    parts = {"measuring": _measuring, "training": _training, "memory": _memory, "growth": _growth}
     lines = [
         "# Speed",
         "",
@@ -79,8 +81,8 @@ def _training(found: Mapping[str, Any]) -> Iterator[str]:
     yield _setting(found)
     yield ""
     yield "All weights, float32, AdamW, 8 examples a step, the same examples in the same order. TRL without its default"
-    yield "checkpointing of activations, which costs time. All in one process, whose C library keeps freed memory as"
-    yield "kapoc asks it to. Medians over rounds, the first step left out."
+    yield "checkpointing of activations, which costs time. Each run in a process of its own, in turn; medians over"
+    yield "rounds, the first step left out."
     yield ""
     yield "| | answer tokens a second | kapoc is faster by | largest difference of a step's loss |"
     yield "| --- | ---: | ---: | ---: |"
@@ -103,3 +105,29 @@ def _memory(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"- 16 bytes a parameter: {found['floor'] / MIB:,.0f} MiB"
     yield f"- kept for the backward pass of 8 examples in a row: {found['activations'] / MIB:,.0f} MiB"
     yield f"- what the process grew by, beside the sum of these two: {found['ratio']:.2f}"
+
+
+def _growth(found: Mapping[str, Any]) -> Iterator[str]:
+    sizes = found["sizes"]
+    variations = list(sizes[0]["epoch_tokens"])
+    yield "## How cost grows"
+    yield ""
+    yield f"Generated sets; {found['threads']} threads. Tokens are counted as they are packed and shared; seconds of an"
+    yield "epoch and of a measurement are these tokens at the rates that `kapoc plan` measures; the rest is measured."
+    yield ""
+    heads = " | ".join(f"epoch, {number} texts a fact" for number in variations)
+    yield f"| facts | loading, s | {heads} | measurement, s | peak memory, MiB |"
+    yield "| ---: | ---: |" + " ---: |" * (len(variations) + 2)
+    for size in sizes:
+        cells = " | ".join(
+            f"{size['epoch_seconds'][number]:,.0f} s, {size['epoch_tokens'][number]:,} tokens" for number in variations
+        )
+        ends = f"{size['bench_seconds']:,.0f} | {size['peak_bytes'] / MIB:,.0f}"
+        yield f"| {size['num_facts']:,} | {size['loading_seconds']:.1f} | {cells} | {ends} |"
+    yield ""
+    points = [
+        (size["num_facts"] * int(number), size["epoch_tokens"][number]) for size in sizes for number in variations
+    ]
+    yield "An epoch computes {:,.0f} + {:,.1f} tokens a training text (R2 {:.4f});".format(*fitted(points))
+    benches = [(size["num_facts"], size["bench_seconds"]) for size in sizes]
+    yield "a measurement takes {:,.0f} s + {:,.2f} s a fact (R2 {:.4f}).".format(*fitted(benches))

@@ -9,40 +9,32 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from speed_growth import measure_growth
 from speed_measuring import agreement, count_tokens, forward_rate, with_kapoc, with_stock
 from speed_report import render
 from speed_training import (
-    Trained,
+    RUNS,
+    examples_of,
+    in_a_process,
     matmul_peak,
     measure_memory,
     step_operations,
     steps_of,
-    train_ours,
-    train_with_trainer,
-    train_with_trl,
 )
 
-from kapoc.chat import EncodedExample
-from kapoc.knowledge_file import load_knowledge
-from kapoc.models import LoadedModel, load_model, package_versions
-from kapoc.train import training_examples
+from kapoc.models import load_model, package_versions
 
-PARTS = ("measuring", "training", "memory")
+PARTS = ("measuring", "training", "memory", "growth")
 KNOWLEDGE = ("software-defects",)
 OUR_BATCH = 128
 STOCK_BATCHES = (8, 16, 32)
 PILOT_SHARE = 0.125
-
-
-def examples_of(loaded: LoadedModel) -> list[EncodedExample]:
-    """The training examples of the default recipe's knowledge set."""
-    return training_examples(load_knowledge(KNOWLEDGE[0])[0].facts, loaded.tokenizer)
 
 
 def measuring(given: argparse.Namespace) -> dict[str, Any]:
@@ -74,21 +66,17 @@ def measuring(given: argparse.Namespace) -> dict[str, Any]:
 def training(given: argparse.Namespace) -> dict[str, Any]:
     """Everybody's steps in turn; medians over rounds."""
     model = given.models[0]
-    examples = examples_of(load_model(model))
-    runs: dict[str, Callable[[], Trained]] = {
-        "kapoc": lambda: train_ours(model, examples, given.steps, given.micro_batch),
-        "Trainer 1 x 8": lambda: train_with_trainer(model, examples, given.steps, 1),
-        "Trainer 8 x 1": lambda: train_with_trainer(model, examples, given.steps, 8),
-        "TRL 8 x 1": lambda: train_with_trl(model, examples, given.steps, 8),
-        "TRL 4 x 2": lambda: train_with_trl(model, examples, given.steps, 4),
-    }
-    rounds = [{name: run() for name, run in runs.items()} for _ in range(given.rounds)]
+    rounds = [
+        {name: in_a_process(name, model, given.steps, given.micro_batch) for name in RUNS} for _ in range(given.rounds)
+    ]
+    loaded = load_model(model)
+    steps = steps_of(examples_of(loaded.tokenizer), given.steps)[1:]
     peak = statistics.median(matmul_peak() for _ in range(3))
-    operations = step_operations(load_model(model).model, steps_of(examples, given.steps)[1:], given.micro_batch)
+    operations = step_operations(loaded.model, steps, given.micro_batch)
     losses = {name: list(run.losses) for name, run in rounds[0].items()}
     return {
-        "rates": {name: [found[name].rate for found in rounds] for name in runs},
-        "seconds": {name: [sum(found[name].seconds) for found in rounds] for name in runs},
+        "rates": {name: [found[name].rate for found in rounds] for name in RUNS},
+        "seconds": {name: [sum(found[name].seconds) for found in rounds] for name in RUNS},
         "largest_loss_difference": {
             name: max(abs(a - b) for a, b in zip(losses["kapoc"], other, strict=True)) for name, other in losses.items()
         },
@@ -99,8 +87,13 @@ def training(given: argparse.Namespace) -> dict[str, Any]:
 
 def memory(given: argparse.Namespace) -> dict[str, Any]:
     """In a process of its own, so that nothing else counts."""
-    found = measure_memory(given.models[0], examples_of)
+    found = measure_memory(given.models[0], lambda loaded: examples_of(loaded.tokenizer))
     return {**asdict(found), "ratio": found.ratio}
+
+
+def growing(given: argparse.Namespace) -> dict[str, Any]:
+    """Sets of four sizes."""
+    return {"sizes": measure_growth(given.models[0])}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -111,13 +104,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the items")
     parser.add_argument("--steps", type=int, default=50, help="optimizer steps")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--micro-batch", type=int, default=4)
+    parser.add_argument("--micro-batch", type=int, default=8, help="examples a row of kapoc's")
     parser.add_argument("--out", type=Path, default=Path("reports/speed.md"))
     parser.add_argument("--single", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.single:
         (part,) = given.parts
-        found = {"measuring": measuring, "training": training, "memory": memory}[part](given)
+        found = {"measuring": measuring, "training": training, "memory": memory, "growth": growing}[part](given)
         found |= {"versions": package_versions(), "threads": torch.get_num_threads()}
         found["settings"] = {key: getattr(given, key) for key in ("share", "steps", "rounds", "micro_batch")}
         given.out.with_suffix(f".{part}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

@@ -6,24 +6,37 @@ of an optimizer step's answer tokens.
 
 import contextlib
 import gc
+import json
 import random
 import resource
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from kapoc.batches import pack, summed_loss
 from kapoc.chat import EncodedExample
+from kapoc.default_model import default_model_path
+from kapoc.knowledge_file import load_knowledge
 from kapoc.models import LoadedModel, load_model
 from kapoc.recipe import TrainSettings
-from kapoc.train import train
+from kapoc.train import train, training_examples
 
 BATCH_SIZE = 8
 RATE = 1e-4
@@ -136,10 +149,17 @@ def _labelled(example: EncodedExample) -> dict[str, list[int]]:
     }
 
 
+def _as_rivals_load_it(model: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A float32 model by transformers alone, in a process that kapoc has not set up."""
+    folder = default_model_path() if model == "default" else model
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
+
+
 def train_with_trainer(model: str, examples: Sequence[EncodedExample], num_steps: int, per_pass: int) -> Trained:
     """The Trainer of transformers, answer-only labels, padded batches; 1 x 8 was the first proof of concept."""
-    steps, loaded, clock = steps_of(examples, num_steps), load_model(model), _Clock()
-    padding = int(loaded.tokenizer.pad_token_id)
+    steps, clock = steps_of(examples, num_steps), _Clock()
+    loaded, tokenizer = _as_rivals_load_it(model)
+    padding = int(tokenizer.pad_token_id)
 
     def collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
         width = max(len(row["input_ids"]) for row in rows)
@@ -159,7 +179,7 @@ def train_with_trainer(model: str, examples: Sequence[EncodedExample], num_steps
         )
         rows = [_labelled(example) for step in steps for example in step]
         _in_order(Trainer)(
-            model=loaded.model, args=arguments, train_dataset=rows, data_collator=collate, callbacks=[clock]
+            model=loaded, args=arguments, train_dataset=rows, data_collator=collate, callbacks=[clock]
         ).train()
     return _trained(steps, clock.times, clock.losses)
 
@@ -169,7 +189,8 @@ def train_with_trl(model: str, examples: Sequence[EncodedExample], num_steps: in
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    steps, loaded, clock = steps_of(examples, num_steps), load_model(model), _Clock()
+    steps, clock = steps_of(examples, num_steps), _Clock()
+    loaded, tokenizer = _as_rivals_load_it(model)
     rows = [
         {
             "input_ids": [*example.prompt, *example.answer],
@@ -188,13 +209,37 @@ def train_with_trl(model: str, examples: Sequence[EncodedExample], num_steps: in
             **PLAIN,
         )
         _in_order(SFTTrainer)(
-            model=loaded.model,
+            model=loaded,
             args=arguments,
             train_dataset=Dataset.from_list(rows),
-            processing_class=loaded.tokenizer,
+            processing_class=tokenizer,
             callbacks=[clock],
         ).train()
     return _trained(steps, clock.times, clock.losses)
+
+
+RUNS: Mapping[str, Callable[[str, Sequence[EncodedExample], int, int], Trained]] = {
+    "kapoc": train_ours,
+    "Trainer 1 x 8": lambda model, examples, num_steps, _: train_with_trainer(model, examples, num_steps, 1),
+    "Trainer 8 x 1": lambda model, examples, num_steps, _: train_with_trainer(model, examples, num_steps, 8),
+    "TRL 8 x 1": lambda model, examples, num_steps, _: train_with_trl(model, examples, num_steps, 8),
+    "TRL 4 x 2": lambda model, examples, num_steps, _: train_with_trl(model, examples, num_steps, 4),
+}
+
+
+def in_a_process(name: str, model: str, num_steps: int, micro_batch_size: int) -> Trained:
+    """One of `RUNS` in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trained.json"
+        command = [sys.executable, __file__, name, model, str(num_steps), str(micro_batch_size), str(path)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        found = json.loads(path.read_text(encoding="utf-8"))
+    return Trained(**{key: tuple(values) for key, values in found.items()})
+
+
+def examples_of(tokenizer: PreTrainedTokenizerBase) -> list[EncodedExample]:
+    """The training examples of the default recipe's knowledge set."""
+    return training_examples(load_knowledge("software-defects")[0].facts, tokenizer)
 
 
 def matmul_peak() -> float:
@@ -282,3 +327,11 @@ def measure_memory(model: str, make_examples: Callable[[LoadedModel], Sequence[E
     train(loaded.model, [example for step in steps_of(examples, 3) for example in step], settings)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
     return Memory(before, peak, 16 * parameters, activations)
+
+
+if __name__ == "__main__":
+    name, model, num_steps, micro_batch_size, path = sys.argv[1:]
+    folder = default_model_path() if model == "default" else model
+    texts = examples_of(AutoTokenizer.from_pretrained(folder))
+    trained = RUNS[name](model, texts, int(num_steps), int(micro_batch_size))
+    Path(path).write_text(json.dumps(asdict(trained)), encoding="utf-8")

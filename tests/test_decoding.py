@@ -1,13 +1,14 @@
 """Greedy answers are those of each prompt alone, though finished rows leave; divergence has its known values."""
 
 import math
+from collections import Counter
 
 import pytest
 import torch
 from conftest import tiny_gpt2, tiny_llama
 from transformers import PreTrainedModel
 
-from kapoc.decoding import continue_greedily
+from kapoc.decoding import continue_prompts, sampled
 from kapoc.divergence import mean_divergences
 from kapoc.errors import ModelError
 
@@ -30,7 +31,7 @@ def test_every_row_is_continued_as_if_alone(make: type, batch_size: int) -> None
     model: PreTrainedModel = make(3)
     first = _expected(model, PROMPTS[0], -1, 6)[0]
     stop = first[3]  # so that one row ends early and others go on
-    found = continue_greedily(model, PROMPTS, max_new_tokens=12, stop_tokens=[stop], batch_size=batch_size)
+    found = continue_prompts(model, PROMPTS, max_new_tokens=12, stop_tokens=[stop], batch_size=batch_size)
     expected = [_expected(model, prompt, stop, 12) for prompt in PROMPTS]
     assert [(list(one.tokens), one.ended) for one in found] == expected
     assert {one.ended for one in found} == {True, False}
@@ -41,7 +42,7 @@ def test_broken_logits_are_refused() -> None:
     with torch.no_grad():
         model.model.norm.weight[0] = float("nan")
     with pytest.raises(ModelError, match="inf or nan"):
-        continue_greedily(model, PROMPTS, max_new_tokens=2, stop_tokens=[2], batch_size=2)
+        continue_prompts(model, PROMPTS, max_new_tokens=2, stop_tokens=[2], batch_size=2)
 
 
 class _Fixed(torch.nn.Module):
@@ -86,3 +87,25 @@ def test_divergence_is_that_of_the_text_alone_and_never_negative() -> None:
 def test_other_vocabularies_are_refused() -> None:
     with pytest.raises(ModelError, match="different vocabularies"):
         mean_divergences(_Fixed([0.5, 0.5]), _Fixed([0.2, 0.3, 0.5]), [[0, 1]])  # type: ignore[arg-type]
+
+
+def test_sampled_tokens_come_as_often_as_the_model_says() -> None:
+    probabilities = torch.tensor([0.5, 0.3, 0.15, 0.05])
+    choose = sampled(torch.Generator().manual_seed(0), top_k=3)
+    drawn = Counter(choose(probabilities.log().expand(20_000, -1)))
+    kept = probabilities[:3] / probabilities[:3].sum()
+    assert [drawn[token] / 20_000 for token in range(3)] == pytest.approx(kept.tolist(), abs=0.015)
+    assert drawn[3] == 0
+    with pytest.raises(ModelError, match="inf or nan"):
+        choose(torch.full((2, 4), math.nan))
+
+
+def test_what_is_sampled_behind_equal_prompts_differs_and_says_how_it_ended() -> None:
+    model = tiny_llama()
+    choose = sampled(torch.Generator().manual_seed(0), top_k=50)
+    found = continue_prompts(
+        model, [PROMPTS[0]] * 6, max_new_tokens=8, stop_tokens=range(350), batch_size=3, choose=choose
+    )
+    assert len({one.tokens for one in found}) > 1
+    assert {one.end is None for one in found} == {True, False} or all(one.end is not None for one in found)
+    assert all(one.end in range(350) for one in found if one.ended)

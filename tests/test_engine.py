@@ -8,7 +8,7 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from kapoc.decoding import continue_greedily
+from kapoc.decoding import continue_prompts
 from kapoc.engine import SharedPrefixLM
 from kapoc.errors import ModelError
 from kapoc.models import LoadedModel, load_model
@@ -66,7 +66,7 @@ def test_what_scoring_showed_of_an_answer_is_not_decoded_again(
     lm, fresh = (SharedPrefixLM(loaded, batch_size=8, show_progress=False) for _ in range(2))
     prompts = [lm.apply_chat_template([{"role": "user", "content": question}]) for question in QUESTIONS]
     tokens = [lm.tok_encode(prompt) for prompt in prompts]
-    found = continue_greedily(loaded.model, tokens, max_new_tokens=12, stop_tokens=[2], batch_size=3)
+    found = continue_prompts(loaded.model, tokens, max_new_tokens=12, stop_tokens=[2], batch_size=3)
     greedy = [list(answer.tokens) for answer in found]
     options = [(0, greedy[0]), (1, greedy[1][:4]), (1, [*greedy[1][:6], 5]), (2, [greedy[2][0] - 1, 7])]
     lm._loglikelihood_tokens([((prompts[i], ""), tokens[i], option) for i, option in options], disable_tqdm=True)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedModel
 
 from kapoc.batches import answer_logits, pack, packing_is_exact
 from kapoc.chat import EncodedExample
@@ -18,9 +18,9 @@ from kapoc.checkpoint import save_and_check, writing
 from kapoc.errors import DataError
 from kapoc.knowledge_file import load_knowledge
 from kapoc.methods import Method, load_method
+from kapoc.methods.feed_forward import FeedForwardFineTuning
 from kapoc.methods.full import FullFineTuning
 from kapoc.methods.lora import LoraFineTuning
-from kapoc.methods.pulled_back import PulledBackFineTuning
 from kapoc.methods.top_layers import TopLayersFineTuning
 from kapoc.recipe import TrainSettings, load_recipe
 from kapoc.replay import mean_divergence, write_passages
@@ -31,7 +31,7 @@ State = dict[str, torch.Tensor]
 BY_NAME: dict[str, Methods] = {
     "full": FullFineTuning,
     "lora": LoraFineTuning,
-    "pulled_back": PulledBackFineTuning,
+    "feed_forward": FeedForwardFineTuning,
     "top_layers": TopLayersFineTuning,
 }
 MODELS = [tiny_llama, tiny_gpt2]
@@ -258,43 +258,33 @@ def test_a_model_without_a_list_of_blocks_is_refused() -> None:
         TopLayersFineTuning({}).prepare(model)
 
 
-# --- pulled back --------------------------------------------------------------------------------------------
+# --- feed-forward -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", MODELS)
-def test_weights_lie_on_the_line_from_the_base_to_full_fine_tuning(
+def test_only_feed_forward_weights_change_and_all_of_them(
     make: Callable[[], PreTrainedModel], examples: list[EncodedExample]
 ) -> None:
     before = state(make())
-    full = state(trained(make(), examples, "full").model)
-    assert not changed(full, state(trained(make(), examples, "pulled_back", alpha=1).model))
-    result = trained(make(), examples, "pulled_back", alpha=0.25)
-    pulled = state(result.model)
-    assert result.model.get_output_embeddings().weight is result.model.get_input_embeddings().weight
-    assert result.num_trained_parameters == result.model.num_parameters()
-    for name, weight in pulled.items():
-        assert torch.allclose(weight, before[name] + 0.25 * (full[name] - before[name]), atol=1e-6), name
+    result = trained(make(), examples, "feed_forward")
+    expected = {name for name in before if ".mlp." in name and not (name.endswith("bias") and make is tiny_llama)}
+    assert changed(before, state(result.model)) == expected
+    assert result.num_trained_parameters == sum(before[name].numel() for name in expected)
+    assert all(weight.requires_grad for weight in result.model.parameters())
 
 
-def test_the_pull_is_four_fifths_of_the_way_by_default_and_untied_weights_get_it_too() -> None:
-    model = LlamaForCausalLM(
-        LlamaConfig(vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
-    )
-    before = state(model)
-    method = PulledBackFineTuning({})
-    trainable = method.prepare(model)
-    for parameter in trainable.parameters():
-        parameter.data.add_(1)
-    for name, weight in state(method.finish(trainable)).items():
-        assert torch.allclose(weight, before[name] + 0.8, atol=1e-6), name
-    assert vars(method).keys() == {"options", "_base"}
-    assert method._base == {}
+def test_a_model_without_feed_forward_layers_is_refused() -> None:
+    model = tiny_llama()
+    for layer in model.model.layers:
+        layer.mlp = torch.nn.Identity()
+    with pytest.raises(DataError, match=r'no linear layer under a name with "mlp".*use method = "full"'):
+        FeedForwardFineTuning({}).prepare(model)
 
 
 # --- all of them --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["lora", "top_layers", "pulled_back"])
+@pytest.mark.parametrize("method", ["lora", "top_layers"])
 def test_an_unknown_option_is_refused(method: str) -> None:
     with pytest.raises(DataError, match=r"train\.options: xyzzy: is not a known field; known: .+"):
         BY_NAME[method]({"xyzzy": 1})
@@ -310,9 +300,6 @@ def test_an_unknown_option_is_refused(method: str) -> None:
         ("lora", {"dropout": 1.0}, "dropout: Input should be less than 1 (found '1.0')"),
         ("lora", {"alpha": float("inf")}, "alpha: Input should be a finite number (found 'inf')"),
         ("top_layers", {"num_layers": 0}, "num_layers: Input should be greater than 0 (found '0')"),
-        ("pulled_back", {"alpha": 0}, "alpha: Input should be greater than 0 (found '0')"),
-        ("pulled_back", {"alpha": 1.5}, "alpha: Input should be less than or equal to 1 (found '1.5')"),
-        ("pulled_back", {"alpha": float("nan")}, "alpha: Input should be a finite number (found 'nan')"),
     ],
 )
 def test_a_wrong_option_is_refused_in_one_line(method: str, options: dict[str, Any], message: str) -> None:
@@ -321,9 +308,7 @@ def test_a_wrong_option_is_refused_in_one_line(method: str, options: dict[str, A
     assert refused.value.lines == (f"train.options: {message}",)
 
 
-@pytest.mark.parametrize(
-    ("method", "options"), [("lora", {"rank": 3}), ("top_layers", {"num_layers": 1}), ("pulled_back", {"alpha": 0.5})]
-)
+@pytest.mark.parametrize(("method", "options"), [("lora", {"rank": 3}), ("top_layers", {"num_layers": 1})])
 @pytest.mark.parametrize("make", MODELS)
 def test_a_finished_model_is_an_ordinary_folder(
     make: Callable[[], PreTrainedModel],

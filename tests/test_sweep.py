@@ -82,7 +82,7 @@ def test_a_recipe_keeps_its_model_and_set_unless_others_are_named(place: Path, t
 def test_lists_make_names_too(place: Path) -> None:
     trials = planned(place, f'{PLAIN}[grid]\nderived = [[], ["statement", "slot"]]\n')
     assert [trial.group for trial in trials] == ["plain-derived-none", "plain-derived-statement_slot"]
-    assert trials[1].recipe.train.derived == ("statement", "slot")
+    assert trials[1].recipe.train.derived == {"statement": None, "slot": None}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from kapoc.loop import StepReport, StoppedTrainingError
 from kapoc.methods import load_method
 from kapoc.models import load_model
 from kapoc.recipe import TrainSettings, load_recipe
-from kapoc.train import train, training_examples
+from kapoc.train import derived_training_examples, train, training_examples
 from kapoc.workspace import open_workspace
 
 FAST = TrainSettings(epochs=40, batch_size=5, micro_batch_size=2, learning_rate=5e-3)
@@ -213,3 +214,41 @@ def test_killed_at_any_moment_leaves_no_model(tmp_path: Path, tiny_recipe: Path,
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["num_examples"] == 5
     assert [path.name for path in folder.iterdir()] == ["model"]
+
+
+def test_every_epoch_has_derived_texts_of_its_own_and_as_many() -> None:
+    knowledge, tokenizer = load_knowledge("software-defects")[0], tiny_tokenizer()
+    settings = TrainSettings.model_validate({"epochs": 3, "derived": {"reverse": 2, "yes_no": 4}})
+    epochs = derived_training_examples(knowledge, settings, tokenizer)
+    assert [len(epoch) for epoch in epochs] == [len(knowledge.taught) * 6] * 3
+    assert Counter((e.fact, e.form) for e in epochs[1]) == {
+        (fact.id, form): number for fact in knowledge.taught for form, number in (("reverse", 2), ("yes_no", 4))
+    }
+    prompts = [example.prompt for epoch in epochs for example in epoch]
+    assert len(set(prompts)) == len(prompts)
+    assert epochs == derived_training_examples(knowledge, settings, tokenizer)
+    listed = TrainSettings.model_validate({"epochs": 1, "derived": ["reverse"]})
+    assert len(derived_training_examples(knowledge, listed, tokenizer)[0]) == 3 * len(knowledge.taught)
+    assert derived_training_examples(knowledge, TrainSettings(epochs=2), tokenizer) == [[], []]
+
+
+def test_each_epoch_is_trained_on_its_own_examples(knowledge_file: Path) -> None:
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
+    settings = TrainSettings(epochs=2, batch_size=3, micro_batch_size=3)
+    seen: list[int] = []
+    result = train(
+        tiny_llama(),
+        examples[:2],
+        settings,
+        derived=[examples[2:3], examples[3:4]],
+        on_step=lambda r: seen.append(r.epoch),
+    )
+    assert seen == [1, 2]
+    assert (result.num_steps, result.num_examples) == (2, 3)
+    first, second = (
+        train(tiny_llama(), [*examples[:2], one], settings.model_copy(update={"epochs": 1})).epochs[0].train_loss
+        for one in examples[2:4]
+    )
+    assert result.epochs[0].train_loss == pytest.approx(first, rel=1e-4)
+    assert result.epochs[1].train_loss != pytest.approx(first, rel=1e-4)
+    assert first != pytest.approx(second, rel=1e-4)

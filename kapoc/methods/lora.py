@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import torch
 from peft import LoraConfig, TaskType, get_peft_model
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import PreTrainedModel
@@ -18,8 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from kapoc.errors import DataError
 from kapoc.methods import read_options
-
-_FEED_FORWARD = ("mlp", "feed_forward")
+from kapoc.methods.feed_forward import feed_forward_paths
 
 
 class LoraOptions(BaseModel):
@@ -61,7 +59,7 @@ class LoraFineTuning:
             task_type=TaskType.CAUSAL_LM,
             r=options.rank,
             lora_alpha=options.alpha or 2 * options.rank,
-            target_modules=_feed_forward_paths(model) if options.targets == "mlp" else options.targets,
+            target_modules=_feed_forward_targets(model) if options.targets == "mlp" else options.targets,
             lora_dropout=options.dropout,
             use_rslora=options.rslora,
             fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
@@ -77,13 +75,8 @@ class LoraFineTuning:
         return merged.requires_grad_(True)
 
 
-def _feed_forward_paths(model: PreTrainedModel) -> list[str]:
-    paths = [
-        path
-        for path, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D)
-        and any(word in part for part in path.split(".") for word in _FEED_FORWARD)
-    ]
+def _feed_forward_targets(model: PreTrainedModel) -> list[str]:
+    paths = feed_forward_paths(model)
     if not paths:
         raise DataError(
             f'train.options: targets: {type(model).__name__} has no linear layer under a name with "mlp" or '

@@ -1,0 +1,81 @@
+"""How far trained weights are pulled back to the base: W = W0 + alpha (W1 - W0), chosen after training on dev data.
+
+On the line between the base and the trained weights there are often models that keep most of what was learned and
+forget far less. Every point costs a look at the dev examples and no training.
+
+Source:
+    Wortsman et al. (2022), Robust Fine-Tuning of Zero-Shot Models (WiSE-FT), CVPR.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+
+Weights = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class AlphaReport:
+    """One point on the way from the base to the trained weights.
+
+    Attributes:
+        alpha: the share of the way.
+        dev_exact: share of the dev answers whose every token is the greedy one.
+        divergence: KL(base || model) in nats per token, on text of the base's own that training never saw.
+    """
+
+    alpha: float
+    dev_exact: float
+    divergence: float
+
+
+def copy_weights(model: PreTrainedModel) -> Weights:
+    """All weights in main memory, tied ones once."""
+    return {name: weight.detach().to("cpu", copy=True) for name, weight in model.named_parameters()}
+
+
+def choose_alpha(
+    model: PreTrainedModel,
+    base: Weights,
+    alphas: Sequence[float],
+    budget: float,
+    score: Callable[[PreTrainedModel], tuple[float, float]],
+) -> tuple[AlphaReport, ...]:
+    """Score the points on the way and leave the model at the best of them.
+
+    Args:
+        model: trained and standalone; its weights are changed in place.
+        base: `copy_weights` of the model before training.
+        alphas: the points, each above 0 and at most 1.
+        budget: how far the model may be from the base, in nats per token.
+        score: the share of right dev answers of a model, and its divergence from the base.
+
+    Returns:
+        The curve, in the order of alpha. See `best` for which point was taken.
+    """
+    trained = copy_weights(model)
+    curve = []
+    for alpha in sorted(alphas):
+        _set_weights(model, base, trained, alpha)
+        curve.append(AlphaReport(alpha, *score(model)))
+    _set_weights(model, base, trained, best(curve, budget).alpha)
+    return tuple(curve)
+
+
+def best(curve: Sequence[AlphaReport], budget: float) -> AlphaReport:
+    """The point with most right dev answers within the budget, the nearest to the base of several such.
+
+    Where none is within the budget, it is the one that moved least.
+    """
+    within = [point for point in curve if point.divergence <= budget]
+    if not within:
+        return min(curve, key=lambda point: point.divergence)
+    return max(within, key=lambda point: (point.dev_exact, -point.divergence))
+
+
+def _set_weights(model: PreTrainedModel, base: Weights, trained: Weights, alpha: float) -> None:
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            weight.copy_(torch.lerp(base[name], trained[name], alpha))

@@ -1,0 +1,94 @@
+"""Trained weights are pulled back along the line to the base, to the point that the dev data and the budget say."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
+
+from kapoc.errors import DataError
+from kapoc.interpolation import AlphaReport, best, choose_alpha, copy_weights
+from kapoc.knowledge_file import load_knowledge
+from kapoc.recipe import BudgetSettings, TrainSettings
+from kapoc.replay import divergence_from_base, mean_divergence, write_passages
+from kapoc.train import dev_examples, score_examples, train, training_examples
+
+
+def test_the_best_point_has_most_right_within_the_budget_and_is_the_nearest_of_several() -> None:
+    curve = [
+        AlphaReport(0.4, 0.1, 0.01),
+        AlphaReport(0.6, 0.9, 0.03),
+        AlphaReport(0.8, 0.9, 0.04),
+        AlphaReport(1.0, 1.0, 0.09),
+    ]
+    assert best(curve, 0.05).alpha == 0.6
+    assert best(curve, 0.2).alpha == 1.0
+    assert best(curve, 0.001).alpha == 0.4  # none fits: the one that moved least
+
+
+@pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
+def test_the_model_is_left_on_the_line_at_the_chosen_point(make: type) -> None:
+    base, model = make(0), make(1)
+    before, trained = copy_weights(base), copy_weights(model)
+
+    def score(candidate: torch.nn.Module) -> tuple[float, float]:
+        name, weight = next(iter(candidate.named_parameters()))
+        share = float((weight - before[name]).norm() / (trained[name] - before[name]).norm())
+        return share, share
+
+    curve = choose_alpha(model, before, [1.0, 0.5, 0.75], 0.8, score)
+    assert [point.alpha for point in curve] == [0.5, 0.75, 1.0]
+    assert [point.divergence for point in curve] == pytest.approx([0.5, 0.75, 1.0], abs=1e-5)
+    for name, weight in model.named_parameters():
+        assert torch.allclose(weight, before[name] + 0.75 * (trained[name] - before[name]), atol=1e-6), name
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def test_training_pulls_back_within_the_budget_and_tells_the_curve(knowledge_file: Path) -> None:
+    tokenizer, facts = tiny_tokenizer(), load_knowledge(knowledge_file)[0].facts
+    held_out = write_passages(tiny_llama(), tokenizer, 4, 16, seed=1)
+    settings = TrainSettings(epochs=40, batch_size=5, micro_batch_size=5, learning_rate=3e-3)
+    examples, dev = training_examples(facts, tokenizer), dev_examples(facts, tokenizer)
+    whole = train(tiny_llama(), examples, settings, dev=dev)
+    assert whole.alphas == ()
+    moved = divergence_from_base(whole.model, held_out)
+    wanted = {"alphas": (0.25, 0.5, 1.0), "budget": BudgetSettings(divergence=0.5 * moved)}
+    pulled = train(tiny_llama(), examples, settings.model_copy(update=wanted), dev=dev, held_out=held_out)
+    chosen = best(pulled.alphas, 0.5 * moved)
+    assert [point.alpha for point in pulled.alphas] == [0.25, 0.5, 1.0]
+    assert pulled.alphas[-1].divergence == pytest.approx(moved, rel=1e-4)
+    assert divergence_from_base(pulled.model, held_out) == pytest.approx(chosen.divergence, rel=1e-4)
+    assert chosen.divergence <= 0.5 * moved
+    assert score_examples(pulled.model, dev)[1] == chosen.dev_exact
+
+
+def test_training_stops_at_what_is_enough_and_only_within_the_budget(knowledge_file: Path) -> None:
+    tokenizer, facts = tiny_tokenizer(), load_knowledge(knowledge_file)[0].facts
+    held_out = write_passages(tiny_llama(), tokenizer, 4, 16, seed=1)
+    examples = training_examples(facts, tokenizer)
+    settings = TrainSettings(epochs=150, batch_size=5, micro_batch_size=2, learning_rate=5e-3, stop_at=1.0)
+    roomy, tight = (settings.model_copy(update={"budget": BudgetSettings(divergence=d)}) for d in (100.0, 1e-6))
+    stopped = train(tiny_llama(), examples, roomy, dev=examples, held_out=held_out)
+    exact = [report.dev_exact for report in stopped.epochs]
+    assert exact.index(1.0) == len(exact) - 1 < 149
+    assert stopped.num_steps == len(exact) * math.ceil(len(examples) / 5)
+    assert all(report.divergence is not None for report in stopped.epochs)
+    few = tight.model_copy(update={"epochs": len(exact) + 1})
+    assert len(train(tiny_llama(), examples, few, dev=examples, held_out=held_out).epochs) == len(exact) + 1
+
+
+def test_a_set_without_dev_paraphrases_cannot_choose(knowledge_file: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tokenizer)
+    settings = TrainSettings(alphas=(0.5,))
+    with pytest.raises(DataError, match="need dev paraphrases"):
+        train(tiny_llama(), examples, settings)
+
+
+def test_the_divergence_of_passages_weighs_by_their_tokens() -> None:
+    base, model = tiny_llama(0), tiny_llama(1)
+    passages = write_passages(base, tiny_tokenizer(), 5, 12, seed=6)
+    assert divergence_from_base(model, passages) == pytest.approx(
+        float(mean_divergence(model, passages).detach()), rel=1e-4
+    )
