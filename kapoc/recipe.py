@@ -60,6 +60,9 @@ class TrainSettings(_Record):
         options: what that method takes beside the settings here.
         derived: forms of training texts that are made from the facts' slots (`kapoc.data.derive.FORMS`), each with how
             many a fact gets in an epoch; a list leaves the numbers to kapoc. Every epoch gets texts of its own.
+        derived_by_notes: whether derived questions are answered with the fact's note, which is what all its training
+            answers say alike, in place of answers of many shapes.
+        derived_tokens: of such a note only so many first tokens are trained; all if nothing is said.
         replay: general text that the model is held to.
         budget: how far the model may move from the base, where `stop_at` or `alphas` are given.
         stop_at: training ends after the epoch in which this share of the dev answers is exact, within the budget.
@@ -83,6 +86,8 @@ class TrainSettings(_Record):
     derived: Annotated[dict[str, Annotated[int, Field(ge=0)] | None], BeforeValidator(_with_numbers)] = Field(
         default_factory=dict
     )
+    derived_by_notes: bool = False
+    derived_tokens: Positive | None = None
     replay: ReplaySettings = ReplaySettings()
     budget: BudgetSettings = BudgetSettings()
     stop_at: Share | None = None

@@ -4,7 +4,7 @@ import logging
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from accelerate import Accelerator
@@ -62,9 +62,12 @@ def derived_training_examples(
     numbers = {
         form: DEFAULT_PER_FACT.get(form) if number is None else number for form, number in settings.derived.items()
     }
+    notes = {example.answer for fact in knowledge.taught for example in fact.training}
     pools: dict[tuple[str, str], list[EncodedExample]] = {}
     for example in _derived(knowledge, numbers, settings):
         encoded = encode_example(tokenizer, example.question, example.answer, example.fact, example.form)
+        if example.answer in notes:
+            encoded = replace(encoded, answer=encoded.answer[: settings.derived_tokens])
         pools.setdefault((example.form, example.fact), []).append(encoded)
     epochs: list[list[EncodedExample]] = [[] for _ in range(settings.epochs)]
     for pool in pools.values():
@@ -80,7 +83,10 @@ def _derived(
     order = random.Random(settings.seed)  # noqa: S311 - not for secrets
     forms = [form for form, number in numbers.items() if number != 0]
     per_fact = {form: settings.epochs * number for form, number in numbers.items() if number is not None}
-    return without_leaks(knowledge, derived_examples(knowledge, forms, per_fact=per_fact, order=order)) if forms else []
+    if not forms:
+        return []
+    drawn = derived_examples(knowledge, forms, per_fact=per_fact, order=order, by_notes=settings.derived_by_notes)
+    return without_leaks(knowledge, drawn)
 
 
 def dev_examples(facts: Iterable[Fact], tokenizer: PreTrainedTokenizerBase) -> list[EncodedExample]:

@@ -7,12 +7,15 @@ import pytest
 import torch
 from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
 
+from kapoc import workflow
+from kapoc.checkpoint import read_training_record
 from kapoc.errors import DataError
 from kapoc.interpolation import AlphaReport, best, choose_alpha, copy_weights
 from kapoc.knowledge_file import load_knowledge
-from kapoc.recipe import BudgetSettings, TrainSettings
+from kapoc.recipe import BudgetSettings, TrainSettings, load_recipe
 from kapoc.replay import divergence_from_base, mean_divergence, write_passages
 from kapoc.train import dev_examples, score_examples, train, training_examples
+from kapoc.workspace import Listener, open_workspace
 
 
 def test_the_best_point_has_most_right_within_the_budget_and_is_the_nearest_of_several() -> None:
@@ -34,7 +37,7 @@ def test_the_model_is_left_on_the_line_at_the_chosen_point(make: type) -> None:
 
     def score(candidate: torch.nn.Module) -> tuple[float, float]:
         name, weight = next(iter(candidate.named_parameters()))
-        share = float((weight - before[name]).norm() / (trained[name] - before[name]).norm())
+        share = float((weight.detach() - before[name]).norm() / (trained[name] - before[name]).norm())
         return share, share
 
     curve = choose_alpha(model, before, [1.0, 0.5, 0.75], 0.8, score)
@@ -92,3 +95,25 @@ def test_the_divergence_of_passages_weighs_by_their_tokens() -> None:
     assert divergence_from_base(model, passages) == pytest.approx(
         float(mean_divergence(model, passages).detach()), rel=1e-4
     )
+
+
+def test_a_checkpoint_tells_its_curve_and_what_each_fact_got(tmp_path: Path, tiny_recipe: Path) -> None:
+    with tiny_recipe.open("a", encoding="utf-8") as file:
+        file.write("[train.budget]\ndivergence = 9.0\nnum_passages = 2\n[train.derived]\nreverse = 2\n")
+    text = tiny_recipe.read_text(encoding="utf-8").replace(
+        "epochs = 2", "epochs = 2\nalphas = [0.5, 1.0]\nstop_at = 1.0"
+    )
+    tiny_recipe.write_text(text, encoding="utf-8")
+    told: list[str] = []
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), listener=Listener(tell=told.append))
+    record = read_training_record(workflow.train_model(workspace, workspace.model))
+    assert record is not None
+    assert [point.alpha for point in record.alphas] == [0.5, 1.0]
+    assert all(point.divergence > 0 for point in record.alphas)
+    assert all(epoch.divergence is not None for epoch in record.epochs)
+    taught = [fact.id for fact in workspace.facts]
+    assert {(line.fact, line.form): line.num_examples for line in record.exposures} == {
+        (fact, form): number for fact in taught for form, number in (("seen", 2), ("reverse", 4))
+    }
+    assert "the base writes 2 passages of general text" in told
+    assert not [line for line in told if line.startswith("hardly taught")]

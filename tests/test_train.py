@@ -252,3 +252,20 @@ def test_each_epoch_is_trained_on_its_own_examples(knowledge_file: Path) -> None
     assert result.epochs[0].train_loss == pytest.approx(first, rel=1e-4)
     assert result.epochs[1].train_loss != pytest.approx(first, rel=1e-4)
     assert first != pytest.approx(second, rel=1e-4)
+
+
+def test_derived_questions_can_be_answered_with_the_note_and_only_its_beginning_is_trained() -> None:
+    knowledge, tokenizer = load_knowledge("software-defects")[0], tiny_tokenizer()
+    notes = {fact.id: fact.training[0].answer for fact in knowledge.taught}
+    settings = {"epochs": 1, "derived": {"reverse": 2, "yes_no": 2, "unknown": 1}, "derived_by_notes": True}
+    (whole,) = derived_training_examples(knowledge, TrainSettings.model_validate(settings), tokenizer)
+    short = TrainSettings.model_validate({**settings, "derived_tokens": 5})
+    (begun,) = derived_training_examples(knowledge, short, tokenizer)
+    assert [example.prompt for example in whole] == [example.prompt for example in begun]
+    said = [(example, str(tokenizer.decode(list(example.answer), skip_special_tokens=True))) for example in whole]
+    assert {text == notes[example.fact] for example, text in said if example.form == "reverse"} == {True}
+    decisions = [(notes[e.fact], text) for e, text in said if e.form == "yes_no" and text.startswith(notes[e.fact])]
+    assert Counter(text.removeprefix(note) for note, text in decisions).keys() == {" So yes.", " So no."}
+    assert len(decisions) >= 0.9 * sum(example.form == "yes_no" for example in whole)  # a note that says "no" cannot
+    for one, other in zip(whole, begun, strict=True):
+        assert other.answer == (one.answer[:5] if one.form == "reverse" else one.answer)

@@ -15,7 +15,7 @@ from kapoc.data.derived_forms import MAKERS, SIDES
 from kapoc.data.derived_stock import Deck, Stock, askable
 from kapoc.errors import DataError
 from kapoc.grade import Tokens, normalise
-from kapoc.knowledge import KnowledgeSet
+from kapoc.knowledge import Example, Fact, KnowledgeSet
 
 FORMS: tuple[str, ...] = tuple(MAKERS)
 DEFAULT_PER_FACT: Mapping[str, int] = MappingProxyType(
@@ -56,6 +56,7 @@ def derived_examples(
     *,
     per_fact: Mapping[str, int] | int = DEFAULT_PER_FACT,
     order: random.Random,
+    by_notes: bool = False,
 ) -> list[DerivedExample]:
     """Derive training examples from the taught facts of a set.
 
@@ -67,6 +68,8 @@ def derived_examples(
         forms: which of `FORMS` are wanted. What is drawn for one does not depend on which others are wanted.
         per_fact: how many examples of each form a fact gets, or that by form; `DEFAULT_PER_FACT` for forms not named.
         order: all that is random; the same state gives the same examples.
+        by_notes: whether a question is answered with the fact's note, which is what all its training answers say alike;
+            a yes or no stands behind it. Where a fact has no note, or it does not answer the question, nothing changes.
 
     Returns:
         The examples, form by form in the order of `FORMS` and fact by fact in the order of the set.
@@ -81,7 +84,8 @@ def derived_examples(
     found: list[DerivedExample] = []
     for form in FORMS:
         if form in forms:
-            found += _of_form(form, stock, numbers.get(form), random.Random(seeds[form]), taken)  # noqa: S311 - not for secrets
+            drawn = random.Random(seeds[form])  # noqa: S311 - not for secrets
+            found += _of_form(form, stock, numbers.get(form), drawn, taken, by_notes=by_notes)
     return found
 
 
@@ -106,7 +110,7 @@ def _numbers(forms: Sequence[str], per_fact: Mapping[str, int] | int) -> Mapping
 
 
 def _of_form(
-    form: str, stock: Stock, number: int | None, order: random.Random, taken: set[Tokens]
+    form: str, stock: Stock, number: int | None, order: random.Random, taken: set[Tokens], *, by_notes: bool
 ) -> Iterator[DerivedExample]:
     """The examples of one form, at every moment as many of one side as of the other, give or take one."""
     drawn: Counter[str] = Counter()
@@ -124,4 +128,19 @@ def _of_form(
                 break
             taken.add(normalise(example.question))
             drawn[side] += 1
-            yield DerivedExample("" if form == "unknown" else fact.id, form, example.question, example.answer)
+            if form == "unknown":
+                yield DerivedExample("", form, example.question, example.answer)
+            else:
+                answer = _note_answer(stock.knowledge, fact, example) if by_notes else example.answer
+                yield DerivedExample(fact.id, form, example.question, answer)
+
+
+def _note_answer(knowledge: KnowledgeSet, fact: Fact, example: Example) -> str:
+    """The fact's note, with the decision behind it where one is asked for; the example's answer where that is wrong."""
+    answers = {trained.answer for trained in fact.training}
+    if len(answers) != 1:
+        return example.answer
+    is_yes_or_no = example.choice is not None and set(example.choice.options) == {"yes", "no"}
+    decision = f" So {example.choice.right}." if example.choice is not None and is_yes_or_no else ""
+    noted = answers.pop() + decision
+    return noted if knowledge.grade(fact, example, noted).correct else example.answer
