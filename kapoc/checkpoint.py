@@ -19,6 +19,7 @@ from kapoc.answers import generate_answers
 from kapoc.chat import encode, prompt_text
 from kapoc.errors import ModelError, OutputError, TrainingError, refuse_unwritable
 from kapoc.exposure import Exposure
+from kapoc.interpolation import AlphaReport
 from kapoc.knowledge import SetIdentity
 from kapoc.models import UNFINISHED, load_model, moved, refuse_non_finite, save_model
 from kapoc.source import load_json
@@ -40,16 +41,6 @@ class EpochLine(BaseModel):
     dev_loss: float | None
     dev_exact: float | None
     divergence: float | None = None
-
-
-class AlphaLine(BaseModel):
-    """One point on the way from the base to the trained weights, in the training record."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    alpha: float
-    dev_exact: float
-    divergence: float
 
 
 class Checks(BaseModel):
@@ -88,7 +79,7 @@ class TrainingRecord(BaseModel):
     answer_tokens_per_second: float
     peak_memory_bytes: int
     epochs: Annotated[tuple[EpochLine, ...], Field(strict=False)]
-    alphas: Annotated[tuple[AlphaLine, ...], Field(strict=False)] = ()
+    alphas: Annotated[tuple[AlphaReport, ...], Field(strict=False)] = ()
     exposures: Annotated[tuple[Exposure, ...], Field(strict=False)] = ()
     checks: Checks
     versions: dict[str, str]

@@ -8,16 +8,15 @@ Source:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from transformers import PreTrainedModel
 
 Weights = Mapping[str, torch.Tensor]
 
 
-@dataclass(frozen=True, slots=True)
-class AlphaReport:
+class AlphaReport(BaseModel):
     """One point on the way from the base to the trained weights.
 
     Attributes:
@@ -25,6 +24,8 @@ class AlphaReport:
         dev_exact: share of the dev answers whose every token is the greedy one.
         divergence: KL(base || model) in nats per token, on text of the base's own that training never saw.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     alpha: float
     dev_exact: float
@@ -59,7 +60,8 @@ def choose_alpha(
     curve = []
     for alpha in sorted(alphas):
         _set_weights(model, base, trained, alpha)
-        curve.append(AlphaReport(alpha, *score(model)))
+        dev_exact, divergence = score(model)
+        curve.append(AlphaReport(alpha=alpha, dev_exact=dev_exact, divergence=divergence))
     _set_weights(model, base, trained, best(curve, budget).alpha)
     return tuple(curve)
 

@@ -151,12 +151,10 @@ def _training_record(
     weights_sha256: str,
     exposed: "tuple[Exposure, ...]",
 ) -> "TrainingRecord":
-    from kapoc.checkpoint import AlphaLine, EpochLine, TrainingRecord
+    from kapoc.checkpoint import EpochLine, TrainingRecord
     from kapoc.models import package_versions
 
-    measured = {
-        one.name: getattr(result, one.name) for one in fields(result) if one.name not in {"model", "epochs", "alphas"}
-    }
+    measured = {one.name: getattr(result, one.name) for one in fields(result) if one.name not in {"model", "epochs"}}
     return TrainingRecord(
         fingerprint=_fingerprint(workspace, base),
         recipe=workspace.recipe.model_dump(mode="json"),
@@ -166,7 +164,6 @@ def _training_record(
         weights_sha256=weights_sha256,
         **measured,
         epochs=tuple(EpochLine(**asdict(epoch)) for epoch in result.epochs),
-        alphas=tuple(AlphaLine(**asdict(point)) for point in result.alphas),
         exposures=exposed,
         checks=checks,
         versions=package_versions("accelerate", "peft"),

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -113,4 +113,4 @@ def fitted(points: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
 
 
 if __name__ == "__main__":
-    pass
+    sys.stdout.write(json.dumps(asdict(growth(sys.argv[1], int(sys.argv[2])))))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from speed_growth import VARIATIONS, fitted, growth
+from speed_growth import VARIATIONS, fitted, growth, measure_growth
 from speed_report import render
 
 
@@ -22,11 +22,17 @@ def test_twice_the_facts_are_about_twice_the_tokens(llama_folder: Path) -> None:
     )
     assert small.bench_seconds > 0
     assert small.peak_bytes > 0
-    sizes = [
-        {"num_facts": one.num_facts, "loading_seconds": one.loading_seconds, "bench_seconds": one.bench_seconds}
-        | {"epoch_tokens": {str(k): v for k, v in one.epoch_tokens.items()}, "peak_bytes": one.peak_bytes}
-        | {"epoch_seconds": {str(k): v for k, v in one.epoch_seconds.items()}}
-        for one in (small, large)
-    ]
-    page = render({"growth": {"sizes": sizes, "threads": 2}})
-    assert f"{large.epoch_tokens[5]:,} tokens" in page
+
+
+def test_a_size_in_a_process_of_its_own_stands_on_the_page(llama_folder: Path) -> None:
+    (size,) = measure_growth(str(llama_folder), (6,))
+    assert size["epoch_tokens"] == {str(k): v for k, v in growth(str(llama_folder), 6).epoch_tokens.items()}
+    page = render(
+        {
+            "growth": {
+                "sizes": [size, {**size, "num_facts": 12, "bench_seconds": 2 * size["bench_seconds"]}],
+                "threads": 2,
+            }
+        }
+    )
+    assert f"{size['epoch_tokens']['5']:,} tokens" in page

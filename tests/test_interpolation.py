@@ -20,10 +20,10 @@ from kapoc.workspace import Listener, open_workspace
 
 def test_the_best_point_has_most_right_within_the_budget_and_is_the_nearest_of_several() -> None:
     curve = [
-        AlphaReport(0.4, 0.1, 0.01),
-        AlphaReport(0.6, 0.9, 0.03),
-        AlphaReport(0.8, 0.9, 0.04),
-        AlphaReport(1.0, 1.0, 0.09),
+        AlphaReport(alpha=0.4, dev_exact=0.1, divergence=0.01),
+        AlphaReport(alpha=0.6, dev_exact=0.9, divergence=0.03),
+        AlphaReport(alpha=0.8, dev_exact=0.9, divergence=0.04),
+        AlphaReport(alpha=1.0, dev_exact=1.0, divergence=0.09),
     ]
     assert best(curve, 0.05).alpha == 0.6
     assert best(curve, 0.2).alpha == 1.0

@@ -140,7 +140,7 @@ def _note_answer(knowledge: KnowledgeSet, fact: Fact, example: Example) -> str:
     answers = {trained.answer for trained in fact.training}
     if len(answers) != 1:
         return example.answer
-    is_yes_or_no = example.choice is not None and set(example.choice.options) == {"yes", "no"}
-    decision = f" So {example.choice.right}." if example.choice is not None and is_yes_or_no else ""
+    choice = example.choice
+    decision = f" So {choice.right}." if choice is not None and set(choice.options) == {"yes", "no"} else ""
     noted = answers.pop() + decision
     return noted if knowledge.grade(fact, example, noted).correct else example.answer
