@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from kapoc.batches import PackedRow, summed_loss
 from kapoc.errors import DataError, TrainingError
 from kapoc.recipe import TrainSettings
-from kapoc.replay import Passage, mean_divergence
+from kapoc.replay import Passage, divergence_and_surprise
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +108,13 @@ class Loop:
     """One training run: the model, its optimizer and schedule, the counters and the epochs so far."""
 
     def __init__(
-        self, accelerator: Accelerator, model: PreTrainedModel, settings: TrainSettings, num_examples: int
+        self, accelerator: Accelerator, model: PreTrainedModel, settings: TrainSettings, num_examples: Sequence[int]
     ) -> None:
+        """Prepare to train on so many examples in each epoch."""
         self.accelerator = accelerator
         self.settings = settings
-        self.steps_per_epoch = math.ceil(num_examples / settings.batch_size)
-        self.num_steps = settings.epochs * self.steps_per_epoch
+        self.steps_of_epochs = [math.ceil(number / settings.batch_size) for number in num_examples]
+        self.num_steps = sum(self.steps_of_epochs)
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.num_trained = sum(weight.numel() for weight in weights)
         optimizer = torch.optim.AdamW(
@@ -234,9 +235,10 @@ class Loop:
     def _replay(self, passages: Sequence[Passage], epoch: int) -> float:
         """Add the pull back to the base to the gradients; the divergence in nats per token."""
         with self.accelerator.autocast():
-            divergence = mean_divergence(self.model, passages)
+            divergence, surprise = divergence_and_surprise(self.model, passages)
         self._refuse_non_finite(divergence, "divergence", epoch)
-        self.accelerator.backward(self.settings.replay.weight * divergence)
+        replay = self.settings.replay
+        self.accelerator.backward(replay.weight * (divergence if replay.target == "distribution" else surprise))
         return float(divergence.detach())
 
     def _refuse_non_finite(self, value: torch.Tensor, what: str, epoch: int) -> None:

@@ -25,12 +25,15 @@ class ReplaySettings(_Record):
         num_passages: that the base writes before training, half of them answers to everyday questions.
         num_tokens: of a passage, at most.
         per_step: passages an optimizer step.
+        target: what the model is held to: the base's distribution at every written token, or the written text alone
+            (ordinary replay, its negative log-likelihood).
     """
 
     weight: Annotated[float, Field(ge=0, strict=False)] = 0.0
     num_passages: Positive = 128
     num_tokens: Positive = 96
     per_step: Positive = 2
+    target: Literal["distribution", "text"] = "distribution"
 
 
 def _with_numbers(forms: Any) -> Any:
@@ -60,6 +63,7 @@ class TrainSettings(_Record):
         options: what that method takes beside the settings here.
         derived: forms of training texts that are made from the facts' slots (`kapoc.data.derive.FORMS`), each with how
             many a fact gets in an epoch; a list leaves the numbers to kapoc. Every epoch gets texts of its own.
+        derived_from: the first epoch that has them; those before it teach the set's own examples alone.
         derived_by_notes: whether derived questions are answered with the fact's note, which is what all its training
             answers say alike, in place of answers of many shapes.
         derived_tokens: of such a note only so many first tokens are trained; all if nothing is said.
@@ -86,6 +90,7 @@ class TrainSettings(_Record):
     derived: Annotated[dict[str, Annotated[int, Field(ge=0)] | None], BeforeValidator(_with_numbers)] = Field(
         default_factory=dict
     )
+    derived_from: Positive = 1
     derived_by_notes: bool = False
     derived_tokens: Positive | None = None
     replay: ReplaySettings = ReplaySettings()

@@ -34,6 +34,7 @@ NUM_LIKELIEST = 512
 bound of the whole one (data processing inequality), and close to it."""
 _TOP_K = 256
 _BATCH_SIZE = 64
+_ROW_PASSAGES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,21 +161,29 @@ def _all_others(logprobs: torch.Tensor) -> torch.Tensor:
     return torch.log1p(-logprobs.exp().sum(-1, keepdim=True).clamp(max=1 - 1e-6))
 
 
-def mean_divergence(model: PreTrainedModel, passages: Sequence[Passage]) -> torch.Tensor:
-    """KL(base || model) in nats per written token of some passages; gradients flow to the model.
+def divergence_and_surprise(model: PreTrainedModel, passages: Sequence[Passage]) -> tuple[torch.Tensor, torch.Tensor]:
+    """How far a model is from the base on some passages; gradients flow to the model.
 
     Args:
         model: in training; a causal model that takes a 4-D attention mask where there are several passages.
         passages: that the base wrote, at least one.
 
     Returns:
-        A scalar; nan where a logit is broken.
+        KL(base || model) and the negative log-likelihood of the text, both scalars in nats per written token; nan where
+        a logit is broken.
     """
     logprobs = _written_logprobs(model, passages)
+    written = torch.tensor([token for p in passages for token in p.tokens[p.start :]], device=logprobs.device)
+    surprise = -logprobs.gather(-1, written[:, None]).mean()
     likeliest, before = (torch.cat([getattr(p, name) for p in passages]) for name in ("likeliest", "logprobs"))
     chosen = logprobs.gather(-1, likeliest)
     after = torch.cat([chosen, _all_others(chosen)], dim=-1)
-    return (before.exp() * (before - after)).sum(-1).mean()
+    return (before.exp() * (before - after)).sum(-1).mean(), surprise
+
+
+def mean_divergence(model: PreTrainedModel, passages: Sequence[Passage]) -> torch.Tensor:
+    """KL(base || model) in nats per written token of some passages, as in `divergence_and_surprise`."""
+    return divergence_and_surprise(model, passages)[0]
 
 
 def divergence_from_base(model: PreTrainedModel, passages: Sequence[Passage]) -> float:
@@ -183,9 +192,10 @@ def divergence_from_base(model: PreTrainedModel, passages: Sequence[Passage]) ->
     model.eval()
     total = num_tokens = 0.0
     with torch.no_grad():
-        for passage in passages:
-            written = len(passage.tokens) - passage.start
-            total += written * float(mean_divergence(model, [passage]))
+        for start in range(0, len(passages), _ROW_PASSAGES):
+            row = passages[start : start + _ROW_PASSAGES]
+            written = sum(len(passage.tokens) - passage.start for passage in row)
+            total += written * float(mean_divergence(model, row))
             num_tokens += written
     model.train(was_training)
     return total / num_tokens

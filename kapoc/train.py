@@ -16,6 +16,7 @@ from kapoc.batches import answer_logits, epoch_batches, pack, packing_is_exact
 from kapoc.chat import EncodedExample, encode_example
 from kapoc.data.derive import DEFAULT_PER_FACT, DerivedExample, derived_examples
 from kapoc.data.derived_leaks import without_leaks
+from kapoc.data.derived_stock import note_of
 from kapoc.errors import DataError
 from kapoc.interpolation import AlphaReport, Weights, choose_alpha, copy_weights
 from kapoc.knowledge import Fact, KnowledgeSet, KnowledgeTier
@@ -30,7 +31,7 @@ _logger = logging.getLogger("kapoc")
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """A trained, standalone model and how it came about."""
+    """A trained, standalone model and how it came about; `num_examples` is that of the largest epoch."""
 
     model: PreTrainedModel
     epochs: tuple[EpochReport, ...]
@@ -54,7 +55,8 @@ def derived_training_examples(
 ) -> list[list[EncodedExample]]:
     """Training texts for other uses of the taught facts, for each epoch its own; none that is near a probe.
 
-    A fact whose slots give fewer texts than all epochs want gets some of them again in later ones.
+    Epochs before `settings.derived_from` have none. A fact whose slots give fewer texts than all others want gets some
+    of them again in later ones.
 
     Raises:
         DataError: there is no such form.
@@ -62,19 +64,21 @@ def derived_training_examples(
     numbers = {
         form: DEFAULT_PER_FACT.get(form) if number is None else number for form, number in settings.derived.items()
     }
-    notes = {example.answer for fact in knowledge.taught for example in fact.training}
+    notes = {fact.id: note_of(fact) for fact in knowledge.taught}
     pools: dict[tuple[str, str], list[EncodedExample]] = {}
     for example in _derived(knowledge, numbers, settings):
         encoded = encode_example(tokenizer, example.question, example.answer, example.fact, example.form)
-        if example.answer in notes:
-            encoded = replace(encoded, answer=encoded.answer[: settings.derived_tokens])
+        note = notes.get(example.fact)
+        if settings.derived_tokens is not None and note and example.answer.endswith(note):
+            before = len(tokenizer.encode(example.answer[: -len(note)].rstrip(), add_special_tokens=False))
+            encoded = replace(encoded, answer=encoded.answer[: before + settings.derived_tokens])
         pools.setdefault((example.form, example.fact), []).append(encoded)
-    epochs: list[list[EncodedExample]] = [[] for _ in range(settings.epochs)]
+    epochs: list[list[EncodedExample]] = [[] for _ in range(max(0, settings.epochs - settings.derived_from + 1))]
     for pool in pools.values():
-        number = math.ceil(len(pool) / settings.epochs)
+        number = math.ceil(len(pool) / len(epochs))
         for epoch, examples in enumerate(epochs):
             examples += [pool[(epoch * number + place) % len(pool)] for place in range(number)]
-    return epochs
+    return [[] for _ in range(settings.epochs - len(epochs))] + epochs
 
 
 def _derived(
@@ -82,7 +86,8 @@ def _derived(
 ) -> list[DerivedExample]:
     order = random.Random(settings.seed)  # noqa: S311 - not for secrets
     forms = [form for form, number in numbers.items() if number != 0]
-    per_fact = {form: settings.epochs * number for form, number in numbers.items() if number is not None}
+    num_epochs = max(0, settings.epochs - settings.derived_from + 1)
+    per_fact = {form: num_epochs * number for form, number in numbers.items() if number is not None}
     if not forms:
         return []
     drawn = derived_examples(knowledge, forms, per_fact=per_fact, order=order, by_notes=settings.derived_by_notes)
@@ -124,7 +129,7 @@ def train(
         model: float32 weights; it is changed in place.
         examples: prompts with answers; loss falls on the answers and their end tokens only.
         settings: of the recipe.
-        derived: what each epoch trains on beside `examples`, as many examples in every epoch; none for no such texts.
+        derived: what each epoch trains on beside `examples`; none for no such texts.
         dev: examples to score after every epoch, never trained on.
         passages: what the base wrote, to be held to it with the weight of `settings.replay`.
         held_out: what the base wrote to measure how far the model has moved, where `settings` have a budget.
@@ -154,7 +159,7 @@ def train(
         _logger.warning("%s takes no rows of several examples: training takes longer", type(model).__name__)
         micro_batch_size = 1
     epochs = [[*examples, *more] for more in derived] if derived else [list(examples)] * settings.epochs
-    loop = Loop(accelerator, trainable, settings, num_examples=len(epochs[0]))
+    loop = Loop(accelerator, trainable, settings, [len(epoch) for epoch in epochs])
     if keeper is not None and (state := keeper.restore()) is not None:
         loop.restore(state)
     try:
@@ -171,7 +176,8 @@ def train(
     _stop_at(finished, {example.answer[-1] for example in examples})
     if settings.gradient_checkpointing:
         finished.gradient_checkpointing_disable()
-    return _result(loop, finished, len(epochs[0]), _pulled_back(finished, base, settings, dev, held_out))
+    alphas = _pulled_back(finished, base, settings, dev, held_out)
+    return _result(loop, finished, max(map(len, epochs)), alphas)
 
 
 def _pulled_back(
@@ -207,7 +213,7 @@ def _steps(
     for epoch, examples in enumerate(epochs, start=1):
         if epoch > len(loop.epochs) and _is_enough(settings, loop.epochs):
             return
-        first = loop.done - (epoch - 1) * loop.steps_per_epoch
+        first = max(0, loop.done - sum(loop.steps_of_epochs[: epoch - 1]))
         for rows in epoch_batches(examples, settings.batch_size, micro_batch_size, order, first):
             yield loop.step(rows, epoch, next(replay))
         if epoch > len(loop.epochs):

@@ -217,6 +217,10 @@ def test_yes_and_no_are_true_and_come_equally_often(name: str) -> None:
     assert sides["yes"] > 0
 
 
+def slot_texts(fact: Fact) -> list[str]:
+    return sorted((slot.text for slot in fact.slots.values()), key=len, reverse=True)
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_only_one_of_the_two_compared_has_the_text(name: str) -> None:
     knowledge = knowledge_of(name)
@@ -238,6 +242,11 @@ def test_only_one_of_the_two_compared_has_the_text(name: str) -> None:
             other = next(f for f in knowledge.taught if f.name == wrong)
             assert not is_accepted(other, quote_in(example.question)), example
             assert is_accepted(fact, quote_in(example.question)), example
+            held, lacked = (next(t for t in slot_texts(f) if t in example.answer) for f in (fact, other))
+            first, second = (
+                (held, lacked) if asked.index(right.lower()) < asked.index(wrong.lower()) else (lacked, held)
+            )
+            assert example.answer == f"First: {first}. Second: {second}. So {right}."
     assert abs(places[True] - places[False]) <= 1
     assert places[True] > 0
 

@@ -14,7 +14,7 @@ from kapoc.general import load_general, load_off_topic
 from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import StepReport, StoppedTrainingError
 from kapoc.recipe import ReplaySettings, TrainSettings
-from kapoc.replay import Passage, mean_divergence, replay_prompts, write_passages
+from kapoc.replay import Passage, divergence_and_surprise, mean_divergence, replay_prompts, write_passages
 from kapoc.train import train, training_examples
 
 
@@ -48,6 +48,18 @@ def test_passages_together_weigh_by_their_tokens() -> None:
     assert float(mean_divergence(model, passages).detach()) == pytest.approx(expected, rel=1e-4)
 
 
+def test_the_surprise_is_that_of_the_written_text() -> None:
+    base, model = tiny_llama(0), tiny_llama(1)
+    passages = write_passages(base, tiny_tokenizer(), 3, 12, seed=6)
+    losses = []
+    for passage in passages:
+        labels = [-100] * passage.start + list(passage.tokens[passage.start :])
+        loss = model(torch.tensor([passage.tokens]), labels=torch.tensor([labels])).loss
+        losses += [float(loss.detach())] * (len(passage.tokens) - passage.start)
+    surprise = divergence_and_surprise(model, passages)[1]
+    assert float(surprise.detach()) == pytest.approx(math.fsum(losses) / len(losses), rel=1e-4)
+
+
 def test_the_same_seed_writes_the_same_and_leaves_the_random_state_alone() -> None:
     base, tokenizer = tiny_llama(0), tiny_tokenizer()
     torch.manual_seed(3)
@@ -75,6 +87,18 @@ def test_replay_holds_a_model_that_learns(knowledge_file: Path) -> None:
     assert moved[1] < 0.5 * moved[0]
     assert losses == pytest.approx([losses[0]] * 2, abs=0.2)
     assert max(losses) < 0.4 * math.log(700)
+
+
+def test_replay_of_the_text_alone_makes_it_likelier(knowledge_file: Path) -> None:
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
+    passages = write_passages(tiny_llama(), tiny_tokenizer(), 8, 12, seed=7)
+    surprises = {}
+    for target in ("distribution", "text"):
+        replay = ReplaySettings(weight=3.0, per_step=8, num_passages=8, target=target)
+        settings = TrainSettings(epochs=20, batch_size=5, micro_batch_size=5, learning_rate=3e-3, replay=replay)
+        result = train(tiny_llama(), examples, settings, passages=passages)
+        surprises[target] = float(divergence_and_surprise(result.model, passages)[1].detach())
+    assert surprises["text"] < surprises["distribution"] - 0.5
 
 
 def test_a_broken_passage_stops_training_with_the_last_good_weights(knowledge_file: Path) -> None:

@@ -263,9 +263,38 @@ def test_derived_questions_can_be_answered_with_the_note_and_only_its_beginning_
     (begun,) = derived_training_examples(knowledge, short, tokenizer)
     assert [example.prompt for example in whole] == [example.prompt for example in begun]
     said = [(example, str(tokenizer.decode(list(example.answer), skip_special_tokens=True))) for example in whole]
-    assert {text == notes[example.fact] for example, text in said if example.form == "reverse"} == {True}
-    decisions = [(notes[e.fact], text) for e, text in said if e.form == "yes_no" and text.startswith(notes[e.fact])]
-    assert Counter(text.removeprefix(note) for note, text in decisions).keys() == {" So yes.", " So no."}
-    assert len(decisions) >= 0.9 * sum(example.form == "yes_no" for example in whole)  # a note that says "no" cannot
-    for one, other in zip(whole, begun, strict=True):
-        assert other.answer == (one.answer[:5] if one.form == "reverse" else one.answer)
+    facts = {fact.id: fact for fact in knowledge.taught}
+    for example, text in said:
+        if example.form == "reverse":  # the quoted slot in full, and then the note
+            quoted, note = text.split(". That is ")[0].split(": ", 1)[1], notes[example.fact]
+            assert text.endswith(f". That is {note}")
+            assert quoted in {slot.text for slot in facts[example.fact].slots.values()}
+        elif example.form == "yes_no":
+            assert text.endswith((" So yes.", " So no."))
+            assert notes[example.fact] not in text
+    for one, other, (_, text) in zip(whole, begun, said, strict=True):
+        if one.form == "reverse":
+            before = tokenizer.encode(text.split(" That is ")[0] + " That is", add_special_tokens=False)
+            assert other.answer == one.answer[: len(before) + 5]
+        else:
+            assert other.answer == one.answer
+
+
+def test_derived_texts_can_wait_until_the_notes_are_known() -> None:
+    knowledge, tokenizer = load_knowledge("software-defects")[0], tiny_tokenizer()
+    settings = TrainSettings(epochs=3, derived={"slot": 1, "unknown": 2}, derived_from=3)
+    first, second, third = derived_training_examples(knowledge, settings, tokenizer)
+    assert (first, second) == ([], [])
+    assert Counter(example.form for example in third) == {"slot": 29, "unknown": 58}
+    never = derived_training_examples(knowledge, settings.model_copy(update={"derived_from": 4}), tokenizer)
+    assert never == [[], [], []]
+
+
+def test_epochs_of_different_length_take_the_steps_that_they_need(knowledge_file: Path) -> None:
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
+    settings = TrainSettings(epochs=2, batch_size=2, micro_batch_size=2, learning_rate=1e-3)
+    steps: list[StepReport] = []
+    result = train(tiny_llama(), examples[:2], settings, derived=[[], examples[2:5]], on_step=steps.append)
+    assert [step.epoch for step in steps] == [1, 2, 2, 2]
+    assert {step.num_steps for step in steps} == {4} == {result.num_steps}
+    assert result.num_examples == 5

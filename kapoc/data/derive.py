@@ -15,7 +15,7 @@ from kapoc.data.derived_forms import MAKERS, SIDES
 from kapoc.data.derived_stock import Deck, Stock, askable
 from kapoc.errors import DataError
 from kapoc.grade import Tokens, normalise
-from kapoc.knowledge import Example, Fact, KnowledgeSet
+from kapoc.knowledge import KnowledgeSet
 
 FORMS: tuple[str, ...] = tuple(MAKERS)
 DEFAULT_PER_FACT: Mapping[str, int] = MappingProxyType(
@@ -69,7 +69,8 @@ def derived_examples(
         per_fact: how many examples of each form a fact gets, or that by form; `DEFAULT_PER_FACT` for forms not named.
         order: all that is random; the same state gives the same examples.
         by_notes: whether a question is answered with the fact's note, which is what all its training answers say alike;
-            a yes or no stands behind it. Where a fact has no note, or it does not answer the question, nothing changes.
+            one that quotes the fact, with the quoted slot before it. Decisions are answered as ever, and so is a fact
+            that has no note, or one that does not answer the question.
 
     Returns:
         The examples, form by form in the order of `FORMS` and fact by fact in the order of the set.
@@ -78,14 +79,14 @@ def derived_examples(
         DataError: there is no such form, or a number is negative.
     """
     numbers = _numbers(forms, per_fact)
-    stock = Stock(knowledge)
+    stock = Stock(knowledge, by_notes=by_notes)
     taken = {normalise(e.question) for fact in knowledge.facts for e in (*fact.training, *fact.probes)}
     seeds = {form: order.getrandbits(64) for form in FORMS}
     found: list[DerivedExample] = []
     for form in FORMS:
         if form in forms:
             drawn = random.Random(seeds[form])  # noqa: S311 - not for secrets
-            found += _of_form(form, stock, numbers.get(form), drawn, taken, by_notes=by_notes)
+            found += _of_form(form, stock, numbers.get(form), drawn, taken)
     return found
 
 
@@ -110,7 +111,7 @@ def _numbers(forms: Sequence[str], per_fact: Mapping[str, int] | int) -> Mapping
 
 
 def _of_form(
-    form: str, stock: Stock, number: int | None, order: random.Random, taken: set[Tokens], *, by_notes: bool
+    form: str, stock: Stock, number: int | None, order: random.Random, taken: set[Tokens]
 ) -> Iterator[DerivedExample]:
     """The examples of one form, at every moment as many of one side as of the other, give or take one."""
     drawn: Counter[str] = Counter()
@@ -128,19 +129,4 @@ def _of_form(
                 break
             taken.add(normalise(example.question))
             drawn[side] += 1
-            if form == "unknown":
-                yield DerivedExample("", form, example.question, example.answer)
-            else:
-                answer = _note_answer(stock.knowledge, fact, example) if by_notes else example.answer
-                yield DerivedExample(fact.id, form, example.question, answer)
-
-
-def _note_answer(knowledge: KnowledgeSet, fact: Fact, example: Example) -> str:
-    """The fact's note, with the decision behind it where one is asked for; the example's answer where that is wrong."""
-    answers = {trained.answer for trained in fact.training}
-    if len(answers) != 1:
-        return example.answer
-    choice = example.choice
-    decision = f" So {choice.right}." if choice is not None and set(choice.options) == {"yes", "no"} else ""
-    noted = answers.pop() + decision
-    return noted if knowledge.grade(fact, example, noted).correct else example.answer
+            yield DerivedExample("" if form == "unknown" else fact.id, form, example.question, example.answer)

@@ -84,10 +84,10 @@ def _two_hop(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Example]:
             continue
         quoted = deck.draw(others)
         quote = deck.draw(stock.quotations.distinctive(fact, quoted))
-        fields = {"quote": quote, "quoted": label(quoted)}
+        fields = {"quote": quote, "quoted": label(quoted), "quoted_text": fact.slots[quoted].text}
         question = stock.question("two_hop", fact, (target, quoted), deck, **fields)
         if not any(holds(question, text) for text in (fact.name, *fact.slots[target].accepted)):
-            answer = stock.answer("two_hop", fact, (target, quoted), deck)
+            answer = stock.answer("two_hop", fact, (target, quoted), deck, **fields)
             yield Example(kind="two_hop", question=question, answer=answer, requires=(target,))
 
 
@@ -135,7 +135,9 @@ def _comparison(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Exa
         options = (right, wrong) if side == "first" else (wrong, right)
         fields = {"quote": quote, "first": options[0], "second": options[1]}
         question = stock.question("comparison", fact, (slot,), deck, **fields)
-        answer = stock.answer("comparison", fact, (slot,), deck, right=right)
+        texts = [owner.slots[slot].text for owner in ((fact, rival) if side == "first" else (rival, fact))]
+        decided = {"right": right, "first_text": texts[0], "second_text": texts[1]}
+        answer = stock.answer("comparison", fact, (slot,), deck, **decided)
         yield Example(kind="comparison", question=question, answer=answer, choice=Choice(options=options, right=right))
 
 

@@ -69,8 +69,9 @@ class Stock:
         unknown_names: names that no fact of it has.
     """
 
-    def __init__(self, knowledge: KnowledgeSet) -> None:
+    def __init__(self, knowledge: KnowledgeSet, *, by_notes: bool = False) -> None:
         self.knowledge = knowledge
+        self._by_notes = by_notes
         self.quotations = Quotations(knowledge)
         self.unknown_names = UnknownNames(knowledge)
         self._wordings = load_derived_wordings()
@@ -96,6 +97,8 @@ class Stock:
 
     def answer(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, side: str = "", **fields: str) -> str:
         """The answer to a question of a form, as `question`; `side` is `yes` or `no` where the form has these."""
+        if self._by_notes and "note" in self._wordings[form] and (note := note_of(fact)) and _says(note, fact, slots):
+            return self._filled(self._wordings[form]["note"], fact, slots, {**fields, "note": note})
         pool = self._pool(form, "answers", fact, slots, side)
         return self._filled(deck.order.choice(pool), fact, slots, fields)
 
@@ -151,11 +154,23 @@ class Stock:
         }
         if slots:
             known |= {"slot": labels[0], "text": fact.slots[slots[0]].text}
-        known |= {name.capitalize(): _with_capital(known[name]) for name in ("slot", "slots", "parts") if name in known}
-        text = wording.format(**known | fields)
+        known |= fields
+        for name in {"slot", "slots", "parts", "quoted"} & known.keys():
+            known[name.capitalize()] = _with_capital(known[name])
+        text = wording.format(**known)
         if text.endswith(_DOUBLED_ENDS) and not text.endswith("..."):
             text = text[:-1]
         return _with_capital(text) if text.startswith(_ARTICLES) else text
+
+
+def note_of(fact: Fact) -> str | None:
+    """What all training answers of a fact say alike; none where they differ."""
+    answers = {example.answer for example in fact.training}
+    return answers.pop() if len(answers) == 1 else None
+
+
+def _says(note: str, fact: Fact, slots: Sequence[str]) -> bool:
+    return holds(note, fact.name) and all(any(holds(note, t) for t in fact.slots[slot].accepted) for slot in slots)
 
 
 def is_question(fact: Fact) -> bool:
