@@ -74,7 +74,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shipped, number = re.subn(rf"^{key} = .*$", f"{key} = {value}", shipped, flags=re.MULTILINE)
             assert number == 1
         (folder / f"{recipe}.toml").write_text(shipped, encoding="utf-8")
-    (folder / "reports").symlink_to(REPOSITORY / "reports")
+    for name in ("reports", "examples"):
+        (folder / name).symlink_to(REPOSITORY / name)
     return folder
 
 
