@@ -117,6 +117,16 @@ def test_the_files_that_the_documentation_shows_are_accepted(file: str, load: An
     assert load(tmp_path / file)
 
 
+def test_what_the_shown_recipe_says_is_read(tmp_path: Path) -> None:
+    [text] = [fence.text for fence in fences(page("docs/files.md")) if fence.file == "my_recipe.toml"]
+    (tmp_path / "my_recipe.toml").write_text(text, encoding="utf-8")
+    recipe = load_recipe(tmp_path / "my_recipe.toml")
+    assert recipe.train.derived == {"reverse": 3, "yes_no": 4, "unknown": 2}
+    assert recipe.train.has_budget
+    assert recipe.train.replay.weight == 1
+    assert recipe.track.tools == ("tensorboard",)
+
+
 def test_every_link_leads_somewhere() -> None:
     for name in (*PAGES, "docs/commands.md"):
         place = (REPOSITORY / name).parent
