@@ -55,21 +55,24 @@ class Tracking:
     """Tells open trackers what happens; one that fails is named in a warning and told nothing more."""
 
     def __init__(self, trackers: Mapping[str, Tracker]) -> None:
-        self._trackers = dict(trackers)
+        self._waiting = dict(trackers)
+        self._trackers: dict[str, Tracker] = {}
         self._step = 0
 
     def start(self, settings: dict[str, Any]) -> None:
         """Open every tracker and give it the settings of the run.
 
         Raises:
-            DataError: a tool does not open.
+            DataError: a tool does not open; those that did are closed again.
         """
-        for tool, tracker in self._trackers.items():
+        for tool, tracker in self._waiting.items():
             try:
                 with redirect_stdout(sys.stderr):  # what the tools greet with is no output of kapoc's
                     tracker.start()
+                    self._trackers[tool] = tracker
                     tracker.store_init_configuration(settings)
             except Exception as error:
+                self.finish()
                 raise DataError(
                     f"tracker '{tool}' does not start: {first_line(error)}; mend it or leave it out"
                 ) from None

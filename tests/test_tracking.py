@@ -9,9 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from accelerate.state import AcceleratorState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_bad_input import run_kapoc
 
+from kapoc.errors import DataError
 from kapoc.loop import StepReport
 from kapoc.recipe import Recipe, load_recipe
 from kapoc.trackers import TrackedRun, load_tracker
@@ -132,8 +134,10 @@ EXPECTED = {"train/loss": 0.5, "train/learning_rate": 1e-4, "train/gradient_norm
     ],
 )
 def test_the_other_tools_are_told_the_same(
-    tool: str, calls: Sequence[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+    tool: str, calls: Sequence[tuple[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    AcceleratorState._reset_state(reset_partial_state=True)  # nothing has trained yet
+    monkeypatch.chdir(tmp_path)
     client = Client()
     monkeypatch.setitem(sys.modules, tool, client)
     monkeypatch.setattr("kapoc.trackers.shipped.find_spec", lambda _: object())
@@ -165,6 +169,26 @@ def test_a_tracker_that_fails_is_named_once_and_training_goes_on(caplog: pytest.
     tracking.on_step(STEP)
     tracking.finish()
     assert caplog.messages == ["tracker 'wandb' failed and is told nothing more: no route to host"]
+
+
+class Locked(Failing):
+    """Opens, and then refuses the settings."""
+
+    def __init__(self) -> None:
+        self.finished = 0
+
+    def store_init_configuration(self, values: dict[str, Any]) -> None:
+        raise PermissionError("no API key\nrun login")
+
+    def finish(self) -> None:
+        self.finished += 1
+
+
+def test_a_tracker_that_does_not_start_is_told_in_one_line_and_closed_again() -> None:
+    locked = Locked()
+    with pytest.raises(DataError, match=r"^tracker 'wandb' does not start: no API key; mend it or leave it out$"):
+        Tracking({"wandb": locked}).start({})
+    assert locked.finished == 1
 
 
 @pytest.mark.parametrize(
