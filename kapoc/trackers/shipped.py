@@ -1,5 +1,6 @@
 """The trackers of accelerate that kapoc names: TensorBoard, MLflow, Weights & Biases and Trackio."""
 
+from importlib import import_module
 from importlib.util import find_spec
 
 from accelerate import PartialState
@@ -33,8 +34,15 @@ def wandb(run: TrackedRun) -> Tracker:
 def trackio(run: TrackedRun) -> Tracker:
     """A run of the project on this machine: `trackio show`."""
     _prepare("trackio", run)
-    tracker: Tracker = TrackioTracker(run.project, name=run.name)
+    tracker: Tracker = _Trackio(run.project, name=run.name)
     return tracker
+
+
+class _Trackio(TrackioTracker):  # type: ignore[misc]
+    """accelerate leaves a closed run Trackio's current one, which closes it again, on standard output, at exit."""
+
+    def finish(self) -> None:
+        import_module("trackio").finish()
 
 
 def _prepare(package: str, run: TrackedRun) -> None:
