@@ -43,12 +43,12 @@ def typed(command: str) -> str:
     return command
 
 
-def shell(command: str, folder: Path) -> str:
+def shell(command: str, folder: Path, **environment: str) -> str:
     binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],  # noqa: S607 - the reader's shell
         cwd=folder, capture_output=True, text=True, check=False,
-        env={**os.environ, "PATH": binaries, "KAPOC_HOME": str(folder / "home")},
+        env={**os.environ, "PATH": binaries, **environment},
     )  # fmt: skip
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done.stdout
@@ -82,7 +82,22 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("fence", SHELL, ids=lambda fence: f"{fence.section}: {commands_of(fence)[0][:40]}")
 def test_the_commands_work_in_their_order(reader: Path, fence: Fence) -> None:
     for command in commands_of(fence):
-        shell(typed(command), reader)
+        shell(typed(command), reader, KAPOC_HOME="home")
+
+
+@pytest.mark.slow
+def test_the_first_commands_work_with_the_default_model(tmp_path: Path) -> None:
+    """As they stand but for few items and one epoch; without that they are the reference run."""
+    for command, instead in zip(commands_of(SHELL[0])[1:], (" --limit 2", " --limit 2 --epochs 1"), strict=True):
+        shell(command + instead, tmp_path)
+    results = tmp_path / "runs" / "smollm2-135m-full-epochs-1" / "software-defects"
+    assert load_run(results / "trained-limit2").model.num_parameters == 134_515_008
+
+
+def test_make_demo_does_the_same() -> None:
+    done = subprocess.run(["make", "--dry-run", "demo"], cwd=REPOSITORY, capture_output=True, text=True, check=True)  # noqa: S607
+    done_by_make = [line.removeprefix(".venv/bin/") for line in done.stdout.splitlines() if "/kapoc " in line]
+    assert done_by_make == commands_of(SHELL[0])[1:]
 
 
 def test_the_commands_leave_what_the_readme_says(reader: Path) -> None:
