@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-all check bench-speed clean
+.PHONY: demo test test-all check docs bench-speed clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): requirements.lock pyproject.toml
@@ -29,6 +29,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What `--help` says, as a page; tests/test_documents.py holds it to the program.
+docs: $(STAMP)
+	$(BIN)/typer kapoc.cli utils docs --name kapoc --output docs/commands.md
 
 # The rivals are installed for this alone; they need nothing that is not there.
 bench-speed: $(STAMP)

@@ -54,6 +54,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training examples.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the order of the examples.")]
 MethodOption = Annotated[str | None, typer.Option("--method", help="How weights are changed: full, ...")]
+TrackOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        help="Also tell tensorboard, mlflow, wandb or trackio; may be given several times. The recipe's by default.",
+    ),
+]
 DEFAULT_RECIPE = "smollm2-135m-full"
 
 
@@ -86,6 +93,7 @@ def bench(
     epochs: EpochsOption = None,
     seed: SeedOption = None,
     method: MethodOption = None,
+    track: TrackOption = None,
     runs: RunsOption = Path("runs"),
     out: OutOption = None,
     as_json: JsonOption = False,
@@ -100,7 +108,7 @@ def bench(
     from kapoc.report import terminal
 
     asked = {"general": general or (), "context": context, "batch_size": batch_size, "limit": limit}
-    workspace = _workspace(runs, recipe, knowledge, asked, epochs=epochs, seed=seed, method=method)
+    workspace = _workspace(runs, recipe, knowledge, asked, track, epochs=epochs, seed=seed, method=method)
     if model == "trained":
         target = out or workspace.run("trained")
         comparison, verdict = workflow.bench_trained(workspace, target)
@@ -131,6 +139,7 @@ def train(
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew where a killed run would go on from its last kept step.")
     ] = False,
+    track: TrackOption = None,
     runs: RunsOption = Path("runs"),
     out: OutOption = None,
     as_json: JsonOption = False,
@@ -144,7 +153,7 @@ def train(
     from kapoc.checkpoint import read_training_record
     from kapoc.record import to_json
 
-    workspace = _workspace(runs, recipe, knowledge, {}, epochs=epochs, seed=seed, method=method)
+    workspace = _workspace(runs, recipe, knowledge, {}, track, epochs=epochs, seed=seed, method=method)
     folder = workflow.train_model(workspace, out or workspace.model, restart=restart)
     record = read_training_record(folder)
     assert record is not None  # noqa: S101 - train_model has just written it
@@ -221,7 +230,12 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 def _workspace(
-    runs: Path, recipe: str, knowledge: list[str] | None, asked: dict[str, Any], **overrides: Any
+    runs: Path,
+    recipe: str,
+    knowledge: list[str] | None,
+    asked: dict[str, Any],
+    track: list[str] | None = None,
+    **overrides: Any,
 ) -> "Workspace":
     from kapoc.recipe import load_recipe
     from kapoc.workspace import open_workspace
@@ -230,7 +244,7 @@ def _workspace(
         asked = {**asked, "general": [name for names in asked["general"] for name in names.split(",") if name]}
     return open_workspace(
         runs,
-        load_recipe(recipe).with_train(**overrides),
+        load_recipe(recipe).with_train(**overrides).with_trackers(track or ()),
         knowledge=knowledge or (),
         listener=_listener(),
         command=shlex.join(["kapoc", *sys.argv[1:]]),

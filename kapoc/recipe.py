@@ -1,6 +1,7 @@
 """A recipe: the TOML file that, with a knowledge set, fully determines a training run."""
 
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -137,6 +138,20 @@ class ResumeSettings(_Record):
     steps: Positive | None = None
 
 
+class TrackSettings(_Record):
+    """Who is told of training and measuring beside the terminal; changes nothing in the result.
+
+    Attributes:
+        tools: names of `kapoc.trackers` entry points; `with` in the file.
+        project: under which the tools keep their runs.
+    """
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    tools: Annotated[tuple[str, ...], Field(strict=False, alias="with")] = ()
+    project: Annotated[str, Field(min_length=1)] = "kapoc"
+
+
 def _one_or_more(names: Any) -> Any:
     return (names,) if isinstance(names, str) else names
 
@@ -150,7 +165,7 @@ class Recipe(_Record):
         description: for people.
         model: what `base` stands for: `default`, a model folder or a Hub id.
         knowledge: a shipped set's name or a file, or several of them.
-        train, bench, resume: settings.
+        train, bench, resume, track: settings.
     """
 
     schema_version: Literal[1] = 1
@@ -163,6 +178,7 @@ class Recipe(_Record):
     train: TrainSettings = TrainSettings()
     bench: BenchSettings = BenchSettings()
     resume: ResumeSettings = ResumeSettings()
+    track: TrackSettings = TrackSettings()
 
     def with_train(self, **changes: Any) -> "Recipe":
         """A copy with other training settings and a name that tells them; those that are None stay as they are."""
@@ -175,6 +191,12 @@ class Recipe(_Record):
             return self
         changed = [f"{key}-{value}" for key, value in given.items() if getattr(self.train, key) != value]
         return self.model_copy(update={"train": train, "name": "-".join([self.name, *changed])})
+
+    def with_trackers(self, tools: Sequence[str]) -> "Recipe":
+        """A copy that is told to these trackers; to its own where none is named."""
+        if not tools:
+            return self
+        return self.model_copy(update={"track": TrackSettings(tools=tuple(tools), project=self.track.project)})
 
     def fingerprint(self, *inputs: str) -> str:
         """The sha256 of the training settings and of what they are applied to."""

@@ -42,12 +42,16 @@ def bench(workspace: Workspace, name: str, out: Path, base: str | None = None) -
         base: the model that it was trained from, to measure how far it has moved from it.
     """
     from kapoc.models import load_model
+    from kapoc.tracking import scores_of_run, tracked
 
     refuse_unwritable(out)
     tell = workspace.listener.tell
-    tell(f"loading {name}")
-    origin = load_model(base, tell=tell) if base is not None else None
-    return _measure(workspace, load_model(name, tell=tell), out, origin)
+    with tracked(workspace, out, f"{out.name} of {name}") as workspace:
+        tell(f"loading {name}")
+        origin = load_model(base, tell=tell) if base is not None else None
+        run = _measure(workspace, load_model(name, tell=tell), out, origin)
+        workspace.listener.on_scores(scores_of_run(run))
+    return run
 
 
 def _measure(workspace: Workspace, loaded: "LoadedModel", out: Path, base: "LoadedModel | None" = None) -> Run:
@@ -88,11 +92,13 @@ def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Pa
     """
     from kapoc.checkpoint import refuse_foreign
     from kapoc.models import load_model
+    from kapoc.tracking import tracked
 
     refuse_foreign(out)
     _refuse_bad_settings(workspace.recipe)
-    workspace.listener.tell(f"loading {workspace.recipe.model}")
-    return _train(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out, restart)
+    with tracked(workspace, workspace.folder, f"{workspace.recipe.name} on {workspace.name}") as workspace:
+        workspace.listener.tell(f"loading {workspace.recipe.model}")
+        return _train(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out, restart)
 
 
 def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool = False) -> Path:
@@ -233,12 +239,22 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
     Returns:
         The comparison with the base, and the default gate's verdict; none for a `--limit` run.
     """
-    from kapoc.checkpoint import read_training_record, refuse_foreign
-    from kapoc.models import load_model
+    from kapoc.checkpoint import refuse_foreign
+    from kapoc.tracking import scores_of_comparison, tracked
 
     refuse_unwritable(out)
     refuse_foreign(workspace.model)
     _refuse_bad_settings(workspace.recipe)
+    with tracked(workspace, workspace.folder, f"{workspace.recipe.name} on {workspace.name}") as workspace:
+        comparison, verdict = _bench_trained(workspace, out)
+        workspace.listener.on_scores(scores_of_comparison(comparison))
+    return comparison, verdict
+
+
+def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict | None]:
+    from kapoc.checkpoint import read_training_record
+    from kapoc.models import load_model
+
     workspace.listener.tell(f"loading {workspace.recipe.model}")
     base = load_model(workspace.recipe.model, tell=workspace.listener.tell)
     before = _current_base_run(workspace, base) or _measure(workspace, base, workspace.run("base"))

@@ -1,6 +1,6 @@
 """Where a recipe's results on its knowledge sets lie, and who is told while they are made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who is told about long work: a line of text, a training step, an epoch."""
+    """Who is told about long work: a line of text, a training step, an epoch, what was measured."""
 
     tell: Callable[[str], None] = lambda _: None
     on_step: Callable[["StepReport"], None] = lambda _: None
     on_epoch: Callable[["EpochReport"], None] = lambda _: None
+    on_scores: Callable[[Mapping[str, float]], None] = lambda _: None
     show_progress: bool = False
 
 

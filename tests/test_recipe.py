@@ -1,8 +1,6 @@
 """Recipes: what ships, what an override does, and what another fingerprint means."""
 
 import io
-import tomllib
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -11,7 +9,7 @@ from kapoc.cli import DEFAULT_RECIPE
 from kapoc.errors import DataError
 from kapoc.loop import EpochReport, StepReport
 from kapoc.progress import TrainingProgress
-from kapoc.recipe import Recipe, load_recipe
+from kapoc.recipe import load_recipe
 
 
 def test_the_default_recipe_trains_every_weight_of_the_default_model() -> None:
@@ -63,12 +61,3 @@ def test_training_shows_epoch_loss_speed_memory_and_time_left() -> None:
         "dev exact 75.0%",
     ):
         assert part in text
-
-
-def test_the_recipe_in_the_readme_is_one() -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    (block,) = (part.split("```")[0] for part in readme.split("```toml\n") if "[train.replay]" in part.split("```")[0])
-    recipe = Recipe.model_validate({"name": "shown", **tomllib.loads(block)})
-    assert recipe.train.derived == {"reverse": 3, "yes_no": 4, "unknown": 2}
-    assert recipe.train.has_budget
-    assert recipe.train.replay.weight == 1
