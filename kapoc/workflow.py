@@ -19,17 +19,17 @@ from kapoc.plan import Planned, plan_gate, sizes_of
 from kapoc.recipe import Recipe
 from kapoc.record import Run, load_run, save_run, write_atomically
 from kapoc.report import card, markdown
+from kapoc.training_record import TRAINING_FILE
 from kapoc.workspace import Workspace
 
 if TYPE_CHECKING:
     from kapoc.calibrate import Cost
     from kapoc.chat import EncodedExample
-    from kapoc.checkpoint import Checks, TrainingRecord
-    from kapoc.exposure import Exposure
     from kapoc.models import LoadedModel
     from kapoc.replay import Passage
     from kapoc.resume import Keeper
     from kapoc.train import TrainResult
+    from kapoc.training_record import Checks, Exposure, TrainingRecord
 
 
 def bench(workspace: Workspace, name: str, out: Path, base: str | None = None) -> Run:
@@ -138,7 +138,7 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool =
         )
         record = _training_record(workspace, base, result, checks, weights_sha256, exposed)
         write_atomically(folder / "README.md", card.render_card(record.model_dump(mode="json"), None, None))
-        write_atomically(folder / checkpoint.TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
+        write_atomically(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
     keeper.discard()
     return out
 
@@ -151,8 +151,8 @@ def _training_record(
     weights_sha256: str,
     exposed: "tuple[Exposure, ...]",
 ) -> "TrainingRecord":
-    from kapoc.checkpoint import EpochLine, TrainingRecord
     from kapoc.models import package_versions
+    from kapoc.training_record import EpochLine, TrainingRecord
 
     measured = {one.name: getattr(result, one.name) for one in fields(result) if one.name not in {"model", "epochs"}}
     return TrainingRecord(
