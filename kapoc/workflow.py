@@ -15,10 +15,12 @@ from kapoc.data.derive import checked_forms
 from kapoc.errors import DataError, refuse_unwritable
 from kapoc.gate import RELEASE_GATE, Gate, Verdict, judge
 from kapoc.general import ABILITIES, load_general, load_off_topic
+from kapoc.pairing import pair_runs
 from kapoc.plan import Planned, plan_gate, sizes_of
 from kapoc.recipe import Recipe
 from kapoc.record import Run, load_run, save_run, write_atomically
-from kapoc.report import card, markdown
+from kapoc.report import card
+from kapoc.report.formats import beside, render_report
 from kapoc.training_record import TRAINING_FILE
 from kapoc.workspace import Workspace
 
@@ -250,13 +252,14 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
     trained = read_training_record(workspace.model)
     if trained is None or trained.weights_sha256 != after.model.weights_sha256:
         raise DataError(f"{workspace.model}: these are not the weights that were trained; remove the folder")
-    comparison = compare(before, after, contexts=_context_runs(workspace, before))
+    comparison = compare(before, after, contexts=_context_runs(workspace, before), training=trained)
     missing = missing_tiers(comparison)
     if missing:
         workspace.listener.tell(f"no verdict: {workspace.name} has nothing to ask in {', '.join(missing)}")
     verdict = judge(comparison, RELEASE_GATE) if comparison.complete and not missing else None
     if workspace.limit is None:
-        write_atomically(workspace.report, markdown.render(comparison, verdict))
+        for ending, text in render_report(comparison, verdict, pair_runs(before, after)).items():
+            write_atomically(beside(workspace.report, ending), text)
         if workspace.context == "none":
             _update_card(workspace.model, comparison, verdict)
     return comparison, verdict
