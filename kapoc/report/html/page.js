@@ -90,10 +90,11 @@ const filters = document.getElementById("filters");
 const chosen = {};
 
 function field(name, control) {
-  const label = element("label", element("span", name));
-  control.name = name;
-  label.append(control);
-  filters.append(label);
+  const label = element("label", name);
+  label.htmlFor = control.id = `filter-${name}`;
+  const both = element("div", label);
+  both.append(control);
+  filters.append(both);
 }
 
 function selectOf(name, values, listen) {
