@@ -68,7 +68,7 @@ def _alphas(training: TrainingRecord) -> str:
         axes.plot(kl, exact, marker="o", markersize=5, color=LIGHT["blue"])
         for point in training.alphas:
             place = (point.divergence, 100 * point.dev_exact)
-            axes.annotate(f"{point.alpha:g}", place, xytext=(0, -13), textcoords="offset points", ha="center")
+            axes.annotate(f"{point.alpha:g}", place, xytext=(8, -12), textcoords="offset points")
         there = ([taken.divergence], [100 * taken.dev_exact])
         axes.scatter(*there, s=130, zorder=3, facecolor="none", edgecolor=LIGHT["orange"], linewidth=2)
         axes.axvline(budget_of(training), color=LIGHT["orange"], linestyle="--", linewidth=1)

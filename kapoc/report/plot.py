@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LARGEST_MARKER = 320.0
+_MARKER = 60.0
 _RECALL = "recall: mean of paraphrased and unseen"
 
 
@@ -65,12 +66,12 @@ def _plot(dots: Sequence[Dot], forgetting: str, title: str, size: tuple[float, f
 
 
 def _draw(axes: "Axes", dots: Sequence[Dot]) -> None:
-    longest = max((dot.point.seconds for dot in dots), default=0.0) or 1.0
+    longest = max((dot.point.seconds for dot in dots), default=0.0)
     for dot in dots:
         colour = LIGHT["green"] if dot.is_optimal else LIGHT["grey"]
         x, y = dot.point.forgetting, dot.point.recall
         axes.errorbar(x, y, xerr=dot.sd[1], yerr=dot.sd[0], color=colour, linewidth=0.8, capsize=2)
-        size = 20 + _LARGEST_MARKER * dot.point.seconds / longest
+        size = 20 + _LARGEST_MARKER * dot.point.seconds / longest if longest else _MARKER
         axes.scatter([x], [y], s=size, color=colour, alpha=0.6, marker="o" if dot.is_optimal else "X")
         axes.annotate(dot.name, (x, y), xytext=(7, 7), textcoords="offset points")
     front = front_line([dot.point for dot in dots])

@@ -9,7 +9,7 @@ from typing import Any
 
 from kapoc.compare import ledger_entry
 from kapoc.pairing import Pair
-from kapoc.record import Item
+from kapoc.record import TIERS, Item
 from kapoc.report.prompts import Frame, frame_of
 
 COLUMNS = ("item", "fact", "tier", "form", "kind", "domain", "entry", "spillover", "question", "expected")
@@ -20,7 +20,7 @@ _LARGEST_PRODUCT = 250_000
 
 
 def items_island(pairs: Sequence[Pair]) -> str:
-    """The items as JSON that can stand inside a `<script>` element.
+    """The items, tier by tier, as JSON that can stand inside a `<script>` element.
 
     `texts` holds every different text once. A row of `rows` holds the numbers of the texts of `COLUMNS`, then for
     before and after the number of the output, that of what was said of it, and the lengths of its parts in
@@ -33,7 +33,7 @@ def items_island(pairs: Sequence[Pair]) -> str:
 
     frame = item_frame(pairs)
     rows: list[list[Any]] = []
-    for before, after in pairs:
+    for before, after in sorted(pairs, key=lambda pair: TIERS.index(pair[0].tier)):
         row: list[Any] = [number(text) for text in _columns(before, after, frame)]
         for item, lengths in zip((before, after), changed_parts(before.output, after.output), strict=True):
             row += [number(item.output), number(_grade(item)), lengths]
