@@ -111,7 +111,7 @@ def report(
     gate_file: GateOption = None,
     mode: ModeOption = None,
     out: Annotated[
-        Path, typer.Option("--out", help="Where to write: REPORT.html, .md and .json beside each other.")
+        Path, typer.Option("--out", help="OUT.html, OUT.md and OUT.json are written beside each other.")
     ] = Path("report"),
     as_json: JsonOption = False,
 ) -> None:

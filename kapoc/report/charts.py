@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kapoc.comparison import Comparison, LedgerEntry, Result
+from kapoc.record import Tier
 from kapoc.report.drawing import LIGHT, as_svg, figure, legend_above
 from kapoc.report.ledger import LEDGER, ledger_counts
 from kapoc.report.sections import CONTEXTS_TITLE, DAMAGE_TITLE, TIERS_TITLE
@@ -40,7 +41,7 @@ def comparison_charts(comparison: Comparison) -> Iterator[Chart]:
         yield Chart(LEDGER, "What became of the items of each tier, in numbers of items.", _ledger(comparison))
     if units := dict(_forgetting_units(comparison)):
         yield Chart(DAMAGE_TITLE, "Forgetting in its units, each with its 95% interval.", _forgetting(units))
-    if comparison.contexts:
+    if comparison.contexts and _recalled(comparison):
         yield Chart(
             CONTEXTS_TITLE, "Right answers with knowledge in the prompt and after training.", _contexts(comparison)
         )
@@ -150,8 +151,12 @@ def _forgetting(units: dict[str, tuple[float, tuple[float | None, float | None],
         return as_svg(drawn)
 
 
+def _recalled(comparison: Comparison) -> list[Tier]:
+    return [tier for tier in comparison.tiers if tier not in {"general", "control"}]
+
+
 def _contexts(comparison: Comparison) -> str:
-    tiers = [tier for tier in comparison.tiers if tier not in {"general", "control"}]
+    tiers = _recalled(comparison)
     marks = {"retrieved": ("^", "green", "facts found by a search"), "oracle": ("D", "grey", "the fact in its prompt")}
     with figure(1.1 + 0.36 * len(tiers)) as drawn:
         axes = drawn.add_subplot()

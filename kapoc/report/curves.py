@@ -13,7 +13,8 @@ _DRAWN_AS = (("o", "blue"), ("s", "orange"))
 def training_charts(training: TrainingRecord) -> Iterator[Chart]:
     """The learning curve, and the alpha curve where there is one."""
     panels = {name: lines for name, lines in _panels(training).items() if lines}
-    yield Chart(LEARNING_CURVE, f"By epoch: {'; '.join(panels)}.", _learning(panels))
+    if panels:
+        yield Chart(LEARNING_CURVE, f"By epoch: {'; '.join(panels)}.", _learning(panels))
     if training.alphas:
         yield Chart(
             ALPHA_CURVE,

@@ -50,6 +50,7 @@ def figure(height: float, width: float = _WIDTH) -> Iterator["Figure"]:
         "legend.frameon": False,
         "legend.labelcolor": LIGHT["ink"],
         "text.color": LIGHT["ink"],
+        "text.parse_math": False,
         "xtick.color": LIGHT["muted"],
         "ytick.color": LIGHT["muted"],
         "xtick.labelcolor": LIGHT["ink"],

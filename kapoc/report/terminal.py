@@ -78,7 +78,8 @@ def sweep_table(results: SweepResults) -> RenderableType:
 def _table(section: Section) -> Table:
     table = Table(title=section.title, title_justify="left")
     for number, heading in enumerate(section.headings):
-        table.add_column(heading, justify="left" if number == 0 or section.title == VERDICT_TITLE else "right")
+        is_left = number == 0 or section.title == VERDICT_TITLE
+        table.add_column(heading, justify="left" if is_left else "right", overflow="fold")
     for row in section.rows:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
     return table
