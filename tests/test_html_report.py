@@ -14,12 +14,14 @@ from kapoc.compare import compare
 from kapoc.comparison import Comparison
 from kapoc.pairing import pair_runs
 from kapoc.record import load_run
+from kapoc.report.drawing import COLOURS
 from kapoc.report.html.items import changed_parts, island
 from kapoc.report.html.page import render_page
 from kapoc.report.prompts import frame_of
 from kapoc.report.sections import sections
 
 REFERENCE = REPOSITORY / "reports" / "reference"
+MARKS = ("blue", "orange", "green", "grey")
 
 
 class Elements(HTMLParser):
@@ -101,6 +103,20 @@ def test_the_page_has_a_light_and_a_dark_scheme(reference: tuple[str, Comparison
     page, _ = reference
     assert "@media (prefers-color-scheme: dark)" in page
     assert '<meta name="color-scheme" content="light dark">' in page
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance as WCAG 2 defines it."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize(("role", "least"), [("ink", 7.0), ("muted", 4.5), *[(r, 3.0) for r in MARKS]])
+def test_marks_and_texts_of_charts_stand_out_in_both_schemes(role: str, least: float) -> None:
+    for paper, colour in zip(COLOURS["paper"], COLOURS[role], strict=True):
+        bright, dim = sorted((luminance(paper), luminance(colour)), reverse=True)
+        assert (bright + 0.05) / (dim + 0.05) >= least
 
 
 def test_an_answer_that_is_markup_stays_text() -> None:

@@ -19,8 +19,8 @@ COLOURS: dict[str, tuple[str, str]] = {
     "green": ("#00806a", "#3fc4a6"),
     "grey": ("#868d96", "#7f8792"),
 }
-"""Role -> its colour on a light and on a dark page. Blue, orange and green are told apart with any colour vision, by
-their lightness as well as by their hue."""
+"""Role -> its colour on a light and on a dark page. No chart tells by colour alone: marks differ in shape, bars in
+hatching or lightness."""
 LIGHT = {role: light for role, (light, _) in COLOURS.items()}
 _WIDTH = 4.6
 
