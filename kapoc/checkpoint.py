@@ -5,10 +5,8 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -18,71 +16,14 @@ from transformers import (
 from kapoc.answers import generate_answers
 from kapoc.chat import encode, prompt_text
 from kapoc.errors import ModelError, OutputError, TrainingError, refuse_unwritable
-from kapoc.exposure import Exposure
-from kapoc.interpolation import AlphaReport
-from kapoc.knowledge import SetIdentity
 from kapoc.models import UNFINISHED, load_model, moved, refuse_non_finite, save_model
 from kapoc.source import load_json
+from kapoc.training_record import TRAINING_FILE, Checks, TrainingRecord
 
-TRAINING_FILE = "training.json"
 STOPPED_FILE = "STOPPED.txt"
 NUM_SAMPLES = 200
 SAMPLE_TOKENS = 16
 MAX_RELOAD_DIFFERENCE = 1e-4
-
-
-class EpochLine(BaseModel):
-    """One epoch in the training record."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    epoch: int
-    train_loss: float
-    dev_loss: float | None
-    dev_exact: float | None
-    divergence: float | None = None
-
-
-class Checks(BaseModel):
-    """What was checked before the folder counted as a model.
-
-    Attributes:
-        reload_max_difference: largest difference between logits in memory and after reloading from disk.
-        samples: generations at temperature 1 that had no inf or nan, by precision.
-        float16_finite: whether a forward pass in float16 stays finite (reported, not required).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    reload_max_difference: float
-    samples: dict[str, int]
-    float16_finite: bool
-
-
-class TrainingRecord(BaseModel):
-    """How a checkpoint came about; `training.json` in its folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    schema_version: Literal[1] = 1
-    fingerprint: str
-    recipe: dict[str, Any]
-    knowledge: Annotated[tuple[SetIdentity, ...], Field(strict=False)]
-    base: str
-    base_sha256: str
-    weights_sha256: str
-    num_examples: int
-    num_steps: int
-    num_trained_parameters: int
-    seconds: float
-    tokens_per_second: float
-    answer_tokens_per_second: float
-    peak_memory_bytes: int
-    epochs: Annotated[tuple[EpochLine, ...], Field(strict=False)]
-    alphas: Annotated[tuple[AlphaReport, ...], Field(strict=False)] = ()
-    exposures: Annotated[tuple[Exposure, ...], Field(strict=False)] = ()
-    checks: Checks
-    versions: dict[str, str]
 
 
 def read_training_record(folder: Path) -> TrainingRecord | None:

@@ -9,7 +9,7 @@ import typer
 from kapoc.console import show, write_file
 
 if TYPE_CHECKING:
-    from kapoc.comparison import Comparison
+    from kapoc.compared import Compared
     from kapoc.gate import Mode
 
 judge_app = typer.Typer(rich_markup_mode=None)
@@ -24,6 +24,10 @@ RetrievedOption = Annotated[
     Path | None, typer.Option("--retrieved", help="The base measured with `--context retrieved`.")
 ]
 NoiseOption = Annotated[Path | None, typer.Option("--noise", help="The base measured again at another --batch-size.")]
+TrainingOption = Annotated[
+    Path | None,
+    typer.Option("--training", help="The training.json of the trained model; looked for beside its run by default."),
+]
 GateOption = Annotated[Path | None, typer.Option("--gate", help="A TOML file of checks; kapoc's own by default.")]
 ModeOption = Annotated[
     str | None, typer.Option("--mode", help="release (must show its claims) or pull_request (fails on a regression).")
@@ -38,13 +42,14 @@ def compare(
     oracle: OracleOption = None,
     retrieved: RetrievedOption = None,
     noise: NoiseOption = None,
+    training: TrainingOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare two runs item by item. Never fails a build: that is the gate's task."""
     from kapoc.record import to_json
     from kapoc.report import terminal
 
-    comparison = _compared(before, after, oracle, retrieved, noise)
+    comparison = _compared(before, after, oracle, retrieved, noise, training).comparison
     if as_json:
         print(to_json(comparison))
     else:
@@ -97,30 +102,46 @@ def gate(
 
 @judge_app.command()
 def report(
-    before: RunArgument,
-    after: SeedRuns,
+    runs: Annotated[list[Path], typer.Argument(help="The base's run, then one or several trained runs.")],
+    base: Annotated[Path | None, typer.Option("--base", help="The base's run, where it is not the first.")] = None,
     oracle: OracleOption = None,
     retrieved: RetrievedOption = None,
     noise: NoiseOption = None,
+    training: TrainingOption = None,
     gate_file: GateOption = None,
     mode: ModeOption = None,
-    out: Annotated[Path, typer.Option("--out", help="The Markdown file to write.")] = Path("report.md"),
+    out: Annotated[
+        Path, typer.Option("--out", help="OUT.html, OUT.md and OUT.json are written beside each other.")
+    ] = Path("report"),
     as_json: JsonOption = False,
 ) -> None:
-    """Write the comparison of two runs as a Markdown page."""
-    from kapoc.compare import missing_tiers
-    from kapoc.gate import judge, load_gate
-    from kapoc.record import to_json
-    from kapoc.report import markdown
+    """Write the comparison of runs as a page for the browser, as Markdown and as JSON: the same facts three times.
+
+    The first run is the base. With several trained runs the report begins with a leaderboard of all of them: what
+    each recalls, what it forgot, its verdict, and which no other beats. All the rest is about the first of them.
+
+    The page is one file that opens from disk and fetches nothing.
+    """
+    from kapoc.gate import load_gate
+    from kapoc.pairing import pair_runs
+    from kapoc.report import terminal
+    from kapoc.report.formats import beside, render_report
 
     checks = load_gate(gate_file, _mode(mode))
-    comparison = _compared(before, after, oracle, retrieved, noise)
-    judgeable = comparison.complete and not missing_tiers(comparison)
-    write_file(out, markdown.render(comparison, judge(comparison, checks) if judgeable else None))
+    before, *after = runs if base is None else [base, *runs]
+    compared = _compared(before, after, oracle, retrieved, noise, training)
+    comparison, verdict = compared.comparison, compared.verdict(checks)
+    board = compared.leaderboard(checks)
+    pairs = pair_runs(compared.before, compared.first)
+    files = render_report(comparison, verdict, pairs, board, name=beside(out, "").name)
+    for ending, text in files.items():
+        write_file(beside(out, ending), text)
     if as_json:
-        print(json.dumps({"report": str(out), "comparison": json.loads(to_json(comparison))}, indent=2))
+        print(json.dumps({"report": str(beside(out, ".md")), **json.loads(files[".json"])}, indent=2))
     else:
-        show(f"report: {out}")
+        if board is not None:
+            show(terminal.leaderboard_table(board))
+        show(*(f"report: {beside(out, ending)}" for ending in files))
 
 
 @baseline_app.command("bless")
@@ -140,15 +161,17 @@ def bless(
 
 
 def _compared(
-    before: Path, after: list[Path], oracle: Path | None, retrieved: Path | None, noise: Path | None
-) -> "Comparison":
-    from kapoc.compare import compare as compare_runs
-    from kapoc.record import load_run
+    before: Path,
+    after: list[Path],
+    oracle: Path | None,
+    retrieved: Path | None,
+    noise: Path | None,
+    training: Path | None,
+) -> "Compared":
+    from kapoc.compared import compare_on_disk
 
-    contexts = {name: load_run(path) for name, path in (("oracle", oracle), ("retrieved", retrieved)) if path}
-    first, *others = (load_run(path) for path in after)
-    again = load_run(noise) if noise is not None else None
-    return compare_runs(load_run(before), first, contexts=contexts, noise=again, other_seeds=others)
+    contexts = {name: path for name, path in (("oracle", oracle), ("retrieved", retrieved)) if path}
+    return compare_on_disk(before, after, contexts=contexts, noise=noise, training=training)
 
 
 def _mode(name: str | None) -> "Mode | None":

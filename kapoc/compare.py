@@ -13,10 +13,12 @@ from kapoc.comparison import (
     Learning,
     LedgerEntry,
     LedgerLine,
+    Measurement,
     Noise,
     PairedScores,
     Result,
     Seeds,
+    SpilledLine,
     Validity,
     Variety,
     finite,
@@ -35,6 +37,7 @@ from kapoc.stats import (
     seed_summary,
     smallest_difference,
 )
+from kapoc.training_record import TrainingRecord
 
 Key = TypeVar("Key", bound=str)
 _LEDGER: dict[tuple[bool, bool], LedgerEntry] = {
@@ -52,6 +55,7 @@ def compare(
     contexts: Mapping[str, Run] | None = None,
     noise: Run | None = None,
     other_seeds: Sequence[Run] = (),
+    training: TrainingRecord | None = None,
 ) -> Comparison:
     """Compare two runs on the same items.
 
@@ -60,6 +64,7 @@ def compare(
         contexts: `oracle`, `retrieved` -> the base measured with knowledge in its prompt.
         noise: the base measured once more, at another batch size.
         other_seeds: further trained runs of the recipe behind `after`.
+        training: how the weights of `after` came about.
 
     Raises:
         IncomparableError: the runs asked other items, or of another version, or in another way.
@@ -88,7 +93,10 @@ def compare(
         seeds=_seeds(before, runs) if other_seeds else {},
         validity=_validity(before, headline),
         ledger=tuple(_ledger_line(*pair) for pair in headline if pair[0].form == "free"),
+        spilled=tuple(_spilled(pairs)),
         commands=(before.command, after.command),
+        measured=(_measurement(before), _measurement(after)),
+        training=training,
         warnings=(*_warnings(before, after), *_missing(scores), *_uneven(runs)),
         scores=scores,
     )
@@ -282,6 +290,29 @@ def _validity(before: Run, headline: Sequence[Pair]) -> Validity:
     )
 
 
+def _spilled(pairs: Sequence[Pair]) -> Iterable[SpilledLine]:
+    for group, belongs in SPILLOVER.items():
+        for before, after in pairs:
+            if belongs(after) and after.spillover:
+                yield SpilledLine(
+                    id=after.id,
+                    group=group,
+                    prompt=after.prompt,
+                    before=before.output,
+                    after=after.output,
+                    taught=after.spillover,
+                )
+
+
+def _measurement(run: Run) -> Measurement:
+    return Measurement(created=run.created, seconds=run.seconds, settings=run.settings, versions=run.versions)
+
+
+def ledger_entry(before: Item, after: Item) -> LedgerEntry:
+    """What became of a graded item."""
+    return _LEDGER[before.score == 1, after.score == 1]
+
+
 def _ledger_line(before: Item, after: Item) -> LedgerLine:
     return LedgerLine(
         id=before.id,
@@ -290,7 +321,7 @@ def _ledger_line(before: Item, after: Item) -> LedgerLine:
         kind=before.kind,
         prompt=before.prompt,
         reference=before.reference,
-        entry=_LEDGER[before.score == 1, after.score == 1],
+        entry=ledger_entry(before, after),
         before=before.output,
         after=after.output,
     )

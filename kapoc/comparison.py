@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kapoc.record import SCHEMA_VERSION, DataIdentity, Form, ModelIdentity, Tier
+from kapoc.record import SCHEMA_VERSION, DataIdentity, Form, ModelIdentity, Settings, Tier
+from kapoc.training_record import TrainingRecord
 
 Floats = Annotated[tuple[float, ...], Field(strict=False)]
 Interval = Annotated[tuple[float | None, float | None], Field(strict=False)]
@@ -202,6 +203,32 @@ class LedgerLine(_Record):
     after: str
 
 
+class SpilledLine(_Record):
+    """An answer of the second run to a control or off-topic prompt, with taught answers in it.
+
+    Attributes:
+        group: `control` or `off_topic`.
+        before: the first run's answer.
+        taught: the slots, as `<fact>.<slot>`, that stand in the second run's answer.
+    """
+
+    id: str
+    group: str
+    prompt: str
+    before: str
+    after: str
+    taught: Annotated[tuple[str, ...], Field(strict=False)]
+
+
+class Measurement(_Record):
+    """When and how one of the two runs was made."""
+
+    created: str
+    seconds: float
+    settings: Settings
+    versions: dict[str, str]
+
+
 class Comparison(_Record):
     """Two runs paired item by item.
 
@@ -219,8 +246,11 @@ class Comparison(_Record):
         noise: tier -> what changes between two measurements of the base, where a second one was given.
         seeds: quantity -> the trained runs of one recipe, where several were given.
         validity: what a reader must know first.
+        spilled: every answer of the second run in which taught answers stand where none belongs.
         ledger: every knowledge item asked freely.
         commands: that made the two runs.
+        measured: when and how they were made.
+        training: of the second run's weights, where their record was found.
         warnings: what a reader must know before using the numbers.
         scores: every quantity that a gate may judge, item by item; not written out.
     """
@@ -244,6 +274,9 @@ class Comparison(_Record):
     seeds: dict[str, Seeds] = Field(default_factory=dict)
     validity: Validity
     ledger: tuple[LedgerLine, ...] = Field(strict=False)
+    spilled: tuple[SpilledLine, ...] = Field(default=(), strict=False)
     commands: tuple[str, str] = Field(strict=False)
+    measured: tuple[Measurement, Measurement] = Field(strict=False)
+    training: TrainingRecord | None = None
     warnings: tuple[str, ...] = Field(default=(), strict=False)
     scores: dict[str, PairedScores] = Field(default_factory=dict, exclude=True)

@@ -7,29 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from pydantic import BaseModel, ConfigDict
-
 from kapoc.chat import EncodedExample
+from kapoc.training_record import Exposure
 
 FAINT_SHARE = 0.25
 """A fact is hardly taught if fewer of its tokens carry loss than this share of what the middle fact has."""
-
-
-class Exposure(BaseModel):
-    """What training says of one fact in one form.
-
-    Attributes:
-        fact: its id; empty for texts about nothing that exists.
-        form: `seen` for the fact's own training texts, else the form of derived texts.
-        num_examples, num_loss_tokens: over all epochs.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    fact: str
-    form: str
-    num_examples: int
-    num_loss_tokens: int
 
 
 def exposures(examples: Iterable[EncodedExample]) -> tuple[Exposure, ...]:

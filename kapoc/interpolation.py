@@ -10,26 +10,11 @@ Source:
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from transformers import PreTrainedModel
 
+from kapoc.training_record import AlphaReport, best
+
 Weights = Mapping[str, torch.Tensor]
-
-
-class AlphaReport(BaseModel):
-    """One point on the way from the base to the trained weights.
-
-    Attributes:
-        alpha: the share of the way.
-        dev_exact: share of the dev answers whose every token is the greedy one.
-        divergence: KL(base || model) in nats per token, on text of the base's own that training never saw.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    alpha: float
-    dev_exact: float
-    divergence: float
 
 
 def copy_weights(model: PreTrainedModel) -> Weights:
@@ -64,17 +49,6 @@ def choose_alpha(
         curve.append(AlphaReport(alpha=alpha, dev_exact=dev_exact, divergence=divergence))
     _set_weights(model, base, trained, best(curve, budget).alpha)
     return tuple(curve)
-
-
-def best(curve: Sequence[AlphaReport], budget: float) -> AlphaReport:
-    """The point with most right dev answers within the budget, the nearest to the base of several such.
-
-    Where none is within the budget, it is the one that moved least.
-    """
-    within = [point for point in curve if point.divergence <= budget]
-    if not within:
-        return min(curve, key=lambda point: point.divergence)
-    return max(within, key=lambda point: (point.dev_exact, -point.divergence))
 
 
 def _set_weights(model: PreTrainedModel, base: Weights, trained: Weights, alpha: float) -> None:

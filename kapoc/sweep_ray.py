@@ -14,14 +14,13 @@ from kapoc.sweep_run import Job, Report, Runner, perform
 
 
 def refuse_missing_packages() -> None:
-    """Find out before the work, not after it, that a package of the extra `sweep` is missing.
+    """Find out before the work, not after it, that the package of the extra `sweep` is missing.
 
     Raises:
         DataError: it is, and how to install it.
     """
-    missing = [name for name in ("ray", "matplotlib") if find_spec(name) is None]
-    if missing:
-        raise DataError(f"kapoc sweep needs {' and '.join(missing)}; install with: pip install 'kapoc[sweep]'")
+    if find_spec("ray") is None:
+        raise DataError("kapoc sweep needs ray; install with: pip install 'kapoc[sweep]'")
 
 
 @contextmanager

@@ -17,12 +17,12 @@ from kapoc.report.plot import pareto_plot
 from kapoc.report.sweep import render_sweep
 from kapoc.source import load_json
 from kapoc.sweep import Sweep, Trial
+from kapoc.training_record import TRAINING_FILE
 from kapoc.trials import SweepResults, TrialFailure, TrialResult, scores_of, summarise
 from kapoc.workflow import bench_base, bench_trained
 from kapoc.workspace import Workspace, open_workspace
 
 TRIAL_FILE = "trial.json"
-TRAINING_FILE = "training.json"
 ERROR_FILE = "error.txt"
 
 

@@ -129,7 +129,7 @@ def summarise(
     limit: int | None = None,
 ) -> SweepResults:
     """Every trial, every recipe over its seeds, and which recipes are Pareto-optimal."""
-    unit: Unit = "divergence" if all("divergence" in trial.scores for trial in trials) else "bits_per_byte_difference"
+    unit = common_unit([trial.scores for trial in trials])
     groups: dict[str, list[TrialResult]] = {}
     for trial in trials:
         groups.setdefault(trial.recipe, []).append(trial)
@@ -146,6 +146,11 @@ def summarise(
         trials=tuple(trials),
         failures=tuple(failures),
     )
+
+
+def common_unit(scores: Sequence[Mapping[str, float]]) -> Unit:
+    """What stands for forgetting in all of several scores: the divergence, or bits per byte where not all have it."""
+    return "divergence" if all("divergence" in one for one in scores) else "bits_per_byte_difference"
 
 
 def point_of(scores: Mapping[str, Spread], unit: Unit) -> Point | None:

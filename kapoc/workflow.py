@@ -15,21 +15,23 @@ from kapoc.data.derive import checked_forms
 from kapoc.errors import DataError, refuse_unwritable
 from kapoc.gate import RELEASE_GATE, Gate, Verdict, judge
 from kapoc.general import ABILITIES, load_general, load_off_topic
+from kapoc.pairing import pair_runs
 from kapoc.plan import Planned, plan_gate, sizes_of
 from kapoc.recipe import Recipe
 from kapoc.record import Run, load_run, save_run, write_atomically
-from kapoc.report import card, markdown
+from kapoc.report import card
+from kapoc.report.formats import beside, render_report
+from kapoc.training_record import TRAINING_FILE
 from kapoc.workspace import Workspace
 
 if TYPE_CHECKING:
     from kapoc.calibrate import Cost
     from kapoc.chat import EncodedExample
-    from kapoc.checkpoint import Checks, TrainingRecord
-    from kapoc.exposure import Exposure
     from kapoc.models import LoadedModel
     from kapoc.replay import Passage
     from kapoc.resume import Keeper
     from kapoc.train import TrainResult
+    from kapoc.training_record import Checks, Exposure, TrainingRecord
 
 
 def bench(workspace: Workspace, name: str, out: Path, base: str | None = None) -> Run:
@@ -144,7 +146,7 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool =
         )
         record = _training_record(workspace, base, result, checks, weights_sha256, exposed)
         write_atomically(folder / "README.md", card.render_card(record.model_dump(mode="json"), None, None))
-        write_atomically(folder / checkpoint.TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
+        write_atomically(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
     keeper.discard()
     return out
 
@@ -157,8 +159,8 @@ def _training_record(
     weights_sha256: str,
     exposed: "tuple[Exposure, ...]",
 ) -> "TrainingRecord":
-    from kapoc.checkpoint import EpochLine, TrainingRecord
     from kapoc.models import package_versions
+    from kapoc.training_record import EpochLine, TrainingRecord
 
     measured = {one.name: getattr(result, one.name) for one in fields(result) if one.name not in {"model", "epochs"}}
     return TrainingRecord(
@@ -266,13 +268,14 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
     trained = read_training_record(workspace.model)
     if trained is None or trained.weights_sha256 != after.model.weights_sha256:
         raise DataError(f"{workspace.model}: these are not the weights that were trained; remove the folder")
-    comparison = compare(before, after, contexts=_context_runs(workspace, before))
+    comparison = compare(before, after, contexts=_context_runs(workspace, before), training=trained)
     missing = missing_tiers(comparison)
     if missing:
         workspace.listener.tell(f"no verdict: {workspace.name} has nothing to ask in {', '.join(missing)}")
     verdict = judge(comparison, RELEASE_GATE) if comparison.complete and not missing else None
     if workspace.limit is None:
-        write_atomically(workspace.report, markdown.render(comparison, verdict))
+        for ending, text in render_report(comparison, verdict, pair_runs(before, after)).items():
+            write_atomically(beside(workspace.report, ending), text)
         if workspace.context == "none":
             _update_card(workspace.model, comparison, verdict)
     return comparison, verdict

@@ -86,8 +86,8 @@ class Workspace:
 
     @property
     def report(self) -> Path:
-        """The page of the comparison."""
-        return self.folder / f"report{self._suffix}.md"
+        """The page of the comparison; the same as Markdown and JSON lies beside it."""
+        return self.folder / f"report{self._suffix}.html"
 
     @property
     def _suffix(self) -> str:

@@ -33,13 +33,20 @@ def story(tmp_path_factory: pytest.TempPathFactory, llama_folder: Path) -> Path:
     assert "kapoc_paraphrased_choice" in base
     trained = kapoc("bench", "--model", "trained", "--recipe", "tiny.toml", folder=folder)
     assert "verdict: FAIL" in trained
-    assert "report.md" in trained
+    assert "report.html" in trained
     return folder
 
 
 def test_files_are_where_they_belong(story: Path) -> None:
     results = story / "runs" / "tiny" / "software-defects"
-    assert {path.name for path in results.iterdir()} == {"base", "trained", "model", "report.md"}
+    assert {path.name for path in results.iterdir()} == {
+        "base",
+        "trained",
+        "model",
+        "report.html",
+        "report.md",
+        "report.json",
+    }
     base, trained = load_run(results / "base"), load_run(results / "trained")
     assert base.num_items == trained.num_items == 1890
     assert base.model.weights_sha256 != trained.model.weights_sha256
@@ -82,7 +89,10 @@ def test_compare_gate_and_report_start_from_files(story: Path) -> None:
     assert verdict["outcome"] == "fail"
     kapoc("report", base, trained, "--out", "page.md", folder=story)
     page = (story / "page.md").read_text(encoding="utf-8")
-    assert f"`{comparison['data']['knowledge'][0]['name']}`" in page
+    assert f"Knowledge set {comparison['data']['knowledge'][0]['name']} " in page
+    assert "## Learning curve" in page
+    assert json.loads((story / "page.json").read_text(encoding="utf-8"))["comparison"]["training"]["epochs"]
+    assert "Learning curve" in (story / "page.html").read_text(encoding="utf-8")
     assert "kapoc bench --model trained --recipe tiny.toml" in page
 
 

@@ -10,11 +10,12 @@ from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
 from kapoc import workflow
 from kapoc.checkpoint import read_training_record
 from kapoc.errors import DataError
-from kapoc.interpolation import AlphaReport, best, choose_alpha, copy_weights
+from kapoc.interpolation import choose_alpha, copy_weights
 from kapoc.knowledge_file import load_knowledge
 from kapoc.recipe import BudgetSettings, TrainSettings, load_recipe
 from kapoc.replay import divergence_from_base, mean_divergence, write_passages
 from kapoc.train import dev_examples, score_examples, train, training_examples
+from kapoc.training_record import AlphaReport, best
 from kapoc.workspace import Listener, open_workspace
 
 

@@ -13,13 +13,14 @@ import torch
 from test_resume import EVERY_STEP, Killed, kill_at
 
 from kapoc import workflow
-from kapoc.checkpoint import TrainingRecord, read_training_record
+from kapoc.checkpoint import read_training_record
 from kapoc.cli import main
 from kapoc.errors import ModelError, TrainingError
 from kapoc.loop import LoopState
 from kapoc.models import load_model
 from kapoc.recipe import Recipe, ReplaySettings, ResumeSettings, load_recipe
 from kapoc.resume import Keeper, resume_folder
+from kapoc.training_record import TrainingRecord
 from kapoc.workspace import Listener, Workspace, open_workspace
 
 

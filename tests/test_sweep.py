@@ -172,6 +172,7 @@ def test_the_page_and_the_plot_say_what_was_found(tmp_path: Path) -> None:
     assert plot == pareto_plot(made_up())
     for part in (">plain<", ">kl<", ">slow<", "KL(base || trained)", "recall"):
         assert part in plot
+    assert r">$\frac<" in pareto_plot(summarise("s", "k", [trial(r"$\frac", 0, 0.5, 0.7, 100)]))
     write_results(made_up(), tmp_path / "a" / "b")
     written = SweepResults.model_validate_json((tmp_path / "a" / "b" / "sweep.json").read_text(encoding="utf-8"))
     assert written == made_up()

@@ -1,26 +1,31 @@
 """A comparison as one Markdown page: verdict, results, ledger, where the numbers come from."""
 
 from collections.abc import Iterable, Sequence
-from typing import get_args
 
-from kapoc.comparison import Comparison, LedgerEntry, LedgerLine
+from kapoc.comparison import Comparison, LedgerLine
 from kapoc.gate import Verdict
-from kapoc.report.sections import Section, sections, verdict_section
+from kapoc.leaderboard import Leaderboard
+from kapoc.report.leaderboard import leaderboard_section, title_of, verdict_sentence
+from kapoc.report.ledger import ledger_counts, ledger_section
+from kapoc.report.numbers import shortened
+from kapoc.report.origin import origin_section, validity_section
+from kapoc.report.section import Section
+from kapoc.report.sections import sections, verdict_section
 
-_MAX_ANSWER = 160
-_ENTRIES: tuple[LedgerEntry, ...] = get_args(LedgerEntry)
 
-
-def render(comparison: Comparison, verdict: Verdict | None) -> str:
+def render(comparison: Comparison, verdict: Verdict | None, board: Leaderboard | None = None, plot: str = "") -> str:
     """The page.
 
     Args:
         comparison: of the base and the trained model.
         verdict: of the gate, or none where the comparison cannot be judged.
+        board: where several trained runs were given, the first of which is the comparison's.
+        plot: the name of the file with the leaderboard's plot, beside the page.
     """
     parts = [
-        f"# {comparison.after.name} against {comparison.before.name} on {comparison.data.knowledge_name}",
-        *_verdict(verdict),
+        f"# {title_of(comparison, board)}",
+        *_leaderboard(board, plot),
+        *_verdict(verdict, board),
         *[f"> **Note:** {warning}" for warning in comparison.warnings],
         *[part for section in sections(comparison) for part in _section(section)],
         *_ledger(comparison),
@@ -43,7 +48,7 @@ def render_summary(comparison: Comparison, verdict: Verdict | None, max_bytes: i
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
-    lines = [f"| {' | '.join(headings)} |", f"|{'|'.join([' --- '] * len(headings))}|"]
+    lines = [f"| {' | '.join(map(_cell, headings))} |", f"|{'|'.join([' --- '] * len(headings))}|"]
     lines += [f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows]
     return "\n".join(lines)
 
@@ -59,68 +64,40 @@ def _section(section: Section) -> Iterable[str]:
     yield table(section.headings, section.rows)
 
 
-def _verdict(verdict: Verdict | None) -> Iterable[str]:
+def _leaderboard(board: Leaderboard | None, plot: str) -> Iterable[str]:
+    if board is not None:
+        yield from _section(leaderboard_section(board))
+        yield f"![recall against forgetting, the runs numbered as in the table]({plot})"
+
+
+def _verdict(verdict: Verdict | None, board: Leaderboard | None = None) -> Iterable[str]:
     if verdict is None:
         yield "**Verdict: none.** These runs cannot be judged; see the notes."
         return
     section = verdict_section(verdict)
-    yield f"**Verdict: {verdict.sentence}.**"
+    yield f"**{verdict_sentence(verdict, board)}**"
     yield section.note
     yield table(section.headings, section.rows)
 
 
 def _ledger(comparison: Comparison) -> Iterable[str]:
-    yield "## Ledger"
-    tiers = list(dict.fromkeys(line.tier for line in comparison.ledger))
-    counts = [
-        [
-            str(tier),
-            *(str(sum(line.tier == tier and line.entry == entry for line in comparison.ledger)) for entry in _ENTRIES),
-        ]
-        for tier in tiers
-    ]
-    yield table(["tier", *_ENTRIES], counts)
-    for tier in tiers:
+    yield from _section(ledger_section(comparison))
+    for tier in ledger_counts(comparison):
         lines = [line for line in comparison.ledger if line.tier == tier]
         rows = table(["item", "entry", "expected", "before", "after"], map(_ledger_row, lines))
         yield f"<details><summary>{tier}: all {len(lines)} items with both answers</summary>\n\n{rows}\n\n</details>"
 
 
 def _ledger_row(line: LedgerLine) -> list[str]:
-    return [line.id, line.entry, _short(line.reference), _short(line.before), _short(line.after)]
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _MAX_ANSWER else text[: _MAX_ANSWER - 1] + "…"
+    return [line.id, line.entry, shortened(line.reference), shortened(line.before), shortened(line.after)]
 
 
 def _validity(comparison: Comparison) -> Iterable[str]:
-    yield "## Can these numbers be believed?"
-    validity = comparison.validity
-    leaks = "not audited" if validity.num_leaks is None else f"{validity.num_leaks} found by the audit"
-    known = list(validity.known_before)
-    yield (
-        f"Leaks between training texts and probes: {leaks}. Examples proposed from templates that nobody has read: "
-        f"{validity.num_proposals}. Frozen items: sha256 `{validity.documents_sha256}`, the same in both runs. The "
-        f"base answered {len(known)} knowledge items right before training."
-    )
-    if known:
+    yield from _section(validity_section(comparison))
+    if known := comparison.validity.known_before:
         yield f"<details><summary>known before</summary>\n\n{', '.join(f'`{item}`' for item in known)}\n\n</details>"
 
 
 def _origin(comparison: Comparison) -> Iterable[str]:
-    yield "## Where the numbers come from"
-    yield table(
-        ["", "before", "after"],
-        [
-            [field, str(getattr(comparison.before, field)), str(getattr(comparison.after, field))]
-            for field in ("name", "source", "architecture", "num_parameters", "dtype", "weights_sha256")
-        ],
-    )
-    data = comparison.data
-    yield (
-        "".join(f"Knowledge set `{known.name}` {known.version}, sha256 `{known.sha256}`; " for known in data.knowledge)
-        + (f"own general tasks: {', '.join(data.general)}; " if data.general else "")
-        + f"bundled items sha256 `{data.general_sha256}`."
-    )
+    yield from _section(origin_section(comparison))
     yield "```\n" + "\n".join(comparison.commands) + "\n```"

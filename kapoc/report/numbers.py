@@ -25,6 +25,16 @@ def interval(
     return f"[{low}, {high}]"
 
 
+def nats(number: float | None) -> str:
+    """A number of nats, or of nats per token; a dash where there is none."""
+    return "-" if number is None else f"{number:.4f}"
+
+
+def shortened(text: str, length: int = 160) -> str:
+    """A text of at most so many characters, its end marked where it was cut off."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 def p_value(p: float) -> str:
     """A p-value; small ones as a bound."""
     return "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 1 else "1"

@@ -1,53 +1,83 @@
-"""The plot of a sweep as SVG text: recall against forgetting, the marker's size the time."""
+"""Recall against forgetting as SVG text: the recipes of a sweep, or several runs; which of them no other beats."""
 
-import io
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from kapoc.report.sweep import FORGETTING
+from kapoc.leaderboard import Leaderboard, standing_point
+from kapoc.report.columns import FORGETTING
+from kapoc.report.drawing import LIGHT, as_svg, figure
 from kapoc.trials import Point, SweepResults, pareto_front, point_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_OPTIMAL, _OTHER = "#0b6e4f", "#9aa0a6"
 _LARGEST_MARKER = 320.0
+_MARKER = 60.0
+_RECALL = "recall: mean of paraphrased and unseen"
+
+
+class Dot(NamedTuple):
+    """One recipe or run on the plot.
+
+    Attributes:
+        name: written beside it.
+        point: recall, forgetting and the seconds that its size stands for.
+        is_optimal: whether it is marked.
+        sd: of recall and of forgetting, over seeds; none of one.
+    """
+
+    name: str
+    point: Point
+    is_optimal: bool
+    sd: tuple[float | None, float | None] = (None, None)
 
 
 def pareto_plot(results: SweepResults) -> str:
     """Draw every recipe by its means, with its standard deviations, and the line that no other recipe passes."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
+    unit = results.forgetting
+    dots = [
+        Dot(row.recipe, point, row.is_optimal, (row.scores["recall"].sd, row.scores[unit].sd))
+        for row in results.recipes
+        if (point := point_of(row.scores, unit))
+    ]
+    title = f"{results.name} on {results.knowledge}; the larger, the longer it trained"
+    return _plot(dots, f"forgetting: {FORGETTING[unit]}", title, (8, 5))
 
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "kapoc", "font.size": 9}):
-        figure = Figure(figsize=(8, 5), layout="constrained")
-        axes = figure.add_subplot()
-        axes.set(
-            xlabel=f"forgetting: {FORGETTING[results.forgetting]}", ylabel="recall: mean of paraphrased and unseen"
-        )
-        axes.set_title(f"{results.name} on {results.knowledge}; the larger, the longer it trained", loc="left")
-        axes.grid(visible=True, color="#eeeeee")
-        axes.set_axisbelow(b=True)
-        _draw(axes, results)
+
+def leaderboard_plot(board: Leaderboard) -> str:
+    """Draw every run of a leaderboard, numbered in its order, and the line that no other run passes."""
+    dots = [
+        Dot(str(number), point, standing.is_optimal)
+        for number, standing in enumerate(board.standings, start=1)
+        if (point := standing_point(standing.scores, board.forgetting))
+    ]
+    return _plot(dots, f"forgetting: {FORGETTING[board.forgetting]}", "", (4.6, 3.4))
+
+
+def _plot(dots: Sequence[Dot], forgetting: str, title: str, size: tuple[float, float]) -> str:
+    with figure(size[1], size[0]) as drawn:
+        axes = drawn.add_subplot()
+        axes.set(xlabel=forgetting, ylabel=_RECALL)
+        axes.set_title(title)
+        axes.grid(visible=True)
+        _draw(axes, dots)
         axes.margins(0.15)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+        return as_svg(drawn)
 
 
-def _draw(axes: "Axes", results: SweepResults) -> None:
-    placed = [(row, point) for row in results.recipes if (point := point_of(row.scores, results.forgetting))]
-    longest = max((point.seconds for _, point in placed), default=0.0) or 1.0
-    for row, point in placed:
-        colour = _OPTIMAL if row.is_optimal else _OTHER
-        x, y = point.forgetting, point.recall
-        x_sd, y_sd = row.scores[results.forgetting].sd, row.scores["recall"].sd
-        axes.errorbar(x, y, xerr=x_sd, yerr=y_sd, color=colour, linewidth=0.8, capsize=2)
-        axes.scatter([x], [y], s=20 + _LARGEST_MARKER * point.seconds / longest, color=colour, alpha=0.6)
-        axes.annotate(row.recipe, (x, y), xytext=(7, 7), textcoords="offset points")
-    front = front_line([point for _, point in placed])
+def _draw(axes: "Axes", dots: Sequence[Dot]) -> None:
+    longest = max((dot.point.seconds for dot in dots), default=0.0)
+    for dot in dots:
+        colour = LIGHT["green"] if dot.is_optimal else LIGHT["grey"]
+        x, y = dot.point.forgetting, dot.point.recall
+        axes.errorbar(x, y, xerr=dot.sd[1], yerr=dot.sd[0], color=colour, linewidth=0.8, capsize=2)
+        size = 20 + _LARGEST_MARKER * dot.point.seconds / longest if longest else _MARKER
+        axes.scatter([x], [y], s=size, color=colour, alpha=0.6, marker="o" if dot.is_optimal else "X")
+        axes.annotate(dot.name, (x, y), xytext=(7, 7), textcoords="offset points")
+    front = front_line([dot.point for dot in dots])
     if len(front) > 1:
         x_values, y_values = zip(*front, strict=True)
-        axes.plot(x_values, y_values, drawstyle="steps-post", color=_OPTIMAL, linewidth=1.2, linestyle="--")
+        axes.plot(x_values, y_values, drawstyle="steps-post", color=LIGHT["green"], linewidth=1.2, linestyle="--")
 
 
 def front_line(points: list[Point]) -> list[tuple[float, float]]:

@@ -1,32 +1,20 @@
 """A comparison and a verdict as titled tables: what every report format shows, in the order of reading. Pure."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from kapoc.comparison import Comparison, Result
 from kapoc.gate import Verdict
 from kapoc.report.numbers import RESULT_HEADINGS, interval, p_value, percent, points, result_cells
+from kapoc.report.section import Section
+from kapoc.report.spilled import spilled_section
+from kapoc.report.training import training_sections
 from kapoc.stats import benjamini_hochberg
 
+TIERS_TITLE = "What it learned and what it kept"
+DAMAGE_TITLE = "What it damaged"
+VERDICT_TITLE = "Verdict"
+CONTEXTS_TITLE = "Knowledge in the prompt"
 _CONTEXTS = {"oracle": "base, the fact in its prompt", "retrieved": "base, facts found by a search"}
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One table with its title, and a note on how to read it.
-
-    Attributes:
-        title: of the section.
-        note: one or two sentences; may be empty.
-        headings, rows: of the table; every row as long as the headings.
-        is_detail: whether a short report leaves it out.
-    """
-
-    title: str
-    note: str
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    is_detail: bool = False
 
 
 def verdict_section(verdict: Verdict) -> Section:
@@ -50,7 +38,7 @@ def verdict_section(verdict: Verdict) -> Section:
         for check in verdict.checks
     ]
     return Section(
-        title="Verdict",
+        title=VERDICT_TITLE,
         note=f"{how} Bounds are one-sided at {verdict.alpha:g}; p-values are corrected over the gating checks (Holm).",
         headings=["check", "quantity", "claim", "value", "bounds", "n (clusters)", "p claim", "p opposite", "outcome"],
         rows=rows,
@@ -60,7 +48,7 @@ def verdict_section(verdict: Verdict) -> Section:
 def sections(comparison: Comparison) -> Iterator[Section]:
     """Every section of a comparison that has something to show."""
     yield Section(
-        title="What it learned and what it kept",
+        title=TIERS_TITLE,
         note="Knowledge is graded from free, greedy answers: every required slot must be there and no sibling's value "
         "may be. Differences are paired item by item; intervals and p-values are clustered by fact.",
         headings=["tier", *RESULT_HEADINGS, "detectable"],
@@ -80,13 +68,18 @@ def sections(comparison: Comparison) -> Iterator[Section]:
     if comparison.seeds:
         yield Section(
             title="Between seeds",
-            note="Trained runs of one recipe. Seed variation is not item error and stands apart from the intervals.",
+            note="Mean and sd over the trained runs, as if of one recipe. Seed variation is not item "
+            "error and stands apart from the intervals.",
             headings=["quantity", "runs", "mean", "sd", "values"],
             rows=[
                 [name, str(len(s.values)), f"{s.mean:.4f}", f"{s.sd:.4f}", ", ".join(f"{v:.4f}" for v in s.values)]
                 for name, s in comparison.seeds.items()
             ],
         )
+    if comparison.training is not None:
+        yield from training_sections(comparison.training)
+    if comparison.spilled:
+        yield spilled_section(comparison)
     yield from _details(comparison)
 
 
@@ -139,7 +132,7 @@ def _damage(comparison: Comparison) -> Section:
         shares = [percent(variety.distinct), percent(variety.most_frequent_share)]
         rows.append([f"different answers, {when}", str(variety.n), *shares, "distinct, most frequent", "", ""])
     return Section(
-        title="What it damaged",
+        title=DAMAGE_TITLE,
         note="Spillover is a taught answer in the output to a question about an untaught fact (control) or to a prompt "
         "that has nothing to do with the set (off-topic). Lower is better for spillover, bits per byte and KL.",
         headings=["measure", "n", "before", "after", "difference", "95% interval", "p"],
@@ -166,7 +159,7 @@ def _contexts(comparison: Comparison) -> Section:
         gains = (found[tier].normalised_gain if tier in found and tier != "control" else None for tier in tiers)
         rows.append([f"trained gain / {name} gain", *(percent(gain) for gain in gains)])
     return Section(
-        title="Knowledge in the prompt",
+        title=CONTEXTS_TITLE,
         note="What the base answers with the fact itself in its prompt (oracle: the ceiling), and with what a TF-IDF "
         "search over the taught facts finds (retrieved: the rival of training). An untaught fact stands in no context.",
         headings=["model", *tiers],
@@ -188,7 +181,7 @@ def _details(comparison: Comparison) -> Iterator[Section]:
     )
     yield Section(
         title="By form",
-        note="`choice` picks among four answers that differ in the slots of sibling facts; chance is 25%.",
+        note="A choice is among four answers that differ in the slots of sibling facts; chance is 25%.",
         headings=["tier/form", *RESULT_HEADINGS],
         rows=[[name, *result_cells(result)] for name, result in comparison.forms.items()],
         is_detail=True,

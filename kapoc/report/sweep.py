@@ -1,29 +1,11 @@
 """The results of a sweep as tables, in Markdown and for a terminal. Pure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+from kapoc.report.columns import COLUMNS, FORGETTING, Format
 from kapoc.report.markdown import table
-from kapoc.report.sections import Section
+from kapoc.report.section import Section
 from kapoc.trials import RecipeSummary, Spread, SweepResults, TrialResult
-
-Format = Callable[[float], str]
-_COLUMNS: dict[str, tuple[str, Format, Format]] = {
-    "recall": ("recall", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
-    "seen": ("seen", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
-    "paraphrased": ("paraphrased", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
-    "unseen": ("unseen", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
-    "spillover/control": ("spillover, control", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
-    "spillover/off_topic": ("spillover, off-topic", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
-    "general_difference": ("general, points", lambda x: f"{100 * x:+.1f}", lambda sd: f"{100 * sd:.1f}"),
-    "bits_per_byte_difference": ("bits per byte", lambda x: f"{x:+.4f}", lambda sd: f"{sd:.4f}"),
-    "divergence": ("KL(base || trained)", lambda x: f"{x:.4f}", lambda sd: f"{sd:.4f}"),
-    "seconds": ("training, s", lambda x: f"{x:.0f}", lambda sd: f"{sd:.0f}"),
-}
-FORGETTING = {
-    "divergence": "KL(base || trained), nats per token",
-    "bits_per_byte_difference": "bits per byte more than the base",
-}
-"""What stands for forgetting, in words."""
 
 
 def render_sweep(results: SweepResults) -> str:
@@ -47,7 +29,7 @@ def sweep_sections(results: SweepResults) -> Iterator[Section]:
             dict.fromkeys(name for row in results.recipes for name in row.scores if name.startswith("unseen/"))
         )
         if kinds:
-            shares = _COLUMNS["unseen"][1:]
+            shares = COLUMNS["unseen"][1:]
             headings = ["recipe", *(kind.removeprefix("unseen/") for kind in kinds)]
             rows = [[row.recipe, *(_cell(row, kind, *shares) for kind in kinds)] for row in results.recipes]
             yield Section("Unseen uses by kind", "", headings, rows)
@@ -57,7 +39,7 @@ def sweep_sections(results: SweepResults) -> Iterator[Section]:
         yield Section("Failed", note, ["trial", "error"], failed)
     if results.trials:
         rows = [_trial(trial) for trial in results.trials]
-        yield Section("Trials", "", ["trial", *(column[0] for column in _COLUMNS.values())], rows, is_detail=True)
+        yield Section("Trials", "", ["trial", *(column[0] for column in COLUMNS.values())], rows, is_detail=True)
 
 
 def _recipes(results: SweepResults) -> Section:
@@ -68,17 +50,17 @@ def _recipes(results: SweepResults) -> Section:
     )
     if results.limit is not None:
         note += f" Only {results.limit} items a task were asked: nothing here is evidence."
-    shown = [name for name in _COLUMNS if any(name in recipe.scores for recipe in results.recipes)]
+    shown = [name for name in COLUMNS if any(name in recipe.scores for recipe in results.recipes)]
     rows = [
         [
             "*" if recipe.is_optimal else "",
             recipe.recipe,
             str(len(recipe.seeds)),
-            *(_cell(recipe, name, *_COLUMNS[name][1:]) for name in shown),
+            *(_cell(recipe, name, *COLUMNS[name][1:]) for name in shown),
         ]
         for recipe in results.recipes
     ]
-    return Section("Recipes", note, ["", "recipe", "seeds", *(_COLUMNS[name][0] for name in shown)], rows)
+    return Section("Recipes", note, ["", "recipe", "seeds", *(COLUMNS[name][0] for name in shown)], rows)
 
 
 def _cell(recipe: RecipeSummary, name: str, mean: Format, sd: Format) -> str:
@@ -90,4 +72,4 @@ def _cell(recipe: RecipeSummary, name: str, mean: Format, sd: Format) -> str:
 
 def _trial(trial: TrialResult) -> list[str]:
     numbers = {**trial.scores, "seconds": trial.seconds}
-    return [trial.name, *(column[1](numbers[name]) if name in numbers else "-" for name, column in _COLUMNS.items())]
+    return [trial.name, *(column[1](numbers[name]) if name in numbers else "-" for name, column in COLUMNS.items())]

@@ -8,9 +8,12 @@ from rich.text import Text
 
 from kapoc.comparison import Comparison
 from kapoc.gate import Verdict
+from kapoc.leaderboard import Leaderboard
 from kapoc.plan import Planned
 from kapoc.record import Run
-from kapoc.report.sections import Section, sections, verdict_section
+from kapoc.report.leaderboard import leaderboard_section
+from kapoc.report.section import Section
+from kapoc.report.sections import VERDICT_TITLE, sections, verdict_section
 from kapoc.report.sweep import sweep_sections
 from kapoc.trials import SweepResults
 
@@ -62,6 +65,11 @@ def plan_table(planned: Sequence[Planned]) -> RenderableType:
     return _table(Section("What these items can show", "", headings, rows))
 
 
+def leaderboard_table(board: Leaderboard) -> RenderableType:
+    """Every run against the reference."""
+    return _table(leaderboard_section(board))
+
+
 def sweep_table(results: SweepResults) -> RenderableType:
     """Everything but the single trials."""
     return Group(*(_table(section) for section in sweep_sections(results) if not section.is_detail))
@@ -70,7 +78,8 @@ def sweep_table(results: SweepResults) -> RenderableType:
 def _table(section: Section) -> Table:
     table = Table(title=section.title, title_justify="left")
     for number, heading in enumerate(section.headings):
-        table.add_column(heading, justify="left" if number == 0 or section.title == "Verdict" else "right")
+        is_left = number == 0 or section.title == VERDICT_TITLE
+        table.add_column(heading, justify="left" if is_left else "right", overflow="fold")
     for row in section.rows:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
     return table

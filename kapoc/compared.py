@@ -1,0 +1,112 @@
+"""Runs on disk -> their comparison, its verdict, and the leaderboard where several were trained."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kapoc.compare import compare, missing_tiers
+from kapoc.comparison import Comparison
+from kapoc.errors import DataError
+from kapoc.gate import Gate, Verdict, judge
+from kapoc.leaderboard import Leaderboard, leaderboard
+from kapoc.record import Run, load_run
+from kapoc.source import load_json
+from kapoc.training_record import TrainingRecord, training_of
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A base run and the trained runs that are held against it.
+
+    Attributes:
+        base: the base's folder, as it was given.
+        before: the base's run.
+        after: the trained runs, by their folders as they were given; at least one.
+        training: how each of them was trained, where its record was found.
+        comparison: of the base with the first of them.
+    """
+
+    base: str
+    before: Run
+    after: Mapping[str, Run]
+    training: Mapping[str, TrainingRecord | None]
+    comparison: Comparison
+
+    @property
+    def first(self) -> Run:
+        """The trained run that the comparison is about."""
+        return next(iter(self.after.values()))
+
+    def verdict(self, gate: Gate) -> Verdict | None:
+        """What a gate says of the comparison; none where it cannot be judged."""
+        if not self.comparison.complete or missing_tiers(self.comparison):
+            return None
+        return judge(self.comparison, gate)
+
+    def leaderboard(self, gate: Gate) -> Leaderboard | None:
+        """All trained runs against the base; none where there is only one."""
+        if len(self.after) == 1:
+            return None
+        comparisons = {
+            name: compare(self.before, run, training=self.training[name]) for name, run in self.after.items()
+        }
+        return leaderboard(self.base, self.before, comparisons, gate)
+
+
+def compare_on_disk(
+    before: Path,
+    after: Sequence[Path],
+    *,
+    contexts: Mapping[str, Path] | None = None,
+    noise: Path | None = None,
+    training: Path | None = None,
+) -> Compared:
+    """Load runs and compare the base with the first trained one.
+
+    Args:
+        before: the base's run.
+        after: the trained run, and others.
+        contexts: `oracle`, `retrieved` -> the base measured with knowledge in its prompt.
+        noise: the base measured once more.
+        training: the training record of the first trained run; looked for beside it if none is given.
+
+    Raises:
+        DataError: a run or a record is malformed, stands twice, or the record is of other weights.
+        IncomparableError: the runs asked other items, or in another way.
+    """
+    if not after:
+        raise DataError(f"{before}: is the only run; name a trained run after it, or the base with --base")
+    if twice := [path for number, path in enumerate(after) if path in after[:number]]:
+        raise DataError(f"{twice[0]}: is given twice; name each run once")
+    runs = {str(path): load_run(path) for path in after}
+    records = {name: training_of(Path(name), run.model.weights_sha256) for name, run in runs.items()}
+    first, *others = runs.values()
+    if training is not None:
+        records[str(after[0])] = _given(training, first)
+    base = load_run(before)
+    comparison = compare(
+        base,
+        first,
+        contexts={name: load_run(path) for name, path in (contexts or {}).items()},
+        noise=None if noise is None else load_run(noise),
+        other_seeds=others if _may_be_of_one_recipe(list(records.values())) else (),
+        training=records[str(after[0])],
+    )
+    return Compared(str(before), base, runs, records, comparison)
+
+
+def _given(path: Path, run: Run) -> TrainingRecord:
+    record = load_json(path, TrainingRecord)
+    if record.weights_sha256 != run.model.weights_sha256:
+        raise DataError(f"{path}: weights_sha256: is not that of the measured model; give the record of that")
+    return record
+
+
+def _may_be_of_one_recipe(records: Sequence[TrainingRecord | None]) -> bool:
+    """Whether runs may be of one recipe and several seeds: they are not where their records say otherwise."""
+    recipes = [
+        {**record.recipe, "name": "", "train": {**record.recipe["train"], "seed": 0}}
+        for record in records
+        if record is not None
+    ]
+    return all(recipe == recipes[0] for recipe in recipes)

@@ -1,0 +1,82 @@
+"""How a model was trained as tables: its epochs, the way back to the base, what each form got. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+from kapoc.report.numbers import nats, percent
+from kapoc.report.section import Section
+from kapoc.training_record import AlphaReport, Exposure, TrainingRecord, best
+
+LEARNING_CURVE = "Learning curve"
+ALPHA_CURVE = "The way back to the base"
+
+
+def training_sections(training: TrainingRecord) -> Iterator[Section]:
+    """What the record of a training run holds, as far as it holds it."""
+    yield Section(
+        LEARNING_CURVE,
+        f"Recipe {training.recipe['name']}: {training.num_examples} examples an epoch, {training.num_steps} steps, "
+        f"{training.num_trained_parameters:,} weights in {training.seconds:.0f} s. Losses in nats per answer token, on "
+        "the training texts and on the dev paraphrases; dev exact is the share of dev answers whose every token is the "
+        "greedy one; KL in nats per token, on text of the base's own, where the recipe watches it.",
+        ["epoch", "training loss", "dev loss", "dev exact", "KL(base || model)"],
+        [
+            [
+                str(epoch.epoch),
+                nats(epoch.train_loss),
+                nats(epoch.dev_loss),
+                percent(epoch.dev_exact),
+                nats(epoch.divergence),
+            ]
+            for epoch in training.epochs
+        ],
+    )
+    if training.alphas:
+        budget, taken = budget_of(training), taken_alpha(training)
+        yield Section(
+            ALPHA_CURVE,
+            "W = W0 + alpha (W1 - W0), tried after training. The star marks the point that was taken: the most exact "
+            f"dev answers within {budget:g} nats per token of KL(base || model), or else the one that moved least.",
+            ["", "alpha", "dev exact", "KL(base || model)"],
+            [
+                ["*" if point is taken else "", f"{point.alpha:g}", percent(point.dev_exact), nats(point.divergence)]
+                for point in training.alphas
+            ],
+        )
+    if training.exposures:
+        yield _exposures(training.exposures)
+
+
+def budget_of(training: TrainingRecord) -> float:
+    """How far the recipe let the model move, in nats per token."""
+    return float(training.recipe["train"]["budget"]["divergence"])
+
+
+def taken_alpha(training: TrainingRecord) -> AlphaReport:
+    """The point of the way back at which the model was left."""
+    return best(training.alphas, budget_of(training))
+
+
+def _exposures(exposures: Sequence[Exposure]) -> Section:
+    forms: dict[str, list[Exposure]] = {}
+    for exposure in exposures:
+        forms.setdefault(exposure.form, []).append(exposure)
+    rows = []
+    for form, found in forms.items():
+        tokens = [one.num_loss_tokens for one in found]
+        least = min(found, key=lambda one: one.num_loss_tokens)
+        rows.append(
+            [
+                form,
+                str(len(found)),
+                str(sum(one.num_examples for one in found)),
+                str(sum(tokens)),
+                f"{least.fact or '-'} ({least.num_loss_tokens})",
+            ]
+        )
+    return Section(
+        "What training spent on each form",
+        "Over all epochs. Only tokens of answers carry loss, so a fact with few of them is hardly taught.",
+        ["form", "facts", "examples", "loss tokens", "fact with fewest"],
+        rows,
+        is_detail=True,
+    )

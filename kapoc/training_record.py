@@ -1,0 +1,119 @@
+"""The vocabulary of a training run: its epochs, its way back to the base, what each fact got, and its JSON."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kapoc.knowledge import SetIdentity
+from kapoc.source import load_json
+
+TRAINING_FILE = "training.json"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class EpochLine(_Record):
+    """One epoch in the training record; see `loop.EpochReport`."""
+
+    epoch: int
+    train_loss: float
+    dev_loss: float | None
+    dev_exact: float | None
+    divergence: float | None = None
+
+
+class AlphaReport(_Record):
+    """One point on the way from the base to the trained weights.
+
+    Attributes:
+        alpha: the share of the way.
+        dev_exact: share of the dev answers whose every token is the greedy one.
+        divergence: KL(base || model) in nats per token, on text of the base's own that training never saw.
+    """
+
+    alpha: float
+    dev_exact: float
+    divergence: float
+
+
+class Exposure(_Record):
+    """What training says of one fact in one form.
+
+    Attributes:
+        fact: its id; empty for texts about nothing that exists.
+        form: `seen` for the fact's own training texts, else the form of derived texts.
+        num_examples, num_loss_tokens: over all epochs.
+    """
+
+    fact: str
+    form: str
+    num_examples: int
+    num_loss_tokens: int
+
+
+class Checks(_Record):
+    """What was checked before the folder counted as a model.
+
+    Attributes:
+        reload_max_difference: largest difference between logits in memory and after reloading from disk.
+        samples: generations at temperature 1 that had no inf or nan, by precision.
+        float16_finite: whether a forward pass in float16 stays finite (reported, not required).
+    """
+
+    reload_max_difference: float
+    samples: dict[str, int]
+    float16_finite: bool
+
+
+class TrainingRecord(_Record):
+    """How a checkpoint came about; `training.json` in its folder."""
+
+    schema_version: Literal[1] = 1
+    fingerprint: str
+    recipe: dict[str, Any]
+    knowledge: Annotated[tuple[SetIdentity, ...], Field(strict=False)]
+    base: str
+    base_sha256: str
+    weights_sha256: str
+    num_examples: int
+    num_steps: int
+    num_trained_parameters: int
+    seconds: float
+    tokens_per_second: float
+    answer_tokens_per_second: float
+    peak_memory_bytes: int
+    epochs: Annotated[tuple[EpochLine, ...], Field(strict=False)]
+    alphas: Annotated[tuple[AlphaReport, ...], Field(strict=False)] = ()
+    exposures: Annotated[tuple[Exposure, ...], Field(strict=False)] = ()
+    checks: Checks
+    versions: dict[str, str]
+
+
+def best(curve: Sequence[AlphaReport], budget: float) -> AlphaReport:
+    """The point with most right dev answers within the budget, the nearest to the base of several such.
+
+    Where none is within the budget, it is the one that moved least.
+    """
+    within = [point for point in curve if point.divergence <= budget]
+    if not within:
+        return min(curve, key=lambda point: point.divergence)
+    return max(within, key=lambda point: (point.dev_exact, -point.divergence))
+
+
+def training_of(run: Path, weights_sha256: str) -> TrainingRecord | None:
+    """How the weights of a run were trained, where their record lies in the run's folder or near it.
+
+    Args:
+        run: the run's folder; the checkpoint is `model` beside it, and a sweep keeps the record beside it.
+        weights_sha256: of the weights that the run measured; a record of others is passed over.
+
+    Raises:
+        DataError: a record is malformed.
+    """
+    places = [folder / TRAINING_FILE for folder in (run, run.parent / "model", run.parent)]
+    found = [load_json(place, TrainingRecord) for place in places if place.is_file()]
+    return next((record for record in found if record.weights_sha256 == weights_sha256), None)

@@ -1,0 +1,161 @@
+"""Several runs against one base: where each stands, and what `kapoc report` writes about them."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from pages import base_run, trained_run, training_record
+from results import make_items, make_run
+
+from kapoc.cli import main
+from kapoc.compare import compare
+from kapoc.gate import RELEASE_GATE
+from kapoc.leaderboard import Leaderboard, leaderboard
+from kapoc.record import Run, save_run
+from kapoc.report.plot import leaderboard_plot
+
+
+def learned(share: int, divergence: float, weights: str) -> Run:
+    """Answers so many of four questions of each fact right, at a distance from the base."""
+    items = make_items(
+        lambda tier, n: float(n % 2 == 0 if tier == "general" else tier != "control" and n % 4 < share),
+        divergence=divergence,
+    )
+    return make_run(items, weights=weights * 64, base_sha256="0" * 64)
+
+
+RUNS = {"half": learned(2, 0.05, "2"), "all": learned(4, 0.5, "4"), "worse": learned(1, 0.6, "5")}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The base, three trained runs and the training record of one of them; commands are typed here."""
+    save_run(base_run(), tmp_path / "base")
+    for name, run in RUNS.items():
+        save_run(run, tmp_path / name)
+    record = training_record("4" * 64, seconds=77.0).model_dump_json()
+    (tmp_path / "all" / "training.json").write_text(record, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def kapoc(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["kapoc", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def board() -> Leaderboard:
+    base = base_run()
+    return leaderboard("base", base, {name: compare(base, run) for name, run in RUNS.items()}, RELEASE_GATE)
+
+
+def test_a_run_that_another_beats_has_no_star() -> None:
+    found = {standing.name: standing for standing in board().standings}
+    assert {name: standing.scores["recall"] for name, standing in found.items()} == {
+        "half": 0.5,
+        "all": 1.0,
+        "worse": 0.25,
+    }
+    assert [found[name].is_optimal for name in ("half", "all", "worse")] == [True, True, False]
+    assert board().forgetting == "divergence"
+    assert board().reference.scores["recall"] == 0
+    assert found["worse"].verdict == "fail"
+
+
+def test_without_divergence_bits_per_byte_stand_for_forgetting() -> None:
+    base = base_run()
+    plain = make_run(make_items(lambda tier, n: float(tier != "control"), bits=1.5), weights="3" * 64)
+    mixed = leaderboard("base", base, {"all": compare(base, RUNS["all"]), "plain": compare(base, plain)}, RELEASE_GATE)
+    assert mixed.forgetting == "bits_per_byte_difference"
+    assert [standing.is_optimal for standing in mixed.standings] == [True, False]
+
+
+def test_the_plot_numbers_every_run() -> None:
+    plot = leaderboard_plot(board())
+    for part in (">1<", ">2<", ">3<", "KL(base || trained)", "prefers-color-scheme"):
+        assert part in plot
+
+
+def test_report_of_several_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kapoc(monkeypatch, "report", "base", "half", "all", "worse", "--out", "runs.md") == 0
+    page = (folder / "runs.md").read_text(encoding="utf-8")
+    assert page.startswith("# 3 runs against tiny on lamps\n\n## Leaderboard")
+    assert "| reference | base | - | 0.0% |" in page
+    assert "| 1 * | half | fail | 50.0% |" in page
+    assert "| 3 | worse | fail | 25.0% |" in page
+    assert next(line for line in page.splitlines() if line.startswith("| 2 * | all | ")).endswith("| 0.5000 | 77 |")
+    assert "(runs.svg)" in page
+    assert "## Between seeds" in page
+    facts = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    assert [row["name"] for row in facts["leaderboard"]["standings"]] == ["half", "all", "worse"]
+    assert facts["comparison"]["tiers"]["seen"]["after"] == 0.5
+    html = (folder / "runs.html").read_text(encoding="utf-8")
+    assert '<h2 id="section-1">Leaderboard</h2>' in html
+    assert "Verdict of half: FAIL: " in html
+    assert "Recall against forgetting" in html
+    assert (folder / "runs.svg").read_text(encoding="utf-8").endswith("</svg>\n")
+
+
+def test_report_of_one_run_has_no_leaderboard_and_finds_its_training(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert kapoc(monkeypatch, "report", "all", "--base", "base") == 0
+    assert capsys.readouterr().out == "report: report.html\nreport: report.md\nreport: report.json\n"
+    page = (folder / "report.md").read_text(encoding="utf-8")
+    assert "Leaderboard" not in page
+    assert "| 3 | 0.1250 | 0.7500 | 90.0% | 0.2000 |" in page
+    assert "| * | 0.6 | 70.0% | 0.0400 |" in page
+    assert "| seen | 2 | 6 | 42 | F2 (12) |" in page
+    facts = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert facts["comparison"]["training"]["alphas"][1] == {"alpha": 0.6, "dev_exact": 0.7, "divergence": 0.04}
+    assert facts["leaderboard"] is None
+
+
+def test_compare_shows_the_curves_in_the_terminal(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert kapoc(monkeypatch, "compare", "base", "all") == 0
+    shown = capsys.readouterr().out
+    assert "Learning curve" in shown
+    assert "The way back to the base" in shown
+    assert "0.7500" in shown
+
+
+def test_runs_whose_records_name_other_recipes_are_no_seeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = {"name": "b", "train": {"seed": 1, "epochs": 9, "budget": {"divergence": 0.05}}}
+    record = training_record("2" * 64, recipe=other).model_dump_json()
+    (folder / "half" / "training.json").write_text(record, encoding="utf-8")
+    assert kapoc(monkeypatch, "report", "base", "all", "half") == 0
+    assert "## Between seeds" not in (folder / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["base"], "base: is the only run; name a trained run after it, or the base with --base"),
+        (["base", "all", "all"], "all: is given twice; name each run once"),
+        (["base", "half", "--training", "all/training.json"], "all/training.json: weights_sha256: is not that of"),
+        (["base", "half", "--training", "none.json"], "none.json: no such file"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line_and_nothing_is_written(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    complaint: str,
+) -> None:
+    assert kapoc(monkeypatch, "report", *arguments) == 2
+    said = capsys.readouterr().err
+    assert complaint in said
+    assert said.count("\n") == 1
+    assert not list(folder.glob("report.*"))
+
+
+def test_a_record_of_other_weights_is_passed_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_run(trained_run(), folder / "all")
+    assert kapoc(monkeypatch, "report", "base", "all") == 0
+    assert "Learning curve" not in (folder / "report.md").read_text(encoding="utf-8")
