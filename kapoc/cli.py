@@ -105,6 +105,14 @@ def bench(
     method: MethodOption = None,
     runs: RunsOption = Path("runs"),
     out: OutOption = None,
+    lm_eval: Annotated[
+        Path | None,
+        typer.Option(
+            "--lm-eval",
+            help="A folder for results_*.json and samples_*.jsonl as well, as `lm_eval --output_path --log_samples` "
+            "writes them, of every model that is measured.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model on every task.
@@ -116,7 +124,13 @@ def bench(
     from kapoc.record import to_json
     from kapoc.report import terminal
 
-    asked = {"general": general or (), "context": context, "batch_size": batch_size, "limit": limit}
+    asked = {
+        "general": general or (),
+        "context": context,
+        "batch_size": batch_size,
+        "limit": limit,
+        "lm_eval_out": lm_eval,
+    }
     workspace = _workspace(runs, recipe, knowledge, asked, epochs=epochs, seed=seed, method=method)
     if model == "trained":
         target = out or workspace.run("trained")

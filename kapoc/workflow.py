@@ -18,7 +18,7 @@ from kapoc.general import ABILITIES, load_general, load_off_topic
 from kapoc.plan import Planned, plan_gate, sizes_of
 from kapoc.recipe import Recipe
 from kapoc.record import Run, load_run, save_run, write_atomically
-from kapoc.report import card, markdown
+from kapoc.report import markdown
 from kapoc.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -41,13 +41,17 @@ def bench(workspace: Workspace, name: str, out: Path, base: str | None = None) -
         out: the run's folder.
         base: the model that it was trained from, to measure how far it has moved from it.
     """
+    from kapoc.card_file import put_into_card
     from kapoc.models import load_model
 
-    refuse_unwritable(out)
+    _refuse_unwritable(workspace, out)
     tell = workspace.listener.tell
     tell(f"loading {name}")
     origin = load_model(base, tell=tell) if base is not None else None
-    return _measure(workspace, load_model(name, tell=tell), out, origin)
+    run = _measure(workspace, load_model(name, tell=tell), out, origin)
+    if workspace.context == "none" and put_into_card(Path(name), run, workspace.run("base")):
+        tell(f"what was measured stands in {name}/README.md")
+    return run
 
 
 def _measure(workspace: Workspace, loaded: "LoadedModel", out: Path, base: "LoadedModel | None" = None) -> Run:
@@ -64,6 +68,7 @@ def _measure(workspace: Workspace, loaded: "LoadedModel", out: Path, base: "Load
         limit=workspace.limit,
         command=workspace.command,
         show_progress=workspace.listener.show_progress,
+        lm_eval_out=workspace.lm_eval_out,
     )
     save_run(run, out)
     return load_run(out)
@@ -97,6 +102,7 @@ def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Pa
 
 def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool = False) -> Path:
     from kapoc import checkpoint
+    from kapoc.card_file import write_card
     from kapoc.exposure import exposures, faint_facts
     from kapoc.loop import StoppedTrainingError
     from kapoc.train import derived_training_examples, dev_examples, train, training_examples
@@ -137,7 +143,7 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool =
             result.model, base.tokenizer, folder, questions, listener.tell
         )
         record = _training_record(workspace, base, result, checks, weights_sha256, exposed)
-        write_atomically(folder / "README.md", card.render_card(record.model_dump(mode="json"), None, None))
+        write_card(folder, record)
         write_atomically(folder / checkpoint.TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
     keeper.discard()
     return out
@@ -205,6 +211,12 @@ def _passages(
     return found[:num_replayed], found[num_replayed:]
 
 
+def _refuse_unwritable(workspace: Workspace, out: Path) -> None:
+    for folder in (out, workspace.lm_eval_out):
+        if folder is not None:
+            refuse_unwritable(folder)
+
+
 def _refuse_bad_settings(recipe: Recipe) -> None:
     """Find what only a method or a maker of texts can tell of a recipe, before anything long begins.
 
@@ -233,10 +245,11 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
     Returns:
         The comparison with the base, and the default gate's verdict; none for a `--limit` run.
     """
+    from kapoc.card_file import write_card
     from kapoc.checkpoint import read_training_record, refuse_foreign
     from kapoc.models import load_model
 
-    refuse_unwritable(out)
+    _refuse_unwritable(workspace, out)
     refuse_foreign(workspace.model)
     _refuse_bad_settings(workspace.recipe)
     workspace.listener.tell(f"loading {workspace.recipe.model}")
@@ -258,7 +271,7 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
     if workspace.limit is None:
         write_atomically(workspace.report, markdown.render(comparison, verdict))
         if workspace.context == "none":
-            _update_card(workspace.model, comparison, verdict)
+            write_card(workspace.model, trained, comparison, verdict)
     return comparison, verdict
 
 
@@ -326,10 +339,3 @@ def _context_runs(workspace: Workspace, before: Run) -> dict[str, Run]:
             if run.model.weights_sha256 == before.model.weights_sha256 and run.data.knowledge == before.data.knowledge:
                 found[str(context)] = run
     return found
-
-
-def _update_card(model: Path, comparison: Comparison, verdict: Verdict | None) -> None:
-    from kapoc.checkpoint import read_training_record
-
-    if (record := read_training_record(model)) is not None:
-        write_atomically(model / "README.md", card.render_card(record.model_dump(mode="json"), comparison, verdict))
