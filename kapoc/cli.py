@@ -14,6 +14,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 
 from kapoc import __version__, completion
+from kapoc.cli_chat import chat_app
 from kapoc.cli_data import data_app
 from kapoc.cli_judge import baseline_app, judge_app
 from kapoc.cli_sweep import sweep_app
@@ -30,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Did fine-tuning teach this model new facts, can it use them, and what did it forget?",
 )
+app.add_typer(chat_app)
 app.add_typer(judge_app)
 app.add_typer(sweep_app)
 app.add_typer(data_app, name="data")

@@ -19,15 +19,24 @@ def show(*parts: Any) -> None:
     A terminal gets as many columns as it has, and colour unless `NO_COLOR` is set. A pipe or a file gets plain lines,
     none of them broken. `FORCE_COLOR` treats those as a terminal.
     """
-    from rich.console import Console
-
-    console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else _NO_LIMIT)
+    console = _standard_output()
     for part in parts:
         if console.is_terminal:
             console.print(part, markup=False) if isinstance(part, str) else console.print(part, crop=False)
         else:
             sys.stdout.write(part + "\n" if isinstance(part, str) else _plain(console, part))
     sys.stdout.flush()
+
+
+def is_terminal() -> bool:
+    """Whether standard output is a terminal, or is to be treated as one."""
+    return _standard_output().is_terminal
+
+
+def _standard_output() -> "Console":
+    from rich.console import Console
+
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else _NO_LIMIT)
 
 
 def _plain(console: "Console", part: Any) -> str:

@@ -10,9 +10,11 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from results import everything, make_items, make_run, nothing
 
+from kapoc.card_file import put_into_card, write_card
+from kapoc.checkpoint import TrainingRecord
 from kapoc.compare import compare
 from kapoc.gate import RELEASE_GATE, judge
-from kapoc.record import load_run
+from kapoc.record import Run, load_run, save_run
 from kapoc.report.card import render_card
 from kapoc.report.limits import limits
 
@@ -125,3 +127,49 @@ def test_the_limits_are_those_that_were_measured() -> None:
 def test_what_is_perfect_has_no_limit() -> None:
     perfect = compare(make_run(make_items(nothing)), make_run(make_items(everything), weights="1" * 64))
     assert [limit for limit in limits(perfect, None) if limit not in perfect.warnings] == []
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A folder as training leaves it, all but the weights, and the run of its base beside it."""
+    epoch = {"epoch": 1, "train_loss": 1.0, "dev_loss": None, "dev_exact": None}
+    rates = {"tokens_per_second": 1.0, "answer_tokens_per_second": 1.0, "peak_memory_bytes": 1}
+    record = TrainingRecord.model_validate({**TRAINING, **rates, "fingerprint": "f", "epochs": [epoch]})
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "training.json").write_text(record.model_dump_json(), encoding="utf-8")
+    write_card(folder, record)
+    save_run(BEFORE, tmp_path / "base")
+    return folder
+
+
+BEFORE = make_run(make_items(nothing))
+AFTER = make_run(make_items(everything), weights="1" * 64)
+
+
+def test_a_measurement_of_a_trained_folder_comes_into_its_card(model: Path, tmp_path: Path) -> None:
+    assert results_of(read(model / "README.md")) == []
+    assert put_into_card(model, AFTER, tmp_path / "base")
+    card = read(model / "README.md")
+    [seen] = [r for r in results_of(card) if r.dataset_split == "seen"]
+    assert (seen.dataset_type, seen.metric_value) == ("lamps", 1.0)
+    assert yaml.safe_load(card.content.split("---\n")[1])["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+@pytest.mark.parametrize(
+    ("run", "base"),
+    [
+        (make_run(make_items(everything), weights="2" * 64), "base"),  # other weights than were trained
+        (make_run(make_items(everything), weights="1" * 64, limit=3), "base"),
+        (make_run(make_items(everything), weights="1" * 64, documents_sha256="d" * 64), "base"),  # other items
+        (AFTER, "nowhere"),
+        (AFTER, "other"),
+    ],
+)
+def test_what_does_not_belong_to_the_model_stays_out_of_its_card(
+    model: Path, tmp_path: Path, run: Run, base: str
+) -> None:
+    save_run(make_run(make_items(nothing), weights="3" * 64), tmp_path / "other")
+    before = (model / "README.md").read_bytes()
+    assert not put_into_card(model, run, tmp_path / base)
+    assert (model / "README.md").read_bytes() == before

@@ -1,7 +1,7 @@
 """Runs, comparisons and verdicts for a terminal, with bars where there is room; as plain columns elsewhere."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,22 @@ def verdict_table(verdict: Verdict) -> RenderableType:
     table = _Drawn(verdict_section(verdict))
     notes = [Text(f"note: {warning}", style="yellow") for warning in verdict.warnings]
     return Group(table, *notes, Text(f"verdict: {verdict.sentence}", style=_STYLES[verdict.outcome]))
+
+
+def answers_table(answers: Mapping[str, tuple[str, bool]]) -> RenderableType:
+    """The answers of several models side by side, or of one alone; what was cut off ends in three dots.
+
+    Args:
+        answers: by the model's name: the text, and whether the model ended it.
+    """
+    texts = [Text(text if ended else f"{text} ...") for text, ended in answers.values()]
+    if len(texts) == 1:
+        return texts[0]
+    table = Table()
+    for name in answers:
+        table.add_column(name, overflow="fold")
+    table.add_row(*texts)
+    return table
 
 
 def plan_table(planned: Sequence[Planned]) -> RenderableType:
