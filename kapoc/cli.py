@@ -120,7 +120,8 @@ def bench(
     """Measure a model on every task.
 
     `--model trained` trains with the recipe first if no current checkpoint exists, measures the base if that was
-    not done, compares the two and prints the verdict.
+    not done, compares the two and prints the verdict. What was measured of a model that kapoc trained goes into its
+    model card, once its base was measured on the same items.
     """
     from kapoc import workflow
     from kapoc.record import to_json

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -113,8 +114,8 @@ def _nobody(line: str) -> None:
 
 
 def _typed(*, on_stderr: bool) -> Iterator[str]:
-    import readline  # noqa: F401 - gives `input` a line that can be edited, and the questions before it
-
+    with suppress(ImportError):  # where there is one, `input` gets a line that can be edited
+        import readline  # noqa: F401
     while True:
         if on_stderr:
             sys.stderr.write("> ")

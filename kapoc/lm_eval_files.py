@@ -81,14 +81,17 @@ def _write(
         fewshot_as_multiturn=True,
     )
     tracker.save_results_aggregated(results=results, samples=samples)
-    if not list(work.rglob("results_*.json")):
+    aggregated = next(work.rglob("results_*.json"), None)
+    if aggregated is None:
         raise OSError("lm-eval could not write its results")
+    written, moment = [], aggregated.stem.removeprefix("results_")
     for task, rows in samples.items():
         tracker.save_results_samples(task_name=task, samples=[dict(row) for row in rows])  # it turns numbers into texts
-        path = next(work.rglob(f"samples_{task}_*.jsonl"), None)
-        if path is None or len(path.read_text(encoding="utf-8").splitlines()) != len(rows):
+        path = aggregated.with_name(f"samples_{task}_{moment}.jsonl")
+        if not path.is_file() or path.read_bytes().count(b"\n") != len(rows):
             raise OSError(f"lm-eval could not write the samples of {task}")
-    return sorted(path for path in work.rglob("*.json*") if path.is_file())
+        written.append(path)
+    return [*written, aggregated]
 
 
 def _results(evaluation: Evaluation) -> dict[str, Any]:

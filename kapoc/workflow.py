@@ -212,9 +212,9 @@ def _passages(
 
 
 def _refuse_unwritable(workspace: Workspace, out: Path) -> None:
-    for folder in (out, workspace.lm_eval_out):
-        if folder is not None:
-            refuse_unwritable(folder)
+    refuse_unwritable(out)
+    if workspace.lm_eval_out is not None:
+        refuse_unwritable(workspace.lm_eval_out, "--lm-eval")
 
 
 def _refuse_bad_settings(recipe: Recipe) -> None:

@@ -196,7 +196,7 @@ def test_help_is_quick_and_names_every_command(story: Path) -> None:
         seconds.append(time.monotonic() - started)
     assert min(seconds) < 1.0
     for command in (
-        "bench", "train", "compare", "gate", "report", "baseline", "plan", "data", "sweep", "tasks", "doctor",
+        "bench", "train", "chat", "compare", "gate", "report", "baseline", "plan", "data", "sweep", "tasks", "doctor",
     ):  # fmt: skip
         assert command in text
     assert "kapoc" in kapoc("doctor", "--json", folder=story)
