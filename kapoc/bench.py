@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -20,6 +21,7 @@ from kapoc.engine import SharedPrefixLM
 from kapoc.errors import DataError
 from kapoc.general import general_sha256
 from kapoc.knowledge_file import load_sources
+from kapoc.lm_eval_files import Evaluation, write_lm_eval_files
 from kapoc.models import LoadedModel, package_versions
 from kapoc.quiet import quiet_logger, without_bar
 from kapoc.record import DataIdentity, Form, Item, Run, Settings, Tier
@@ -40,6 +42,7 @@ def measure(
     seed: int = 0,
     command: str = "",
     show_progress: bool = False,
+    lm_eval_out: Path | None = None,
 ) -> Run:
     """Measure a model on every task.
 
@@ -54,10 +57,12 @@ def measure(
         seed: of every random choice (greedy answers make none).
         command: to be kept with the run.
         show_progress: whether to draw progress bars on standard error.
+        lm_eval_out: a folder for lm-eval's own files of the same measurement; none for none.
 
     Raises:
         DataError: the knowledge set is malformed or a task did not load.
         ModelError: a logit is inf or nan.
+        OutputError: lm-eval's own files cannot be written.
     """
     if base is not None:
         refuse_other_vocabulary(base.model, loaded.model)
@@ -75,10 +80,14 @@ def measure(
     scores = {task: _scores(metrics) for task, metrics in sorted(results["results"].items())}
     scores |= {task: _own_scores(task, own["results"][task], items) for task in sorted(own["results"])}
     _check_scores([item for item in items if item.task in tasks.packaged], scores)
+    device, seconds = str(loaded.model.device.type), round(time.monotonic() - clock, 1)
+    if lm_eval_out is not None:
+        parts, asked = (results, own) if tasks.own else (results,), (loaded.identity.name, batch_size, limit, seed)
+        write_lm_eval_files(Evaluation(parts, lm, *asked, device, started.timestamp(), seconds), lm_eval_out)
     return Run(
         created=started.isoformat(timespec="seconds"),
         command=command,
-        seconds=round(time.monotonic() - clock, 1),
+        seconds=seconds,
         model=loaded.identity,
         data=DataIdentity(
             knowledge=tuple(source.identity for source in sources),
@@ -94,7 +103,7 @@ def measure(
             batch_size=batch_size,
             limit=limit,
             chat_template_sha256=template_sha256(loaded.tokenizer),
-            device=str(loaded.model.device.type),
+            device=device,
             context=context,
             base_sha256=base.identity.weights_sha256 if base is not None else "",
         ),

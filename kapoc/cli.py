@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.exceptions import Abort, TyperException
 
-from kapoc import __version__
+from kapoc import __version__, completion
+from kapoc.cli_chat import chat_app
 from kapoc.cli_data import data_app
 from kapoc.cli_judge import baseline_app, judge_app
 from kapoc.cli_sweep import sweep_app
@@ -27,21 +27,26 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="kapoc",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Did fine-tuning teach this model new facts, can it use them, and what did it forget?",
 )
+app.add_typer(chat_app)
 app.add_typer(judge_app)
 app.add_typer(sweep_app)
 app.add_typer(data_app, name="data")
 app.add_typer(baseline_app, name="baseline")
 
-RecipeOption = Annotated[str, typer.Option("--recipe", help="A shipped recipe's name or a TOML file.")]
+RecipeOption = Annotated[
+    str,
+    typer.Option("--recipe", help="A shipped recipe's name or a TOML file.", autocompletion=completion.recipes),
+]
 KnowledgeOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--knowledge", help="A shipped set's name or a file; may be given several times. The recipe's by default."
+        "--knowledge",
+        help="A shipped set's name or a file; may be given several times. The recipe's by default.",
+        autocompletion=completion.knowledge_sets,
     ),
 ]
 GeneralOption = Annotated[
@@ -53,7 +58,10 @@ OutOption = Annotated[Path | None, typer.Option("--out", help="A folder of your 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training examples.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the order of the examples.")]
-MethodOption = Annotated[str | None, typer.Option("--method", help="How weights are changed: full, ...")]
+MethodOption = Annotated[
+    str | None,
+    typer.Option("--method", help="How weights are changed: full, ...", autocompletion=completion.methods),
+]
 TrackOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -76,17 +84,28 @@ def _version(
 @app.command()
 def bench(
     model: Annotated[
-        str, typer.Option("--model", help="base, trained, default, a model or adapter folder, or a Hub id.")
+        str,
+        typer.Option(
+            "--model",
+            help="base, trained, default, a model or adapter folder, or a Hub id.",
+            autocompletion=completion.models,
+        ),
     ],
     recipe: RecipeOption = DEFAULT_RECIPE,
     knowledge: KnowledgeOption = None,
     general: GeneralOption = None,
     context: Annotated[
         str,
-        typer.Option(help="What stands beside a question: none, oracle (its fact) or retrieved (what a search finds)."),
+        typer.Option(
+            help="What stands beside a question: none, oracle (its fact) or retrieved (what a search finds).",
+            autocompletion=completion.contexts,
+        ),
     ] = "none",
     base: Annotated[
-        str | None, typer.Option(help="What a model was trained from, to measure how far it has moved.")
+        str | None,
+        typer.Option(
+            help="What a model was trained from, to measure how far it has moved.", autocompletion=completion.models
+        ),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Rows a forward pass; the recipe's by default.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Ask only so many items a task, to try things out.")] = None,
@@ -96,18 +115,33 @@ def bench(
     track: TrackOption = None,
     runs: RunsOption = Path("runs"),
     out: OutOption = None,
+    lm_eval: Annotated[
+        Path | None,
+        typer.Option(
+            "--lm-eval",
+            help="A folder for results_*.json and samples_*.jsonl as well, as `lm_eval --output_path --log_samples` "
+            "writes them, of every model that is measured.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model on every task.
 
     `--model trained` trains with the recipe first if no current checkpoint exists, measures the base if that was
-    not done, compares the two and prints the verdict.
+    not done, compares the two and prints the verdict. What was measured of a model that kapoc trained goes into its
+    model card, once its base was measured on the same items.
     """
     from kapoc import workflow
     from kapoc.record import to_json
     from kapoc.report import terminal
 
-    asked = {"general": general or (), "context": context, "batch_size": batch_size, "limit": limit}
+    asked = {
+        "general": general or (),
+        "context": context,
+        "batch_size": batch_size,
+        "limit": limit,
+        "lm_eval_out": lm_eval,
+    }
     workspace = _workspace(runs, recipe, knowledge, asked, track, epochs=epochs, seed=seed, method=method)
     if model == "trained":
         target = out or workspace.run("trained")
@@ -209,11 +243,12 @@ def plan(
 
 
 @app.command()
-def tasks() -> None:
+def tasks(as_json: JsonOption = False) -> None:
     """Print the folder of the lm-eval tasks, for `lm_eval --include_path "$(kapoc tasks)" --tasks kapoc`."""
     from importlib.resources import files
 
-    print(files("kapoc.tasks"))
+    folder = str(files("kapoc.tasks"))
+    print(json.dumps({"include_path": folder, "tasks": "kapoc"}, indent=2) if as_json else folder)
 
 
 @app.command()
@@ -225,8 +260,7 @@ def doctor(as_json: JsonOption = False) -> None:
     if as_json:
         print(json.dumps(findings, indent=2))
         return
-    for key, value in findings.items():
-        show(f"{key}: {value}")
+    show(*(f"{key}: {value}" for key, value in findings.items()))
 
 
 def _workspace(
@@ -258,6 +292,8 @@ def _listener() -> "Listener":
 
     if not sys.stderr.isatty():
         return Listener()
+    from rich.console import Console
+
     from kapoc.progress import TrainingProgress
 
     progress = TrainingProgress(Console(stderr=True, emoji=False))

@@ -1,18 +1,22 @@
 """The commands of `kapoc data`: parse, call, print."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from kapoc.console import show, write_file
+from kapoc import completion
+from kapoc.console import show, tell, write_file
 from kapoc.errors import DataError, FaultsError, OutputError
 
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, import and check knowledge sets.")
 
-SetArgument = Annotated[str, typer.Argument(help="A YAML or JSONL file, or a shipped set's name.")]
+SetArgument = Annotated[
+    str,
+    typer.Argument(help="A YAML or JSONL file, or a shipped set's name.", autocompletion=completion.knowledge_sets),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")]
 
@@ -21,7 +25,12 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file if 
 def check(
     knowledge: SetArgument = "software-defects",
     model: Annotated[
-        str | None, typer.Option("--model", help="Also ask this model: which facts does it know already?")
+        str | None,
+        typer.Option(
+            "--model",
+            help="Also ask this model: which facts does it know already?",
+            autocompletion=completion.models,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampled answers, with --model.")] = 0,
     as_json: JsonOption = False,
@@ -35,7 +44,7 @@ def check(
 
     found = audit(knowledge)
     if as_json:
-        known = {} if model is None or found.errors else {"known": _known(knowledge, model, seed, quiet=True)}
+        known = {} if model is None or found.errors else {"known": _known(knowledge, model, seed)}
         head = _head(found.source) if found.source is not None else {}
         print(json.dumps({**head, "errors": found.errors, "warnings": found.warnings, **known}, indent=2))
         if found.errors:
@@ -51,7 +60,7 @@ def check(
     for key, number in summarise(loaded).items():
         show(f"  {key.replace('_', ' ')}: {number}")
     if model is not None:
-        _show_known(_known(knowledge, model, seed, quiet=False))
+        _show_known(_known(knowledge, model, seed))
 
 
 def _head(source: Any) -> dict[str, Any]:
@@ -61,14 +70,14 @@ def _head(source: Any) -> dict[str, Any]:
     return {"name": known.name, "version": known.version, "sha256": source.sha256, **summarise(known)}
 
 
-def _known(knowledge: str, model: str, seed: int, *, quiet: bool) -> Mapping[str, str]:
+def _known(knowledge: str, model: str, seed: int) -> Mapping[str, str]:
     from kapoc.knowledge_file import load_knowledge
     from kapoc.known import ask_what_is_known
     from kapoc.models import load_model
     from kapoc.recipe import load_recipe
 
     name = load_recipe("smollm2-135m-full").model if model == "base" else model
-    loaded = load_model(name, tell=(lambda _: None) if quiet else show)
+    loaded = load_model(name, tell=tell)
     return ask_what_is_known(loaded, load_knowledge(knowledge)[0], seed=seed)
 
 
@@ -113,6 +122,7 @@ def show_fact(
 def new(
     path: Annotated[Path, typer.Argument(help="The YAML file to write.")] = Path("my_facts.yaml"),
     force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a commented starter file with three facts and a control, which runs as it is.
 
@@ -127,7 +137,10 @@ def new(
         raise OutputError(f"{schema}: is there already and is another one; choose another folder, or --force")
     write_file(path, starter, force=force)
     write_file(schema, schema_text)
-    show(f"wrote {path} and {schema}", f"check it: kapoc data check {path}")
+    if as_json:
+        print(json.dumps({"file": str(path), "schema": str(schema)}, indent=2))
+    else:
+        show(f"wrote {path} and {schema}", f"check it: kapoc data check {path}")
 
 
 @data_app.command("schema")
@@ -144,6 +157,7 @@ def generate(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other facts.")] = 0,
     out: Annotated[Path | None, typer.Option("--out", help="A .yaml or .jsonl file.")] = None,
     force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write an invented knowledge set of any size, the same byte for byte for the same numbers."""
     from kapoc.data.generate import generate as generate_set
@@ -151,7 +165,7 @@ def generate(
     made = generate_set(facts, seed)
     path = out or Path(f"{made.name}.yaml")
     _write_set(path, made, "Invented by `kapoc data generate`; nothing in it is real.", force=force)
-    show(f"wrote {path}: {len(made.taught)} taught facts, {len(made.facts) - len(made.taught)} controls")
+    _tell_written(path, made, as_json=as_json)
 
 
 @data_app.command("import")
@@ -173,6 +187,7 @@ def import_(
         int | None, typer.Option(min=0, help="How many facts to hold back as controls; a tenth by default.")
     ] = None,
     force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a knowledge set out of a table, a Markdown runbook, or passages with questions.
 
@@ -188,11 +203,20 @@ def import_(
     path = out or Path(f"{made.name}.yaml")
     comment = f"Imported by kapoc from {Path(source).name}.\nExamples with `origin: template` are proposals: read them."
     _write_set(path, made, comment, force=force)
-    for note in notes:
-        show(f"note: {note}")
+    _tell_written(path, made, notes, as_json=as_json)
+    if not as_json:
+        show(f"check it: kapoc data check {path}")
+
+
+def _tell_written(path: Path, made: Any, notes: Sequence[str] = (), *, as_json: bool) -> None:
+    from kapoc.knowledge import summarise
+
+    if as_json:
+        print(json.dumps({"file": str(path), "name": made.name, **summarise(made), "notes": notes}, indent=2))
+        return
     show(
+        *(f"note: {note}" for note in notes),
         f"wrote {path}: {len(made.taught)} taught facts, {len(made.facts) - len(made.taught)} controls",
-        f"check it: kapoc data check {path}",
     )
 
 

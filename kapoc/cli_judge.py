@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kapoc import completion
 from kapoc.console import show, write_file
 
 if TYPE_CHECKING:
@@ -17,22 +18,39 @@ baseline_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="The run that new models are held against."
 )
 
-RunArgument = Annotated[Path, typer.Argument(help="The folder of a run.")]
+RunArgument = Annotated[Path, typer.Argument(help="The folder of a run.", autocompletion=completion.runs)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-OracleOption = Annotated[Path | None, typer.Option("--oracle", help="The base measured with `--context oracle`.")]
-RetrievedOption = Annotated[
-    Path | None, typer.Option("--retrieved", help="The base measured with `--context retrieved`.")
+OracleOption = Annotated[
+    Path | None,
+    typer.Option("--oracle", help="The base measured with `--context oracle`.", autocompletion=completion.runs),
 ]
-NoiseOption = Annotated[Path | None, typer.Option("--noise", help="The base measured again at another --batch-size.")]
+RetrievedOption = Annotated[
+    Path | None,
+    typer.Option("--retrieved", help="The base measured with `--context retrieved`.", autocompletion=completion.runs),
+]
+NoiseOption = Annotated[
+    Path | None,
+    typer.Option("--noise", help="The base measured again at another --batch-size.", autocompletion=completion.runs),
+]
 TrainingOption = Annotated[
     Path | None,
     typer.Option("--training", help="The training.json of the trained model; looked for beside its run by default."),
 ]
 GateOption = Annotated[Path | None, typer.Option("--gate", help="A TOML file of checks; kapoc's own by default.")]
 ModeOption = Annotated[
-    str | None, typer.Option("--mode", help="release (must show its claims) or pull_request (fails on a regression).")
+    str | None,
+    typer.Option(
+        "--mode",
+        help="release (must show its claims) or pull_request (fails on a regression).",
+        autocompletion=completion.modes,
+    ),
 ]
-SeedRuns = Annotated[list[Path], typer.Argument(help="The trained run, and others of the same recipe and other seeds.")]
+SeedRuns = Annotated[
+    list[Path],
+    typer.Argument(
+        help="The trained run, and others of the same recipe and other seeds.", autocompletion=completion.runs
+    ),
+]
 
 
 @judge_app.command()
@@ -58,8 +76,11 @@ def compare(
 
 @judge_app.command()
 def gate(
-    baseline: Annotated[Path, typer.Option("--baseline", help="The run to compare with, blessed or not.")],
-    run: Annotated[Path, typer.Option("--run", help="The run to judge.")],
+    baseline: Annotated[
+        Path,
+        typer.Option("--baseline", help="The run to compare with, blessed or not.", autocompletion=completion.runs),
+    ],
+    run: Annotated[Path, typer.Option("--run", help="The run to judge.", autocompletion=completion.runs)],
     gate_file: GateOption = None,
     mode: ModeOption = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
@@ -149,14 +170,19 @@ def bless(
     run: RunArgument,
     out: Annotated[Path, typer.Option("--out", help="The baseline's folder.")] = Path("baseline"),
     reason: Annotated[str, typer.Option(help="Why this run is the new baseline.")] = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Make a run the baseline that new models are held against: copy it to its place and seal it.
 
     Commit the folder: a baseline changes only by this command, with a reason that a reviewer can read.
     """
     from kapoc.baseline import bless as bless_run
+    from kapoc.record import to_json
 
     seal = bless_run(run, out, reason)
+    if as_json:
+        print(to_json(seal))
+        return
     show(f"blessed {run} as {out}: weights {seal.weights_sha256[:16]}, items {seal.items_sha256[:16]}")
 
 

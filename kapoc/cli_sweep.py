@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kapoc.console import show
+from kapoc.console import show, tell
 
 sweep_app = typer.Typer(rich_markup_mode=None)
 
@@ -56,8 +56,7 @@ def sweep(
     command = shlex.join(["kapoc", *sys.argv[1:]])
     try:
         with ray_runner(planned, address) as runner:
-            tell = (lambda _: None) if as_json else show
-            results = run_sweep(planned, trials, out, runner, tell=tell, command=command)
+            results = run_sweep(planned, trials, out, runner, tell=tell if as_json else show, command=command)
     except KeyboardInterrupt:
         raise typer.Abort from None  # the command line says the rest
     folder = out / planned.name

@@ -1,21 +1,55 @@
-"""What goes out: tables as wide as the terminal, plain text elsewhere, and files that a user names."""
+"""What goes out: tables and colour on a terminal, plain lines elsewhere, and files that a user names."""
 
 import sys
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Any
 
 from kapoc.errors import OutputError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_NO_LIMIT = 10_000
+"""Columns of a line that nobody looks at on a screen: long enough that no cell is broken."""
+
 
 def show(*parts: Any) -> None:
-    """Print texts, and tables of rich, on standard output."""
-    console = Console(
-        width=None if sys.stdout.isatty() else 180, highlight=False, emoji=False, soft_wrap=not sys.stdout.isatty()
-    )
+    """Print texts, and what rich can draw, on standard output.
+
+    A terminal gets as many columns as it has, and colour unless `NO_COLOR` is set. A pipe or a file gets plain lines,
+    none of them broken. `FORCE_COLOR` treats those as a terminal.
+    """
+    console = _standard_output()
     for part in parts:
-        console.print(part, markup=False) if isinstance(part, str) else console.print(part)
+        if console.is_terminal:
+            console.print(part, markup=False) if isinstance(part, str) else console.print(part, crop=False)
+        else:
+            sys.stdout.write(part + "\n" if isinstance(part, str) else _plain(console, part))
+    sys.stdout.flush()
+
+
+def is_terminal() -> bool:
+    """Whether standard output is a terminal, or is to be treated as one."""
+    return _standard_output().is_terminal
+
+
+def _standard_output() -> "Console":
+    from rich.console import Console
+
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else _NO_LIMIT)
+
+
+def _plain(console: "Console", part: Any) -> str:
+    with console.capture() as captured:
+        console.print(part)
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def tell(line: str) -> None:
+    """Print a line about work in progress on standard error, so that it never mixes with a result."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(line, markup=False)
 
 
 def write_file(path: Path, text: str, *, force: bool = True) -> None:

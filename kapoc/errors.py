@@ -66,17 +66,21 @@ class IncomparableError(KapocError):
     exit_code = 3
 
 
-def refuse_unwritable(folder: Path) -> None:
+def refuse_unwritable(folder: Path, option: str = "--out") -> None:
     """Find out before the work, not after it, that a result could not be written.
+
+    Args:
+        folder: where it goes.
+        option: by which a user names another place.
 
     Raises:
         OutputError: the folder, or the nearest that exists above it, takes no files.
     """
     parent = next(place for place in (folder, *folder.parents) if place.exists())
     if not parent.is_dir():
-        raise OutputError(f"{parent}: is a file, not a folder; choose another --out")
+        raise OutputError(f"{parent}: is a file, not a folder; choose another {option}")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{parent}: cannot be written (permission denied); choose another --out")
+        raise OutputError(f"{parent}: cannot be written (permission denied); choose another {option}")
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:

@@ -114,6 +114,13 @@ def resolve(name: str, tell: Callable[[str], None] = lambda _: None) -> str:
     return name
 
 
+def hub_id(name: str) -> str | None:
+    """The id on the Hub of a model that loads by this name; none of a folder."""
+    if name in {"default", default_model.NAME}:
+        return default_model.HUB_ID
+    return None if Path(name).exists() else name
+
+
 def _load_pretrained(source: str, dtype: torch.dtype, name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)

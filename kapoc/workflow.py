@@ -19,7 +19,6 @@ from kapoc.pairing import pair_runs
 from kapoc.plan import Planned, plan_gate, sizes_of
 from kapoc.recipe import Recipe
 from kapoc.record import Run, load_run, save_run, write_atomically
-from kapoc.report import card
 from kapoc.report.formats import beside, render_report
 from kapoc.training_record import TRAINING_FILE
 from kapoc.workspace import Workspace
@@ -43,15 +42,18 @@ def bench(workspace: Workspace, name: str, out: Path, base: str | None = None) -
         out: the run's folder.
         base: the model that it was trained from, to measure how far it has moved from it.
     """
+    from kapoc.card_file import put_into_card
     from kapoc.models import load_model
     from kapoc.tracking import scores_of_run, tracked
 
-    refuse_unwritable(out)
+    _refuse_unwritable(workspace, out)
     tell = workspace.listener.tell
     with tracked(workspace, out, f"{out.name} of {name}") as workspace:
         tell(f"loading {name}")
         origin = load_model(base, tell=tell) if base is not None else None
         run = _measure(workspace, load_model(name, tell=tell), out, origin)
+        if workspace.context == "none" and put_into_card(Path(name), run, workspace.run("base")):
+            tell(f"what was measured stands in {name}/README.md")
         workspace.listener.on_scores(scores_of_run(run))
     return run
 
@@ -70,6 +72,7 @@ def _measure(workspace: Workspace, loaded: "LoadedModel", out: Path, base: "Load
         limit=workspace.limit,
         command=workspace.command,
         show_progress=workspace.listener.show_progress,
+        lm_eval_out=workspace.lm_eval_out,
     )
     save_run(run, out)
     return load_run(out)
@@ -105,6 +108,7 @@ def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Pa
 
 def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool = False) -> Path:
     from kapoc import checkpoint
+    from kapoc.card_file import write_card
     from kapoc.exposure import exposures, faint_facts
     from kapoc.loop import StoppedTrainingError
     from kapoc.train import derived_training_examples, dev_examples, train, training_examples
@@ -145,7 +149,7 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool =
             result.model, base.tokenizer, folder, questions, listener.tell
         )
         record = _training_record(workspace, base, result, checks, weights_sha256, exposed)
-        write_atomically(folder / "README.md", card.render_card(record.model_dump(mode="json"), None, None))
+        write_card(folder, record)
         write_atomically(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
     keeper.discard()
     return out
@@ -213,6 +217,12 @@ def _passages(
     return found[:num_replayed], found[num_replayed:]
 
 
+def _refuse_unwritable(workspace: Workspace, out: Path) -> None:
+    refuse_unwritable(out)
+    if workspace.lm_eval_out is not None:
+        refuse_unwritable(workspace.lm_eval_out, "--lm-eval")
+
+
 def _refuse_bad_settings(recipe: Recipe) -> None:
     """Find what only a method or a maker of texts can tell of a recipe, before anything long begins.
 
@@ -244,7 +254,7 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
     from kapoc.checkpoint import refuse_foreign
     from kapoc.tracking import scores_of_comparison, tracked
 
-    refuse_unwritable(out)
+    _refuse_unwritable(workspace, out)
     refuse_foreign(workspace.model)
     _refuse_bad_settings(workspace.recipe)
     with tracked(workspace, workspace.folder, f"{workspace.recipe.name} on {workspace.name}") as workspace:
@@ -254,6 +264,7 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
 
 
 def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict | None]:
+    from kapoc.card_file import write_card
     from kapoc.checkpoint import read_training_record
     from kapoc.models import load_model
 
@@ -263,6 +274,7 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
     record = read_training_record(workspace.model)
     if record is None or record.fingerprint != _fingerprint(workspace, base):
         _train(workspace, base, workspace.model)
+        base = load_model(workspace.recipe.model, tell=workspace.listener.tell)  # training changed the one in memory
     workspace.listener.tell(f"loading {workspace.model}")
     after = _measure(workspace, load_model(str(workspace.model), tell=workspace.listener.tell), out, base)
     trained = read_training_record(workspace.model)
@@ -277,7 +289,7 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
         for ending, text in render_report(comparison, verdict, pair_runs(before, after)).items():
             write_atomically(beside(workspace.report, ending), text)
         if workspace.context == "none":
-            _update_card(workspace.model, comparison, verdict)
+            write_card(workspace.model, trained, comparison, verdict)
     return comparison, verdict
 
 
@@ -345,10 +357,3 @@ def _context_runs(workspace: Workspace, before: Run) -> dict[str, Run]:
             if run.model.weights_sha256 == before.model.weights_sha256 and run.data.knowledge == before.data.knowledge:
                 found[str(context)] = run
     return found
-
-
-def _update_card(model: Path, comparison: Comparison, verdict: Verdict | None) -> None:
-    from kapoc.checkpoint import read_training_record
-
-    if (record := read_training_record(model)) is not None:
-        write_atomically(model / "README.md", card.render_card(record.model_dump(mode="json"), comparison, verdict))

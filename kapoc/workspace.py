@@ -37,6 +37,7 @@ class Workspace:
         limit: ask only so many items a task; such runs get folders of their own.
         context: what stands beside the questions; runs with one get folders of their own.
         batch_size: rows a forward pass, where another than the recipe's is wanted; such runs lie apart, too.
+        lm_eval_out: where lm-eval's own files of each measurement go as well; none for none.
         command: that was typed, to be kept with the runs.
     """
 
@@ -47,6 +48,7 @@ class Workspace:
     limit: int | None = None
     context: Context = "none"
     batch_size: int | None = None
+    lm_eval_out: Path | None = None
     command: str = ""
     listener: Listener = field(default_factory=Listener)
 
@@ -107,6 +109,7 @@ def open_workspace(
     limit: int | None = None,
     context: str = "none",
     batch_size: int | None = None,
+    lm_eval_out: Path | None = None,
     listener: Listener | None = None,
     command: str = "",
 ) -> Workspace:
@@ -119,4 +122,5 @@ def open_workspace(
     if batch_size == recipe.bench.batch_size:
         batch_size = None
     chosen = checked_context(context)
-    return Workspace(root, recipe, sources, tuple(general), limit, chosen, batch_size, command, listener or Listener())
+    asked = (tuple(general), limit, chosen, batch_size, lm_eval_out)
+    return Workspace(root, recipe, sources, *asked, command, listener or Listener())

@@ -318,6 +318,8 @@ def test_output_is_a_file(shell: Shell, tiny_recipe: Path) -> None:
         code=6,
     )
     shell.fails("bench", "--recipe", tiny_recipe, "--model", "base", "--out", "taken", says=r"taken: is a file", code=6)
+    says = r"taken: is a file, not a folder; choose another --lm-eval$"
+    shell.fails("bench", "--recipe", tiny_recipe, "--model", "base", "--lm-eval", "taken", says=says, code=6)
 
 
 def test_output_holds_something_else(shell: Shell, tiny_recipe: Path) -> None:

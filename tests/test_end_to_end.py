@@ -53,6 +53,9 @@ def test_files_are_where_they_belong(story: Path) -> None:
     for item in base.items:
         assert item.prompt or item.kind in {"grammar", "text"}
         assert (item.gold_logprob is None) == (item.form == "off_topic"), item.id
+    moved = [item.divergence for item in trained.items if item.form == "text"]
+    assert len(moved) > 20
+    assert min(divergence or 0.0 for divergence in moved) > 1e-4, "measured against itself, not against the base"
     report = (results / "report.md").read_text(encoding="utf-8")
     assert "**Verdict: FAIL: " in report
     assert "| general |" in report
@@ -206,7 +209,7 @@ def test_help_is_quick_and_names_every_command(story: Path) -> None:
         seconds.append(time.monotonic() - started)
     assert min(seconds) < 1.0
     for command in (
-        "bench", "train", "compare", "gate", "report", "baseline", "plan", "data", "sweep", "tasks", "doctor",
+        "bench", "train", "chat", "compare", "gate", "report", "baseline", "plan", "data", "sweep", "tasks", "doctor",
     ):  # fmt: skip
         assert command in text
     assert "kapoc" in kapoc("doctor", "--json", folder=story)

@@ -1,0 +1,50 @@
+"""The model card in a trained model's folder: written with the checkpoint, and again with what was measured."""
+
+import os
+from pathlib import Path
+
+from kapoc.checkpoint import read_training_record
+from kapoc.compare import compare, missing_tiers
+from kapoc.comparison import Comparison
+from kapoc.errors import IncomparableError
+from kapoc.gate import RELEASE_GATE, Verdict, judge
+from kapoc.models import hub_id
+from kapoc.record import Run, load_run, write_atomically
+from kapoc.report.card import render_card
+from kapoc.training_record import TrainingRecord
+
+
+def write_card(
+    model: Path, record: TrainingRecord, comparison: Comparison | None = None, verdict: Verdict | None = None
+) -> None:
+    """Write `README.md` into a model's folder; without results where it was not compared with its base yet."""
+    text = render_card(record.model_dump(mode="json"), comparison, verdict, hub_id(record.base))
+    write_atomically(model / "README.md", text)
+
+
+def put_into_card(model: Path, run: Run, base_run: Path) -> bool:
+    """Put a complete run into the card of the model that it measured.
+
+    Args:
+        model: a folder, or another name of a model.
+        run: of it.
+        base_run: the folder where a run of its base may lie.
+
+    Returns:
+        Whether that was done: not where kapoc did not train the model, where no run of its base on the same items is
+        there, or where the folder cannot be written.
+    """
+    record = read_training_record(model)
+    if record is None or record.weights_sha256 != run.model.weights_sha256 or not run.is_complete:
+        return False
+    if not (base_run / "run.json").is_file() or not os.access(model, os.W_OK):
+        return False
+    before = load_run(base_run)
+    if before.model.weights_sha256 != record.base_sha256:
+        return False
+    try:
+        comparison = compare(before, run)
+    except IncomparableError:
+        return False
+    write_card(model, record, comparison, None if missing_tiers(comparison) else judge(comparison, RELEASE_GATE))
+    return True

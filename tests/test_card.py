@@ -1,0 +1,175 @@
+"""The model card: what the Hub reads of it is what was measured."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import REPOSITORY
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub.repocard_data import model_index_to_eval_results
+from results import everything, make_items, make_run, nothing
+
+from kapoc.card_file import put_into_card, write_card
+from kapoc.compare import compare
+from kapoc.gate import RELEASE_GATE, judge
+from kapoc.record import Run, load_run, save_run
+from kapoc.report.card import render_card
+from kapoc.report.limits import limits
+from kapoc.training_record import TrainingRecord
+
+REFERENCE = REPOSITORY / "reports" / "reference"
+COMPARISON = compare(load_run(REFERENCE / "base"), load_run(REFERENCE / "trained"))
+VERDICT = judge(COMPARISON, RELEASE_GATE)
+SHA256 = COMPARISON.data.knowledge[0].sha256
+TRAINING: dict[str, Any] = {
+    "recipe": {"name": "plain", "description": "Full fine-tuning", "train": {"method": "full", "epochs": 6}},
+    "knowledge": [{"name": "software-defects", "version": "1.1.0", "sha256": SHA256}],
+    "base": "default",
+    "base_sha256": "0" * 64,
+    "weights_sha256": "1" * 64,
+    "num_examples": 145,
+    "num_steps": 222,
+    "num_trained_parameters": 134_515_008,
+    "seconds": 300.0,
+    "checks": {"reload_max_difference": 0.0, "samples": {"float32": 200, "bfloat16": 200}, "float16_finite": True},
+    "versions": {"torch": "2.13.0"},
+}
+
+
+def read(path: Path) -> ModelCard:
+    card: ModelCard = ModelCard.load(path)
+    return card
+
+
+def results_of(card: ModelCard) -> list[EvalResult]:
+    assert isinstance(card.data, ModelCardData)
+    return card.data.eval_results or []
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> ModelCard:
+    """Read back by the Hub's own reader, which refuses metadata that it cannot parse."""
+    path = tmp_path / "README.md"
+    text = render_card(TRAINING, COMPARISON, VERDICT, "HuggingFaceTB/SmolLM2-135M-Instruct")
+    path.write_text(text, encoding="utf-8")
+    return read(path)
+
+
+def test_the_hub_reads_every_headline_score(card: ModelCard) -> None:
+    found = {(r.dataset_type, r.dataset_split, r.metric_type): r for r in results_of(card)}
+    expected = {
+        **{
+            ("software-defects", tier, "accuracy"): COMPARISON.tiers[tier].after
+            for tier in ("seen", "paraphrased", "unseen", "control")
+        },
+        ("software-defects", "control", "spillover"): COMPARISON.spillover["control"].after,
+        ("software-defects", "off-topic", "spillover"): COMPARISON.spillover["off_topic"].after,
+        ("kapoc-general", "general", "accuracy"): COMPARISON.tiers["general"].after,
+        ("kapoc-general", "text", "bits_per_byte"): 1.3630,
+        ("kapoc-general", "text", "kl_divergence"): 0.7429,
+    }
+    assert {key: result.metric_value for key, result in found.items()} == pytest.approx(expected, abs=1e-4)
+    unseen = found["software-defects", "unseen", "accuracy"]
+    assert (unseen.dataset_name, unseen.dataset_revision) == ("software-defects 1.1.0", SHA256)
+    assert unseen.metric_args == {
+        "n": 203, "clusters": 29, "before": 0.0985, "difference": 0.2562, "difference_interval": [0.1691, 0.3408],
+    }  # fmt: skip
+
+
+def test_the_metadata_has_what_the_hub_requires(card: ModelCard) -> None:
+    """The keys that hub-docs' modelcard.md marks as required in a `model-index`, and none without a value."""
+    metadata = yaml.safe_load(card.content.split("---\n")[1])
+    assert metadata["library_name"] == "transformers"
+    assert metadata["pipeline_tag"] == "text-generation"
+    assert metadata["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert metadata["tags"] == ["kapoc", "full", "software-defects"]
+    [model] = metadata["model-index"]
+    assert model["name"] == "plain"
+    for result in model["results"]:
+        assert result["task"]["type"] == "text-generation"
+        assert result["dataset"]["type"]
+        assert result["dataset"]["name"]
+        for metric in result["metrics"]:
+            assert metric["type"]
+            assert 0 <= metric["value"] < 2
+    assert model_index_to_eval_results(metadata["model-index"])[1] == results_of(card)
+
+
+def test_the_text_has_dataset_recipe_and_verdict(card: ModelCard) -> None:
+    assert f"| software-defects | 1.1.0 | `{SHA256}` |" in card.text
+    assert "| epochs | 6 |" in card.text
+    assert "| seen | 145 | 29 | 0.0% | 100.0% |" in card.text
+    assert "Verdict of the gate: **FAIL:" in card.text
+    assert "Not measured yet" not in card.text
+
+
+def test_before_it_is_measured_a_card_has_no_results(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(render_card(TRAINING, None, None), encoding="utf-8")
+    card = read(tmp_path / "README.md")
+    assert results_of(card) == []
+    assert "model-index" not in card.content
+    assert "base_model" not in card.content
+    assert "Not measured yet: `kapoc bench --model trained`." in card.text
+    assert "Limits" not in card.text
+
+
+def test_the_limits_are_those_that_were_measured() -> None:
+    found = list(limits(COMPARISON, VERDICT))
+    assert "Of 116 paraphrased questions it answers 0.9% wrong; most in meaning (1.7% of 58)." in found
+    assert not any("seen questions it answers 0.0% wrong" in limit for limit in found)
+    assert any(limit.startswith("Of 203 unseen questions it answers 64.5% wrong; most in ") for limit in found)
+    assert any("it gives a taught answer in 94.2% of 52 answers (+94.2 points" in limit for limit in found)
+    assert "Plain prose costs 1.3630 bits per byte, 1.2115 before training." in found
+    assert any('"text kept"' in limit and limit.endswith("is not met.") for limit in found)
+
+
+def test_what_is_perfect_has_no_limit() -> None:
+    perfect = compare(make_run(make_items(nothing)), make_run(make_items(everything), weights="1" * 64))
+    assert [limit for limit in limits(perfect, None) if limit not in perfect.warnings] == []
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A folder as training leaves it, all but the weights, and the run of its base beside it."""
+    epoch = {"epoch": 1, "train_loss": 1.0, "dev_loss": None, "dev_exact": None}
+    rates = {"tokens_per_second": 1.0, "answer_tokens_per_second": 1.0, "peak_memory_bytes": 1}
+    record = TrainingRecord.model_validate({**TRAINING, **rates, "fingerprint": "f", "epochs": [epoch]})
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "training.json").write_text(record.model_dump_json(), encoding="utf-8")
+    write_card(folder, record)
+    save_run(BEFORE, tmp_path / "base")
+    return folder
+
+
+BEFORE = make_run(make_items(nothing))
+AFTER = make_run(make_items(everything), weights="1" * 64)
+
+
+def test_a_measurement_of_a_trained_folder_comes_into_its_card(model: Path, tmp_path: Path) -> None:
+    assert results_of(read(model / "README.md")) == []
+    assert put_into_card(model, AFTER, tmp_path / "base")
+    card = read(model / "README.md")
+    [seen] = [r for r in results_of(card) if r.dataset_split == "seen"]
+    assert (seen.dataset_type, seen.metric_value) == ("lamps", 1.0)
+    assert yaml.safe_load(card.content.split("---\n")[1])["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+@pytest.mark.parametrize(
+    ("run", "base"),
+    [
+        (make_run(make_items(everything), weights="2" * 64), "base"),  # other weights than were trained
+        (make_run(make_items(everything), weights="1" * 64, limit=3), "base"),
+        (make_run(make_items(everything), weights="1" * 64, documents_sha256="d" * 64), "base"),  # other items
+        (AFTER, "nowhere"),
+        (AFTER, "other"),
+    ],
+)
+def test_what_does_not_belong_to_the_model_stays_out_of_its_card(
+    model: Path, tmp_path: Path, run: Run, base: str
+) -> None:
+    save_run(make_run(make_items(nothing), weights="3" * 64), tmp_path / "other")
+    before = (model / "README.md").read_bytes()
+    assert not put_into_card(model, run, tmp_path / base)
+    assert (model / "README.md").read_bytes() == before
