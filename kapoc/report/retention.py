@@ -5,16 +5,23 @@ from collections.abc import Iterator
 from kapoc.report.markdown import table
 from kapoc.report.numbers import RESULT_HEADINGS, percent, points, result_cells
 from kapoc.report.section import Section
-from kapoc.retention import ASKED, Retention
+from kapoc.retention import ASKED, RECALLED, Retention
 
 
 def render_retention(retention: Retention) -> str:
     """The Markdown page."""
-    parts = [f"# {title_of(retention)}"]
+    parts = [f"# {title_of(retention)}", *(f"> **Note:** {warning}" for warning in warnings_of(retention))]
     for section in retention_sections(retention):
         parts += [f"## {section.title}", *([section.note] if section.note else [])]
         parts.append(table(section.headings, section.rows))
     return "\n\n".join(parts) + "\n"
+
+
+def warnings_of(retention: Retention) -> tuple[str, ...]:
+    """What a reader must know before using the numbers."""
+    if retention.limit is None:
+        return ()
+    return (f"only {retention.limit} items a task were asked (--limit): nothing here is evidence",)
 
 
 def title_of(retention: Retention) -> str:
@@ -41,10 +48,8 @@ def _matrix(retention: Retention, score: str) -> Section:
     stages = retention.stages
     note = "A row is the model after a stage, a column the facts of one."
     if score == "recall":
-        asked = [sum(stage.num_items.get(tier, 0) for tier in ("paraphrased", "unseen")) for stage in stages]
+        asked = [sum(stage.num_items.get(tier, 0) for tier in RECALLED) for stage in stages]
         note = f"Recall is the mean of paraphrased and unseen. {note}"
-        if retention.limit is not None:
-            note += f" Only {retention.limit} items a task were asked: nothing here is evidence."
     else:
         asked = [stage.num_items.get(score, 0) for stage in stages]
     headings = ["after", *(f"{stage.label} (n={n})" for stage, n in zip(stages, asked, strict=True))]

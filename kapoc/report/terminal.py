@@ -17,7 +17,7 @@ from kapoc.leaderboard import Leaderboard
 from kapoc.plan import Planned
 from kapoc.record import Run
 from kapoc.report.leaderboard import leaderboard_section
-from kapoc.report.retention import retention_sections, title_of
+from kapoc.report.retention import retention_sections, title_of, warnings_of
 from kapoc.report.section import Section
 from kapoc.report.sections import VERDICT_TITLE, sections, verdict_section
 from kapoc.report.sweep import sweep_sections
@@ -155,4 +155,5 @@ def sweep_table(results: SweepResults) -> RenderableType:
 def retention_table(retention: Retention) -> RenderableType:
     """Everything but the matrices by tier."""
     shown = [section for section in retention_sections(retention) if not section.is_detail]
-    return Group(Text(title_of(retention), style="bold"), *map(_Drawn, shown))
+    notes = [Text(f"note: {warning}", style="yellow") for warning in warnings_of(retention)]
+    return Group(Text(title_of(retention), style="bold"), *map(_Drawn, shown), *notes)
