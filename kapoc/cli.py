@@ -1,6 +1,5 @@
 """The command line: parse, call, print, exit. The only place that prints or exits."""
 
-import atexit
 import json
 import os
 import shlex
@@ -17,12 +16,13 @@ from kapoc import __version__, completion
 from kapoc.cli_chat import chat_app
 from kapoc.cli_data import data_app
 from kapoc.cli_judge import baseline_app, judge_app
+from kapoc.cli_retain import retain_app
 from kapoc.cli_sweep import sweep_app
-from kapoc.console import show
+from kapoc.console import listener, show
 from kapoc.errors import KapocError
 
 if TYPE_CHECKING:
-    from kapoc.workspace import Listener, Workspace
+    from kapoc.workspace import Workspace
 
 app = typer.Typer(
     name="kapoc",
@@ -34,6 +34,7 @@ app = typer.Typer(
 app.add_typer(chat_app)
 app.add_typer(judge_app)
 app.add_typer(sweep_app)
+app.add_typer(retain_app)
 app.add_typer(data_app, name="data")
 app.add_typer(baseline_app, name="baseline")
 
@@ -280,25 +281,10 @@ def _workspace(
         runs,
         load_recipe(recipe).with_train(**overrides).with_trackers(track or ()),
         knowledge=knowledge or (),
-        listener=_listener(),
+        listener=listener(),
         command=shlex.join(["kapoc", *sys.argv[1:]]),
         **asked,
     )
-
-
-def _listener() -> "Listener":
-    """Progress on standard error where that is a terminal; silence elsewhere."""
-    from kapoc.workspace import Listener
-
-    if not sys.stderr.isatty():
-        return Listener()
-    from rich.console import Console
-
-    from kapoc.progress import TrainingProgress
-
-    progress = TrainingProgress(Console(stderr=True, emoji=False))
-    atexit.register(progress.close)
-    return Listener(tell=progress.tell, on_step=progress.on_step, on_epoch=progress.on_epoch, show_progress=True)
 
 
 def main() -> None:

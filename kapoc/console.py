@@ -1,5 +1,6 @@
 """What goes out: tables and colour on a terminal, plain lines elsewhere, and files that a user names."""
 
+import atexit
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,8 @@ from kapoc.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from kapoc.workspace import Listener
 
 _NO_LIMIT = 10_000
 """Columns of a line that nobody looks at on a screen: long enough that no cell is broken."""
@@ -50,6 +53,21 @@ def tell(line: str) -> None:
     from rich.console import Console
 
     Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(line, markup=False)
+
+
+def listener() -> "Listener":
+    """Progress on standard error where that is a terminal; silence elsewhere."""
+    from kapoc.workspace import Listener
+
+    if not sys.stderr.isatty():
+        return Listener()
+    from rich.console import Console
+
+    from kapoc.progress import TrainingProgress
+
+    progress = TrainingProgress(Console(stderr=True, emoji=False))
+    atexit.register(progress.close)
+    return Listener(tell=progress.tell, on_step=progress.on_step, on_epoch=progress.on_epoch, show_progress=True)
 
 
 def write_file(path: Path, text: str, *, force: bool = True) -> None:

@@ -25,7 +25,9 @@ class TrainingProgress:
         self._console.print(line, style="dim", highlight=False)
 
     def on_step(self, report: StepReport) -> None:
-        """Move the bar; the first step draws it, the last one closes it."""
+        """Move the bar; the first step draws it, the last one closes it, and so does the first of another training."""
+        if self._bar is not None and report.step <= self._bar.tasks[0].completed:
+            self.close()
         if self._bar is None:
             self._bar = Progress(
                 TextColumn("epoch {task.fields[epoch]}"),

@@ -100,7 +100,7 @@ def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Pa
     from kapoc.tracking import tracked
 
     refuse_foreign(out)
-    _refuse_bad_settings(workspace.recipe)
+    refuse_bad_settings(workspace.recipe)
     with tracked(workspace, workspace.folder, f"{workspace.recipe.name} on {workspace.name}") as workspace:
         workspace.listener.tell(f"loading {workspace.recipe.model}")
         return _train(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out, restart)
@@ -111,11 +111,13 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool =
     from kapoc.card_file import write_card
     from kapoc.exposure import exposures, faint_facts
     from kapoc.loop import StoppedTrainingError
+    from kapoc.rehearsal import rehearsed_examples
     from kapoc.train import derived_training_examples, dev_examples, train, training_examples
 
     recipe, listener = workspace.recipe, workspace.listener
     examples = training_examples(workspace.facts, base.tokenizer)
     parts = [derived_training_examples(source.knowledge, recipe.train, base.tokenizer) for source in workspace.sources]
+    parts += rehearsed_examples(workspace.rehearsal.sources, workspace.rehearsal.per_fact, recipe.train, base.tokenizer)
     derived = [[example for examples in epoch for example in examples] for epoch in zip(*parts, strict=True)]
     whole = [*examples * recipe.train.epochs, *(example for epoch in derived for example in epoch)]
     keeper = _keeper(workspace, base, whole, out)
@@ -223,7 +225,7 @@ def _refuse_unwritable(workspace: Workspace, out: Path) -> None:
         refuse_unwritable(workspace.lm_eval_out, "--lm-eval")
 
 
-def _refuse_bad_settings(recipe: Recipe) -> None:
+def refuse_bad_settings(recipe: Recipe) -> None:
     """Find what only a method or a maker of texts can tell of a recipe, before anything long begins.
 
     Raises:
@@ -237,12 +239,37 @@ def _refuse_bad_settings(recipe: Recipe) -> None:
 
 def bench_base(workspace: Workspace) -> Run:
     """The base's run: the one on disk where it is current, a new one where not."""
+    return bench_once(workspace, workspace.recipe.model, workspace.run("base"))
+
+
+def bench_once(workspace: Workspace, name: str, out: Path, base: Run | None = None) -> Run:
+    """A model's run: the one on disk where it is current, a new one where not.
+
+    Args:
+        workspace: recipe and knowledge sets.
+        name: of the model.
+        out: the run's folder.
+        base: the run of the recipe's model, where the divergence from that is to be measured.
+    """
     from kapoc.models import load_model
 
-    refuse_unwritable(workspace.run("base"))
-    workspace.listener.tell(f"loading {workspace.recipe.model}")
-    base = load_model(workspace.recipe.model, tell=workspace.listener.tell)
-    return _current_base_run(workspace, base) or _measure(workspace, base, workspace.run("base"))
+    refuse_unwritable(out)
+    tell = workspace.listener.tell
+    tell(f"loading {name}")
+    loaded = load_model(name, tell=tell)
+    run = _current_run(workspace, loaded, out, base.model.weights_sha256 if base is not None else "")
+    if run is not None:
+        return run
+    return _measure(workspace, loaded, out, load_model(workspace.recipe.model, tell=tell) if base is not None else None)
+
+
+def train_once(workspace: Workspace, out: Path) -> Path:
+    """As `train_model`, unless the checkpoint that it would make lies there already."""
+    from kapoc.models import load_model
+
+    if not _has_current_model(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out):
+        train_model(workspace, out)
+    return out
 
 
 def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict | None]:
@@ -256,7 +283,7 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
 
     _refuse_unwritable(workspace, out)
     refuse_foreign(workspace.model)
-    _refuse_bad_settings(workspace.recipe)
+    refuse_bad_settings(workspace.recipe)
     with tracked(workspace, workspace.folder, f"{workspace.recipe.name} on {workspace.name}") as workspace:
         comparison, verdict = _bench_trained(workspace, out)
         workspace.listener.on_scores(scores_of_comparison(comparison))
@@ -270,9 +297,8 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
 
     workspace.listener.tell(f"loading {workspace.recipe.model}")
     base = load_model(workspace.recipe.model, tell=workspace.listener.tell)
-    before = _current_base_run(workspace, base) or _measure(workspace, base, workspace.run("base"))
-    record = read_training_record(workspace.model)
-    if record is None or record.fingerprint != _fingerprint(workspace, base):
+    before = _current_run(workspace, base, workspace.run("base")) or _measure(workspace, base, workspace.run("base"))
+    if not _has_current_model(workspace, base, workspace.model):
         _train(workspace, base, workspace.model)
         base = load_model(workspace.recipe.model, tell=workspace.listener.tell)  # training changed the one in memory
     workspace.listener.tell(f"loading {workspace.model}")
@@ -314,32 +340,43 @@ def _fingerprint(workspace: Workspace, base: "LoadedModel") -> str:
     """What a checkpoint was made of: another fingerprint means another training run."""
     from kapoc.chat import template_sha256
 
+    rehearsal = workspace.rehearsal
+    rehearsed = [str(rehearsal.per_fact), *(source.sha256 for source in rehearsal.sources)]
     return workspace.recipe.fingerprint(
         *(source.sha256 for source in workspace.sources),
         base.identity.weights_sha256,
         template_sha256(base.tokenizer),
         base.model.device.type,
+        *(rehearsed if rehearsal.per_fact and rehearsal.sources else ()),
     )
 
 
-def _current_base_run(workspace: Workspace, base: "LoadedModel") -> Run | None:
-    """The base run on disk, if it measured these weights on these documents in this way."""
+def _has_current_model(workspace: Workspace, base: "LoadedModel", folder: Path) -> bool:
+    """Whether the checkpoint on disk is what training this base would make."""
+    from kapoc.checkpoint import read_training_record
+
+    record = read_training_record(folder)
+    return record is not None and record.fingerprint == _fingerprint(workspace, base)
+
+
+def _current_run(workspace: Workspace, loaded: "LoadedModel", folder: Path, base_sha256: str = "") -> Run | None:
+    """The run on disk, if it measured these weights on these documents in this way."""
     from kapoc.chat import template_sha256
     from kapoc.models import package_versions
     from kapoc.task_list import load_tasks
 
-    folder = workspace.run("base")
     if not (folder / "run.json").is_file():
         return None
     run = load_run(folder)
     same = (
-        run.model.weights_sha256 == base.identity.weights_sha256
-        and run.model.dtype == base.identity.dtype
+        run.model.weights_sha256 == loaded.identity.weights_sha256
+        and run.model.dtype == loaded.identity.dtype
         and run.versions == package_versions()
-        and run.settings.chat_template_sha256 == template_sha256(base.tokenizer)
+        and run.settings.chat_template_sha256 == template_sha256(loaded.tokenizer)
         and run.settings.batch_size == (workspace.batch_size or workspace.recipe.bench.batch_size)
         and run.settings.limit == workspace.limit
-        and run.settings.device == base.model.device.type
+        and run.settings.device == loaded.model.device.type
+        and run.settings.base_sha256 == base_sha256
         and run.data.knowledge == tuple(source.identity for source in workspace.sources)
         and run.data.documents_sha256
         == load_tasks(workspace.knowledge, workspace.general, workspace.context).documents_sha256()

@@ -26,6 +26,14 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What the model was taught before and is shown again: so many training examples of each fact in every epoch."""
+
+    sources: tuple[Source, ...] = ()
+    per_fact: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Workspace:
     """Where a recipe's results on one knowledge set lie: `<root>/<recipe>/<knowledge set>/`.
 
@@ -39,6 +47,7 @@ class Workspace:
         batch_size: rows a forward pass, where another than the recipe's is wanted; such runs lie apart, too.
         lm_eval_out: where lm-eval's own files of each measurement go as well; none for none.
         command: that was typed, to be kept with the runs.
+        rehearsal: earlier facts among what is trained on.
     """
 
     root: Path
@@ -51,6 +60,7 @@ class Workspace:
     lm_eval_out: Path | None = None
     command: str = ""
     listener: Listener = field(default_factory=Listener)
+    rehearsal: Rehearsal = Rehearsal()
 
     @property
     def name(self) -> str:

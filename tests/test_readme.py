@@ -29,6 +29,7 @@ CHANGES = (
     (r"^pip install .*", "true"),  # a wheel is installed in test_real_model.py; the extras are looked up below
     (r"^(kapoc (?:bench --model (?:base|trained)|train|plan)\b(?!.*--recipe).*)", r"\1 --recipe smollm2-135m-full"),
     (r"--recipe ([\w.-]+)$", r"--recipe \1.toml"),
+    (r"^(kapoc retain) .*(--rehearse .*)", r"\1 few.yaml my_facts.yaml \2 --limit 6 --recipe smollm2-135m-full.toml"),
     (r"^(kapoc data check .*)--model base", r"\1--model my-model"),
     (r"^(kapoc bench .*|lm_eval run .*)", r"\1 --limit 2"),  # nothing limited can be a baseline, so that gates are
     (r"^(kapoc (?:baseline bless|gate) .*?)runs/models/\S+", r"\1reports/reference/trained"),  # of the reference run

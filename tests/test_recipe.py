@@ -61,3 +61,14 @@ def test_training_shows_epoch_loss_speed_memory_and_time_left() -> None:
         "dev exact 75.0%",
     ):
         assert part in text
+
+
+def test_each_training_has_a_bar_of_its_own() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, record=True)
+    progress = TrainingProgress(console)
+    for step, num_steps in ((3, 10), (1, 4)):  # the first ended before its last step
+        progress.on_step(StepReport(step, num_steps, 1, 0.5, None, 1e-4, 1.0, 170.0, 3 * 2**30, None))
+    progress.close()
+    text = console.export_text()
+    assert "3/10" in text
+    assert "1/4" in text

@@ -17,9 +17,11 @@ from kapoc.leaderboard import Leaderboard
 from kapoc.plan import Planned
 from kapoc.record import Run
 from kapoc.report.leaderboard import leaderboard_section
+from kapoc.report.retention import retention_sections, title_of, warnings_of
 from kapoc.report.section import Section
 from kapoc.report.sections import VERDICT_TITLE, sections, verdict_section
 from kapoc.report.sweep import sweep_sections
+from kapoc.retention import Retention
 from kapoc.trials import SweepResults
 
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
@@ -148,3 +150,10 @@ def leaderboard_table(board: Leaderboard) -> RenderableType:
 def sweep_table(results: SweepResults) -> RenderableType:
     """Everything but the single trials."""
     return Group(*(_Drawn(section) for section in sweep_sections(results) if not section.is_detail))
+
+
+def retention_table(retention: Retention) -> RenderableType:
+    """Everything but the matrices by tier."""
+    shown = [section for section in retention_sections(retention) if not section.is_detail]
+    notes = [Text(f"note: {warning}", style="yellow") for warning in warnings_of(retention)]
+    return Group(Text(title_of(retention), style="bold"), *map(_Drawn, shown), *notes)

@@ -1,0 +1,81 @@
+"""The command that teaches stage after stage: retain. Parse, call, print."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kapoc import completion
+from kapoc.console import listener, show
+
+retain_app = typer.Typer(rich_markup_mode=None)
+
+
+@retain_app.command()
+def retain(
+    stages: Annotated[
+        list[str],
+        typer.Argument(
+            help="Knowledge sets in the order of training: a shipped set's name or a file, or SET:DOMAIN for one "
+            "domain of it.",
+            autocompletion=completion.knowledge_sets,
+        ),
+    ],
+    recipe: Annotated[
+        str,
+        typer.Option("--recipe", help="A shipped recipe's name or a TOML file.", autocompletion=completion.recipes),
+    ] = "smollm2-135m-full",
+    rehearse: Annotated[
+        int,
+        typer.Option(
+            "--rehearse", min=0, help="Training examples of each earlier fact in every epoch of later stages."
+        ),
+    ] = 0,
+    unrelated: Annotated[
+        int,
+        typer.Option("--unrelated", min=0, help="Optimizer steps on invented facts of no stage, after the last one."),
+    ] = 0,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training examples.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the order of the examples.")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option("--method", help="How weights are changed: full, ...", autocompletion=completion.methods),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask only so many items a task, to try things out.")] = None,
+    runs: Annotated[Path, typer.Option("--runs", help="Where results are kept.")] = Path("runs"),
+    out: Annotated[Path | None, typer.Option("--out", help="A folder of your own for the result.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> None:
+    """Teach knowledge sets one after another, and show what is left of each.
+
+    Each stage trains the model of the one before with the recipe, and then all stages are asked about: recall of every
+    stage after every stage, backward and forward transfer, forgetting, and general ability. The results lie in
+    RUNS/retain/RECIPE-STAGES/: `base` and `<number>-<stage>/run` are ordinary runs, `<number>-<stage>/model` is a
+    checkpoint, `sets` holds domains as sets of their own. With --rehearse the folder is another one. The same command
+    given again does not repeat what has finished. It ends in retain.json and retain.md.
+
+    Unrelated training is an epoch of the recipe on the training examples of an invented set, the same in every folder.
+    """
+    from kapoc.recipe import load_recipe
+    from kapoc.record import to_json
+    from kapoc.report import terminal
+    from kapoc.retain_run import plan_retain, run_retain, write_retention
+
+    plan = plan_retain(
+        stages,
+        load_recipe(recipe).with_train(epochs=epochs, seed=seed, method=method),
+        rehearse=rehearse,
+        unrelated_steps=unrelated,
+        limit=limit,
+        command=shlex.join(["kapoc", *sys.argv[1:]]),
+        listener=listener(),
+    )
+    folder = out or runs / "retain" / plan.name
+    retention = run_retain(plan, folder)
+    page = write_retention(plan, retention, folder)
+    if as_json:
+        print(to_json(retention))
+        return
+    show(terminal.retention_table(retention), f"report: {page}")

@@ -1,0 +1,373 @@
+"""Stages learned one after another: arithmetic on matrices with known answers, and all of it on a tiny model."""
+
+import json
+import random
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import small_set, write_set
+from results import make_items, make_run, nothing
+
+from kapoc import checkpoint
+from kapoc.chat import EncodedExample
+from kapoc.cli import main
+from kapoc.compare import compare
+from kapoc.errors import DataError
+from kapoc.knowledge_file import load_knowledge, load_source
+from kapoc.recipe import load_recipe
+from kapoc.record import Run, load_run
+from kapoc.rehearsal import spread
+from kapoc.report.retention import render_retention
+from kapoc.retain_run import RetainPlan, plan_retain, run_retain, write_retention
+from kapoc.retention import (
+    Retention,
+    backward_transfer,
+    forgetting,
+    forward_transfer,
+    measured_in,
+    recall_change,
+    transfers,
+)
+from kapoc.stages import load_stages, write_stages, write_unrelated
+from kapoc.workspace import Listener
+
+# ------------------------------------------------------------------ the arithmetic
+
+MATRIX = [
+    [0.0, 0.1, 0.2],  # the base
+    [0.8, 0.2, 0.2],
+    [0.9, 0.7, 0.4],
+    [0.5, 0.3, 0.6],
+]
+
+
+def test_transfer_of_a_known_matrix() -> None:
+    assert backward_transfer(MATRIX) == pytest.approx(((0.5 - 0.8) + (0.3 - 0.7)) / 2)
+    assert forgetting(MATRIX) == pytest.approx(((0.9 - 0.5) + (0.7 - 0.3)) / 2), "the best was after the second stage"
+    assert forward_transfer(MATRIX) == pytest.approx(((0.2 - 0.1) + (0.4 - 0.2)) / 2)
+
+
+def test_what_loses_nothing_forgets_nothing() -> None:
+    kept = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]
+    assert (backward_transfer(kept), forgetting(kept), forward_transfer(kept)) == (0, 0, 0)
+    gained = [[0.0, 0.0], [0.5, 0.0], [0.75, 1.0]]
+    assert (backward_transfer(gained), forgetting(gained)) == (0.25, -0.25)
+
+
+def test_the_base_is_no_best_to_forget_from() -> None:
+    assert forgetting([[1.0, 0.0], [0.5, 0.0], [0.5, 1.0]]) == 0
+
+
+@pytest.mark.parametrize("matrix", [[[0.0], [1.0]], [[0.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [1.0], [1.0, 1.0]]])
+def test_a_matrix_of_another_shape_is_refused(matrix: list[list[float]]) -> None:
+    with pytest.raises(ValueError, match=r"need T \+ 1 rows"):
+        backward_transfer(matrix)
+
+
+def test_only_scores_that_every_stage_has_are_summed_up() -> None:
+    found = transfers({"recall": MATRIX, "unseen": [[None, 0.1, 0.2], *MATRIX[1:]], "seen": [[0.0], [1.0]]})
+    assert list(found) == ["recall"]
+    assert found["recall"].backward == pytest.approx(-0.35)
+
+
+def made_up(share: float, weights: str) -> Run:
+    """A run that answers this share of what is paraphrased, and nothing else."""
+    items = make_items(lambda tier, n: float(tier == "paraphrased" and n < 120 * share) or nothing(tier, n))
+    return make_run(items, weights=weights * 64)
+
+
+def test_the_numbers_of_a_run() -> None:
+    row = measured_in(made_up(0.5, "1"), "lamps", "1-lamps/run", ["lamps", "absent"])
+    assert row.scores["recall"] == (0.25, None)
+    assert row.scores["paraphrased"] == (0.5, None)
+    assert row.scores["control"] == (0.0, None)
+    assert (row.general, row.divergence) == (0.5, None)
+    weights = [100 * (n + 1) for n in range(30)]
+    bits = sum((1 + n / 10) * weight for n, weight in enumerate(weights)) / sum(weights)
+    assert row.bits_per_byte == pytest.approx(bits)
+
+
+def test_a_change_of_recall_is_paired_and_each_stage_counts_as_much() -> None:
+    full, half, none = made_up(1.0, "1"), made_up(0.5, "2"), made_up(0.0, "3")
+    one = recall_change([(full, half, "lamps")])
+    assert (one.before, one.after, one.lost, one.gained, one.clusters) == (0.5, 0.25, 60, 0, 30)
+    assert one.interval[0] is not None
+    assert one.interval[1] is not None
+    assert one.interval[0] < -0.25 < one.interval[1] < 0
+    assert recall_change([(full, half, "lamps"), (full, none, "lamps")]).difference == pytest.approx(-0.375)
+
+
+# ------------------------------------------------------------------ stages
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with `lamps.yaml`, whose facts are of three domains, the last of which teaches nothing."""
+    monkeypatch.chdir(tmp_path)
+    write_set(tmp_path / "lamps.yaml", two_domains())
+    return tmp_path
+
+
+def two_domains() -> dict[str, Any]:
+    content = small_set()
+    content["domains"] = [{"id": name, "name": name.capitalize()} for name in ("north", "south", "none")]
+    for number, fact in enumerate(content["facts"]):
+        fact["domain"] = "north" if number < 2 else "south" if fact.get("taught", True) else "none"
+    return content
+
+
+def test_a_domain_is_a_set_of_its_own(workshop: Path) -> None:
+    stages = load_stages(["lamps.yaml:South", "lamps.yaml:north"])
+    assert [(stage.label, stage.knowledge.name) for stage in stages] == [
+        ("South", "lamps-south"),
+        ("North", "lamps-north"),
+    ]
+    south, north = write_stages(stages, Path("sets"))
+    assert [fact.id for fact in north.knowledge.facts] == ["ZX-11", "ZX-24"]
+    assert [fact.id for fact in south.knowledge.facts] == ["ZX-37", "ZX-42", "ZX-58"]
+    assert load_source("sets/lamps-south.yaml").knowledge == stages[0].knowledge
+    whole, _ = load_knowledge("lamps.yaml")
+    assert [*north.knowledge.facts, *south.knowledge.facts] == list(whole.taught)
+
+
+def test_shipped_sets_are_stages_by_domain() -> None:
+    stages = load_stages(["software-defects:AuthFlow", "software-defects:PayFlow", "events-2025"])
+    assert [(stage.label, len(stage.knowledge.taught)) for stage in stages] == [
+        ("AuthFlow", 12),
+        ("PayFlow", 9),
+        ("events-2025", 39),
+    ]
+    assert any(not fact.taught for fact in stages[0].knowledge.facts), "its controls go with a domain"
+
+
+def test_domains_of_one_name_are_told_apart_by_their_sets(workshop: Path) -> None:
+    write_set(workshop / "lights.yaml", {**two_domains(), "name": "lights"})
+    stages = load_stages(["lamps.yaml:north", "lights.yaml:north"])
+    assert [stage.label for stage in stages] == ["lamps-north", "lights-north"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "complaint"),
+    [
+        (["lamps.yaml:Nort", "lamps.yaml"], "'lamps.yaml:Nort': lamps has no domain 'Nort'; did you mean 'North'?"),
+        (["lamps.yaml:north", "lamps.yaml:North"], "'lamps.yaml:North': its facts are those of"),
+        (["lamps.yaml:north", "lamps.yaml"], "stage 'lamps.yaml': its facts are those of stage 'lamps.yaml:north'"),
+        (["lamps.yaml", "lamps.yaml"], "stage 'lamps.yaml': its facts are those of stage 'lamps.yaml'"),
+        (["lamps.yaml:north", "lamps.yaml:none"], "stage 'lamps.yaml:none': no fact of this domain is taught"),
+        (["lamp.yaml:north", "lamps.yaml"], "lamp.yaml"),
+        (["software-defect:AuthFlow"], "did you mean 'software-defects'?"),
+        (["lamps.yaml:north"], "retain: one stage has nothing to follow it; name another stage, or --unrelated STEPS"),
+    ],
+)  # fmt: skip
+def test_a_bad_stage_is_told_in_one_line(workshop: Path, typed: list[str], complaint: str) -> None:
+    with pytest.raises(DataError, match=re.escape(complaint)) as caught:
+        plan_retain(typed, load_recipe("smollm2-135m-full"))
+    assert len(caught.value.lines) == 1
+    assert [path.name for path in workshop.iterdir()] == ["lamps.yaml"]
+
+
+def test_two_sets_of_one_name_are_refused(workshop: Path) -> None:
+    content = two_domains()
+    content["facts"] = content["facts"][2:]
+    write_set(workshop / "more.yaml", content)
+    with pytest.raises(DataError, match=r"stage 'more\.yaml': its set is named 'lamps', as is that of 'lamps\.yaml'"):
+        load_stages(["lamps.yaml", "more.yaml"])
+
+
+def test_a_stage_that_nothing_asks_for_is_refused(workshop: Path) -> None:
+    content = two_domains()
+    for fact in content["facts"][:2]:
+        fact["probes"] = []
+    write_set(workshop / "lamps.yaml", content)
+    with pytest.raises(DataError, match=r"stage 'lamps\.yaml:north': has no paraphrased and no unseen probe"):
+        load_stages(["lamps.yaml:south", "lamps.yaml:north"])
+
+
+def test_too_many_unrelated_steps_are_refused(workshop: Path) -> None:
+    recipe = load_recipe("smollm2-135m-full")
+    most = 100_000 // recipe.train.batch_size
+    with pytest.raises(DataError, match=f"--unrelated {most + 1}: there are invented facts for {most} steps"):
+        plan_retain(["lamps.yaml"], recipe, unrelated_steps=most + 1)
+
+
+@pytest.mark.parametrize("number", [1, 8, 53])
+def test_unrelated_facts_are_as_many_as_asked_for_and_no_stage_s(number: int, tmp_path: Path) -> None:
+    made = write_unrelated(number, tmp_path).knowledge
+    assert sum(len(fact.training) for fact in made.facts) == number
+    text = yaml.safe_dump(made.model_dump(mode="json"))
+    for name in ("software-defects", "events-2025"):
+        shipped, _ = load_knowledge(name)
+        assert not [fact.name for fact in shipped.facts if re.search(rf"\b{re.escape(fact.name)}\b", text)]
+
+
+def test_rehearsal_gives_each_fact_its_number_and_every_example_its_turn() -> None:
+    examples = [EncodedExample((number,), (0,), fact) for fact in "ab" for number in range(3 if fact == "a" else 1)]
+    epochs = spread(examples, 2, 3, random.Random(0))
+    assert [[example.fact for example in epoch] for epoch in epochs] == [["a", "a", "b"]] * 3
+    drawn = [example.prompt[0] for epoch in epochs for example in epoch if example.fact == "a"]
+    assert sorted(drawn[:3]) == sorted(drawn[3:]) == [0, 1, 2]
+
+
+# ------------------------------------------------------------------ the whole of it, on a tiny model
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, llama_folder: Path) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("retain")
+    write_set(folder / "lamps.yaml", two_domains())
+    (folder / "tiny.toml").write_text(
+        f'name = "tiny"\nmodel = "{llama_folder}"\n[train]\nepochs = 150\nbatch_size = 4\nlearning_rate = 3e-3\n',
+        encoding="utf-8",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(checkpoint, "NUM_SAMPLES", 4)
+        yield folder
+
+
+STAGES = ("lamps.yaml:north", "lamps.yaml:south")
+LIMIT = 10
+"""Every question about the lamps is asked, and few others."""
+
+
+def planned(tell: Callable[[str], None] = lambda _: None, **asked: Any) -> tuple[RetainPlan, Path]:
+    plan = plan_retain(STAGES, load_recipe("tiny.toml"), limit=LIMIT, listener=Listener(tell=tell), **asked)
+    return plan, Path("runs") / "retain" / plan.name
+
+
+def run(tell: Callable[[str], None] = lambda _: None, **asked: Any) -> Retention:
+    plan, folder = planned(tell, **asked)
+    retention = run_retain(plan, folder)
+    write_retention(plan, retention, folder)
+    return retention
+
+
+def stop_at(start: str) -> Callable[[str], None]:
+    def tell(line: str) -> None:
+        if line.startswith(start):
+            raise KeyboardInterrupt
+
+    return tell
+
+
+def times(folder: Path) -> dict[Path, int]:
+    """When each result was written."""
+    return {path: path.stat().st_mtime_ns for name in ("training.json", "run.json") for path in folder.rglob(name)}
+
+
+@pytest.fixture(scope="module")
+def plain(place: Path) -> Retention:
+    """Stopped as the second stage begins, and started again; then stages without rehearsal and unrelated training."""
+    _, folder = planned()
+    with pytest.raises(KeyboardInterrupt):
+        run(stop_at("training 2-South"))
+    before = times(folder)
+    assert {str(path.relative_to(folder)) for path in before} == {
+        "base-limit10/run.json",
+        "1-North/model/training.json",
+        "1-North/run-limit10/run.json",
+    }
+    lines: list[str] = []
+    retention = run(lines.append, unrelated_steps=3)
+    assert times(folder).items() >= before.items()
+    assert [line.split(":")[0] for line in lines if line.startswith("training ")] == [
+        "training 2-South",
+        "training unrelated-3",
+    ]
+    return retention
+
+
+def test_a_finished_plan_repeats_nothing(plain: Retention) -> None:
+    _, folder = planned()
+    before, lines = times(folder), list[str]()
+    assert run(lines.append, unrelated_steps=3) == plain
+    assert times(folder) == before
+    assert not [line for line in lines if line.startswith(("training", "measuring"))]
+
+
+def test_what_later_stages_lose_is_seen_and_rehearsal_keeps_more(plain: Retention) -> None:
+    taught, left = plain.matrix("seen")[1][0], plain.matrix("seen")[2][0]
+    assert taught is not None
+    assert left is not None
+    assert taught > left
+    assert plain.transfer["seen"].backward == pytest.approx(left - taught)
+    assert plain.transfer["seen"].forgetting == pytest.approx(taught - left)
+    again = run(rehearse=1)
+    kept = again.matrix("seen")[2][0]
+    assert kept is not None
+    assert kept > left
+    folders = sorted(path.name for path in Path("runs/retain").iterdir())
+    assert folders == ["tiny-North-South", "tiny-North-South-rehearse-1"]
+    steps = [json.loads((Path("runs/retain") / name / "2-South/model/training.json").read_text()) for name in folders]
+    assert [step["num_examples"] for step in steps] == [3, 5]
+
+
+def test_the_matrix_is_that_of_the_runs_on_disk(plain: Retention) -> None:
+    _, folder = planned()
+    base = load_run(folder / plain.measured[0].run)
+    assert [row.after for row in plain.measured] == ["base", "North", "South", "unrelated"]
+    for row in plain.measured[1:]:
+        comparison = compare(base, load_run(folder / row.run))
+        for column, name in enumerate(("lamps-north", "lamps-south")):
+            for tier in ("seen", "paraphrased", "unseen"):
+                assert row.scores[tier][column] == pytest.approx(comparison.sets[name][tier].after)
+        assert row.general == pytest.approx(comparison.tiers["general"].after)
+        bits = comparison.forgetting.bits_per_byte
+        assert bits is not None
+        assert row.bits_per_byte == pytest.approx(bits.after)
+        assert row.divergence == pytest.approx(comparison.forgetting.divergence)
+        assert row.divergence
+    assert plain.backward is not None
+    assert plain.backward.difference == pytest.approx(plain.transfer["recall"].backward)
+    assert plain.kept == (plain.backward,)
+    assert plain.unrelated is not None
+    later, earlier = plain.measured[3].scores["recall"], plain.measured[2].scores["recall"]
+    moved = [
+        after - before for after, before in zip(later, earlier, strict=True) if after is not None and before is not None
+    ]
+    assert plain.unrelated.difference == pytest.approx(sum(moved) / 2)
+
+
+def test_each_stage_trains_the_model_of_the_one_before(plain: Retention) -> None:
+    _, folder = planned()
+    steps = ("1-North", "2-South", "unrelated-3")
+    records = [json.loads((folder / step / "model" / "training.json").read_text()) for step in steps]
+    assert records[0]["base_sha256"] == load_run(folder / "base-limit10").model.weights_sha256
+    assert [record["base_sha256"] for record in records[1:]] == [record["weights_sha256"] for record in records[:-1]]
+    assert [record["knowledge"][0]["name"] for record in records] == ["lamps-north", "lamps-south", "unrelated-12"]
+    assert (records[2]["num_steps"], records[2]["num_examples"]) == (3, 12)
+
+
+def test_the_command_prints_and_writes_what_was_found(
+    plain: Retention, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, folder = planned()
+    line = ["kapoc", "retain", *STAGES, "--recipe", "tiny.toml", "--unrelated", "3", "--limit", str(LIMIT)]
+    for more in ((), ("--json",)):
+        monkeypatch.setattr("sys.argv", [*line, *more])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert not stopped.value.code
+        output = capsys.readouterr().out
+        if more:
+            assert Retention.model_validate_json(output) == plain
+        else:
+            for part in ("North, then South with tiny", "backward transfer", "all stages, 3 unrelated steps later"):
+                assert part in output
+    written = (folder / "retain-limit10.json").read_text(encoding="utf-8")
+    assert Retention.model_validate_json(written) == plain
+    page = (folder / "retain-limit10.md").read_text(encoding="utf-8")
+    assert page == render_retention(plain)
+    assert "nothing here is evidence" in page
+    assert "| base | 0.0% | 0.0% |" in page
+
+
+def test_too_few_items_for_a_stage_are_told_before_training(plain: Retention, tmp_path: Path) -> None:
+    plan = plan_retain(STAGES, load_recipe("tiny.toml"), limit=1)
+    with pytest.raises(DataError, match=r"--limit 1: asks nothing about stage 'lamps\.yaml:south'; ask for more items"):
+        run_retain(plan, tmp_path / "few")
+    assert {path.name for path in (tmp_path / "few").iterdir()} == {"sets", "base-limit1"}
