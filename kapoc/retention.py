@@ -215,10 +215,10 @@ def recall_change(parts: Sequence[tuple[Run, Run, str]]) -> Result:
     weights: list[float] = []
     for before, after, knowledge in parts:
         asked = [p for p in pair_runs(before, after) if is_headline(p[0]) and p[0].knowledge == knowledge]
-        tiers = {tier: [pair for pair in asked if pair[0].tier == tier] for tier in RECALLED}
-        for group in tiers.values():
+        tiers = [group for tier in RECALLED if (group := [pair for pair in asked if pair[0].tier == tier])]
+        for group in tiers:
             pairs += group
-            weights += [1 / len(group) / sum(map(bool, tiers.values()))] * len(group)
+            weights += [1 / len(group) / len(tiers)] * len(group)
     return result_of(paired_scores(pairs, lambda item: item.score, weights))
 
 

@@ -94,11 +94,23 @@ def test_the_numbers_of_a_run() -> None:
 def test_a_change_of_recall_is_paired_and_each_stage_counts_as_much() -> None:
     full, half, none = made_up(1.0, "1"), made_up(0.5, "2"), made_up(0.0, "3")
     one = recall_change([(full, half, "lamps")])
-    assert (one.before, one.after, one.lost, one.gained, one.clusters) == (0.5, 0.25, 60, 0, 30)
+    assert one.before == pytest.approx(0.5)
+    assert one.after == pytest.approx(0.25)
+    assert (one.lost, one.gained, one.clusters) == (60, 0, 30)
     assert one.interval[0] is not None
     assert one.interval[1] is not None
     assert one.interval[0] < -0.25 < one.interval[1] < 0
     assert recall_change([(full, half, "lamps"), (full, none, "lamps")]).difference == pytest.approx(-0.375)
+
+
+def test_recall_is_that_of_the_one_tier_where_there_is_no_other() -> None:
+    full, half = (
+        make_run(tuple(item for item in made_up(share, "1").items if item.tier != "unseen")) for share in (1.0, 0.5)
+    )
+    assert measured_in(half, "lamps", "run", ["lamps"]).scores["recall"] == (0.5,)
+    change = recall_change([(full, half, "lamps")])
+    assert (change.n, change.lost) == (120, 60)
+    assert change.difference == pytest.approx(-0.5)
 
 
 # ------------------------------------------------------------------ stages
