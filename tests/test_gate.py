@@ -217,7 +217,7 @@ def test_the_command_is_quick_needs_no_torch_and_all_its_outputs_agree(tmp_path:
         assert f"**Verdict: {sentence}" in summary.read_text(encoding="utf-8")
         failures = int(ElementTree.parse(junit).getroot().get("failures") or 0)  # noqa: S314 - our own
         assert (failures == 0) is (expected == 0)
-    imports = []
+    imports: list[float] = []
     while min(seconds) >= 1.0 and len(seconds) < 12:  # a busy machine is slow for a while; its imports tell how slow
         for timed, typed in ((seconds, command), (imports, [sys.executable, "-c", "import pydantic, scipy.special"])):
             started = time.monotonic()
