@@ -16,6 +16,17 @@ from kapoc import __version__, completion
 from kapoc.cli_chat import chat_app
 from kapoc.cli_data import data_app
 from kapoc.cli_judge import baseline_app, judge_app
+from kapoc.cli_options import (
+    DEFAULT_RECIPE,
+    EpochsOption,
+    JsonOption,
+    KnowledgeOption,
+    MethodOption,
+    OutOption,
+    RecipeOption,
+    RunsOption,
+    SeedOption,
+)
 from kapoc.cli_retain import retain_app
 from kapoc.cli_sweep import sweep_app
 from kapoc.console import listener, show
@@ -38,30 +49,9 @@ app.add_typer(retain_app)
 app.add_typer(data_app, name="data")
 app.add_typer(baseline_app, name="baseline")
 
-RecipeOption = Annotated[
-    str,
-    typer.Option("--recipe", help="A shipped recipe's name or a TOML file.", autocompletion=completion.recipes),
-]
-KnowledgeOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--knowledge",
-        help="A shipped set's name or a file; may be given several times. The recipe's by default.",
-        autocompletion=completion.knowledge_sets,
-    ),
-]
 GeneralOption = Annotated[
     list[str] | None,
     typer.Option("--general", help="lm-eval tasks (NAME or NAME,NAME) or a JSONL file, to join the general tier."),
-]
-RunsOption = Annotated[Path, typer.Option("--runs", help="Where results are kept.")]
-OutOption = Annotated[Path | None, typer.Option("--out", help="A folder of your own for the result.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training examples.")]
-SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the order of the examples.")]
-MethodOption = Annotated[
-    str | None,
-    typer.Option("--method", help="How weights are changed: full, ...", autocompletion=completion.methods),
 ]
 TrackOption = Annotated[
     list[str] | None,
@@ -70,7 +60,6 @@ TrackOption = Annotated[
         help="Also tell tensorboard, mlflow, wandb or trackio; may be given several times. The recipe's by default.",
     ),
 ]
-DEFAULT_RECIPE = "smollm2-135m-full"
 
 
 @app.callback(invoke_without_command=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kapoc import completion
+from kapoc.cli_options import DEFAULT_RECIPE, RecipeOption, RunsOption
 from kapoc.console import is_terminal, show, tell
 from kapoc.errors import DataError, KapocError
 
@@ -33,10 +34,7 @@ def chat(
     prompt: Annotated[
         list[str] | None, typer.Option("--prompt", help="Ask this and exit; may be given several times.")
     ] = None,
-    recipe: Annotated[
-        str,
-        typer.Option("--recipe", help="A shipped recipe's name or a TOML file.", autocompletion=completion.recipes),
-    ] = "smollm2-135m-full",
+    recipe: RecipeOption = DEFAULT_RECIPE,
     knowledge: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,7 +48,7 @@ def chat(
         float | None, typer.Option(min=0.01, help="Sample at this temperature; the likeliest answer by default.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampling; each question has the next one.")] = 0,
-    runs: Annotated[Path, typer.Option("--runs", help="Where results are kept.")] = Path("runs"),
+    runs: RunsOption = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, once all is answered.")] = False,
 ) -> None:
     """Ask models by hand, side by side, as the measurement asks them.

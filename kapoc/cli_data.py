@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kapoc import completion
+from kapoc.cli_options import DEFAULT_RECIPE
 from kapoc.console import show, tell, write_file
 from kapoc.errors import DataError, FaultsError, OutputError
 
@@ -76,7 +77,7 @@ def _known(knowledge: str, model: str, seed: int) -> Mapping[str, str]:
     from kapoc.models import load_model
     from kapoc.recipe import load_recipe
 
-    name = load_recipe("smollm2-135m-full").model if model == "base" else model
+    name = load_recipe(DEFAULT_RECIPE).model if model == "base" else model
     loaded = load_model(name, tell=tell)
     return ask_what_is_known(loaded, load_knowledge(knowledge)[0], seed=seed)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kapoc import completion
+from kapoc.cli_options import JsonOption
 from kapoc.console import show, write_file
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ baseline_app = typer.Typer(
 )
 
 RunArgument = Annotated[Path, typer.Argument(help="The folder of a run.", autocompletion=completion.runs)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 OracleOption = Annotated[
     Path | None,
     typer.Option("--oracle", help="The base measured with `--context oracle`.", autocompletion=completion.runs),

@@ -8,6 +8,16 @@ from typing import Annotated
 import typer
 
 from kapoc import completion
+from kapoc.cli_options import (
+    DEFAULT_RECIPE,
+    EpochsOption,
+    JsonOption,
+    MethodOption,
+    OutOption,
+    RecipeOption,
+    RunsOption,
+    SeedOption,
+)
 from kapoc.console import listener, show
 
 retain_app = typer.Typer(rich_markup_mode=None)
@@ -23,10 +33,7 @@ def retain(
             autocompletion=completion.knowledge_sets,
         ),
     ],
-    recipe: Annotated[
-        str,
-        typer.Option("--recipe", help="A shipped recipe's name or a TOML file.", autocompletion=completion.recipes),
-    ] = "smollm2-135m-full",
+    recipe: RecipeOption = DEFAULT_RECIPE,
     rehearse: Annotated[
         int,
         typer.Option(
@@ -37,16 +44,13 @@ def retain(
         int,
         typer.Option("--unrelated", min=0, help="Optimizer steps on invented facts of no stage, after the last one."),
     ] = 0,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training examples.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the order of the examples.")] = None,
-    method: Annotated[
-        str | None,
-        typer.Option("--method", help="How weights are changed: full, ...", autocompletion=completion.methods),
-    ] = None,
+    epochs: EpochsOption = None,
+    seed: SeedOption = None,
+    method: MethodOption = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Ask only so many items a task, to try things out.")] = None,
-    runs: Annotated[Path, typer.Option("--runs", help="Where results are kept.")] = Path("runs"),
-    out: Annotated[Path | None, typer.Option("--out", help="A folder of your own for the result.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    runs: RunsOption = Path("runs"),
+    out: OutOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Teach knowledge sets one after another, and show what is left of each.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from kapoc.cli_options import JsonOption
 from kapoc.console import show, tell
 
 sweep_app = typer.Typer(rich_markup_mode=None)
@@ -19,7 +20,7 @@ def sweep(
     address: Annotated[
         str | None, typer.Option("--address", help="A Ray cluster, such as auto or HOST:6379; this machine by default.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Try recipes x seeds x models, and show which of them no other beats.
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kapoc.compare import compare, missing_tiers
+from kapoc.compare import compare
 from kapoc.comparison import Comparison
 from kapoc.errors import DataError
-from kapoc.gate import Gate, Verdict, judge
+from kapoc.gate import Gate, Verdict, verdict_of
 from kapoc.leaderboard import Leaderboard, leaderboard
 from kapoc.record import Run, load_run
 from kapoc.source import load_json
@@ -39,9 +39,7 @@ class Compared:
 
     def verdict(self, gate: Gate) -> Verdict | None:
         """What a gate says of the comparison; none where it cannot be judged."""
-        if not self.comparison.complete or missing_tiers(self.comparison):
-            return None
-        return judge(self.comparison, gate)
+        return verdict_of(self.comparison, gate)
 
     def leaderboard(self, gate: Gate) -> Leaderboard | None:
         """All trained runs against the base; none where there is only one."""

@@ -257,6 +257,16 @@ def judge(comparison: Comparison, gate: Gate) -> Verdict:
     )
 
 
+def verdict_of(comparison: Comparison, gate: Gate) -> Verdict | None:
+    """As `judge`; none where the comparison comes from `--limit` runs or lacks a tier.
+
+    Raises:
+        IncomparableError: it lacks what a check judges.
+        DataError: a check names a quantity that does not exist.
+    """
+    return None if not comparison.complete or missing_tiers(comparison) else judge(comparison, gate)
+
+
 def _evidence(comparison: Comparison, check: Check, gate: Gate) -> Evidence:
     if check.quantity not in comparison.scores:
         if check.quantity in _REMEDIES:

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kapoc.compare import compare, missing_tiers
+from kapoc.compare import compare
 from kapoc.comparison import Comparison
-from kapoc.gate import Gate, Outcome, judge
+from kapoc.gate import Gate, Outcome, verdict_of
 from kapoc.record import Run
 from kapoc.trials import Point, Unit, common_unit, pareto_front, scores_of
 
@@ -59,6 +59,7 @@ def leaderboard(name: str, reference: Run, comparisons: Mapping[str, Comparison]
     """
     scores = {run: _scores(comparison) for run, comparison in comparisons.items()}
     unit = common_unit(list(scores.values()))
+    verdicts = {run: verdict_of(comparison, gate) for run, comparison in comparisons.items()}
     points = {run: point for run, found in scores.items() if (point := standing_point(found, unit)) is not None}
     optimal = dict(zip(points, pareto_front(list(points.values())), strict=True))
     return Leaderboard(
@@ -68,11 +69,11 @@ def leaderboard(name: str, reference: Run, comparisons: Mapping[str, Comparison]
         standings=tuple(
             Standing(
                 name=run,
-                verdict=_outcome(comparison, gate),
+                verdict=None if verdict is None else verdict.outcome,
                 scores=scores[run],
                 is_optimal=optimal.get(run, False),
             )
-            for run, comparison in comparisons.items()
+            for run, verdict in verdicts.items()
         ),
     )
 
@@ -85,9 +86,3 @@ def standing_point(scores: Mapping[str, float], unit: Unit) -> Point | None:
 def _scores(comparison: Comparison) -> dict[str, float]:
     seconds = {} if comparison.training is None else {"seconds": comparison.training.seconds}
     return scores_of(comparison) | seconds
-
-
-def _outcome(comparison: Comparison, gate: Gate) -> Outcome | None:
-    if not comparison.complete or missing_tiers(comparison):
-        return None
-    return judge(comparison, gate).outcome

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 from kapoc.chat import EncodedExample
 from kapoc.knowledge_file import Source
 from kapoc.recipe import TrainSettings
-from kapoc.train import training_examples
+from kapoc.train import dealt, training_examples
 
 
 def rehearsed_examples(
@@ -43,10 +43,6 @@ def spread(
     pools: dict[str, list[EncodedExample]] = {}
     for example in examples:
         pools.setdefault(example.fact, []).append(example)
-    epochs: list[list[EncodedExample]] = [[] for _ in range(num_epochs)]
     for pool in pools.values():
         order.shuffle(pool)
-        number = min(per_fact, len(pool))
-        for epoch, chosen in enumerate(epochs):
-            chosen += [pool[(epoch * number + place) % len(pool)] for place in range(number)]
-    return epochs
+    return dealt([(pool, min(per_fact, len(pool))) for pool in pools.values()], num_epochs)

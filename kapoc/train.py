@@ -62,32 +62,39 @@ def derived_training_examples(
     Raises:
         DataError: there is no such form.
     """
+    num_epochs = settings.epochs - settings.derived_from + 1
+    if num_epochs < 1:
+        return [[] for _ in range(settings.epochs)]
     numbers = {
         form: DEFAULT_PER_FACT.get(form) if number is None else number for form, number in settings.derived.items()
     }
     notes = {fact.id: note_of(fact) for fact in knowledge.taught}
     pools: dict[tuple[str, str], list[EncodedExample]] = {}
-    for example in _derived(knowledge, numbers, settings):
+    for example in _derived(knowledge, numbers, num_epochs, settings):
         encoded = encode_example(tokenizer, example.question, example.answer, example.fact, example.form)
         note = notes.get(example.fact)
         if settings.derived_tokens is not None and note and example.answer.endswith(note):
             before = len(tokenizer.encode(example.answer[: -len(note)].rstrip(), add_special_tokens=False))
             encoded = replace(encoded, answer=encoded.answer[: before + settings.derived_tokens])
         pools.setdefault((example.form, example.fact), []).append(encoded)
-    epochs: list[list[EncodedExample]] = [[] for _ in range(max(0, settings.epochs - settings.derived_from + 1))]
-    for pool in pools.values():
-        number = math.ceil(len(pool) / len(epochs))
+    epochs = dealt([(pool, math.ceil(len(pool) / num_epochs)) for pool in pools.values()], num_epochs)
+    return [[] for _ in range(settings.epochs - num_epochs)] + epochs
+
+
+def dealt(pools: Iterable[tuple[Sequence[EncodedExample], int]], num_epochs: int) -> list[list[EncodedExample]]:
+    """For each epoch so many examples of each pool as stand beside it; all of a pool come before any comes again."""
+    epochs: list[list[EncodedExample]] = [[] for _ in range(num_epochs)]
+    for pool, number in pools:
         for epoch, examples in enumerate(epochs):
             examples += [pool[(epoch * number + place) % len(pool)] for place in range(number)]
-    return [[] for _ in range(settings.epochs - len(epochs))] + epochs
+    return epochs
 
 
 def _derived(
-    knowledge: KnowledgeSet, numbers: Mapping[str, int | None], settings: TrainSettings
+    knowledge: KnowledgeSet, numbers: Mapping[str, int | None], num_epochs: int, settings: TrainSettings
 ) -> list[DerivedExample]:
     order = random.Random(settings.seed)  # noqa: S311 - not for secrets
     forms = [form for form, number in numbers.items() if number != 0]
-    num_epochs = max(0, settings.epochs - settings.derived_from + 1)
     per_fact = {form: num_epochs * number for form, number in numbers.items() if number is not None}
     if not forms:
         return []

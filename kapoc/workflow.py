@@ -13,7 +13,7 @@ from kapoc.comparison import Comparison
 from kapoc.context import CONTEXTS
 from kapoc.data.derive import checked_forms
 from kapoc.errors import DataError, refuse_unwritable
-from kapoc.gate import RELEASE_GATE, Gate, Verdict, judge
+from kapoc.gate import RELEASE_GATE, Gate, Verdict, verdict_of
 from kapoc.general import ABILITIES, load_general, load_off_topic
 from kapoc.pairing import pair_runs
 from kapoc.plan import Planned, plan_gate, sizes_of
@@ -310,7 +310,7 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
     missing = missing_tiers(comparison)
     if missing:
         workspace.listener.tell(f"no verdict: {workspace.name} has nothing to ask in {', '.join(missing)}")
-    verdict = judge(comparison, RELEASE_GATE) if comparison.complete and not missing else None
+    verdict = verdict_of(comparison, RELEASE_GATE)
     if workspace.limit is None:
         for ending, text in render_report(comparison, verdict, pair_runs(before, after)).items():
             write_atomically(beside(workspace.report, ending), text)

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from kapoc.cli import DEFAULT_RECIPE
+from kapoc.cli_options import DEFAULT_RECIPE
 from kapoc.errors import DataError
 from kapoc.loop import EpochReport, StepReport
 from kapoc.progress import TrainingProgress

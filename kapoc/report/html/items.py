@@ -54,17 +54,13 @@ def island(content: object) -> str:
     return text
 
 
+@lru_cache(maxsize=4096)
 def changed_parts(before: str, after: str) -> tuple[list[int], list[int]]:
     """Cut two texts into parts that they share, by turns with parts that they do not, word by word.
 
     Returns:
         Of each text the lengths of its parts in characters; the first part is a shared one, and may be empty.
     """
-    return _changed_parts(before, after)
-
-
-@lru_cache(maxsize=4096)
-def _changed_parts(before: str, after: str) -> tuple[list[int], list[int]]:
     if before == after:
         return [len(before)], [len(after)]
     first, second = _WORD.findall(before), _WORD.findall(after)
