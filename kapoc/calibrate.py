@@ -1,5 +1,6 @@
 """How fast is this machine with this model? A short calibration, and what a measurement and a training will take."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,18 +10,19 @@ import torch
 from kapoc.batches import pack, summed_loss
 from kapoc.chat import EncodedExample, encode, prompt_text
 from kapoc.decoding import continue_prompts
-from kapoc.knowledge import Fact
+from kapoc.knowledge import Fact, KnowledgeSet
 from kapoc.loop import peak_memory_bytes
 from kapoc.models import LoadedModel
 from kapoc.prefix_tree import plan_groups
-from kapoc.recipe import Recipe
+from kapoc.recipe import Recipe, TrainSettings
 from kapoc.task_list import TaskList
-from kapoc.train import training_examples
+from kapoc.train import derived_training_examples, training_examples
 
 _READ_ROWS = 8
 _WRITE_ROWS = 16
 _WRITTEN_TOKENS = 16
 _MAX_ANSWER_TOKENS = 80
+_PROMPT_TOKENS = 32  # before a replayed passage, about
 _CHECK_TOKENS = 2 * 200 * 32  # a saved model is sampled from in float32 and in bfloat16
 
 
@@ -31,7 +33,8 @@ class Cost:
     Attributes:
         read_tokens_per_second, write_tokens_per_second, train_tokens_per_second: measured just now.
         bench_seconds: of one measurement, with answers as long as they may be; a trained model ends earlier.
-        train_seconds: of all epochs, and the checks of the saved model.
+        train_seconds: of all epochs, replay and derived texts included, what the base writes for replay before
+            them, and the checks of the saved model.
         peak_memory_bytes: seen in a training step.
     """
 
@@ -43,29 +46,41 @@ class Cost:
     peak_memory_bytes: int
 
 
-def calibrate(loaded: LoadedModel, recipe: Recipe, facts: Sequence[Fact], tasks: TaskList) -> Cost:
+def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[KnowledgeSet], tasks: TaskList) -> Cost:
     """Time a forward pass, some greedy answers and a training step, and reckon from the numbers of tokens.
 
     Args:
         loaded: the model; its weights are not kept.
         recipe: batch sizes and epochs.
-        facts: that are taught.
+        knowledge: the sets that are taught.
         tasks: that a measurement asks.
     """
+    facts = [fact for known in knowledge for fact in known.taught]
     examples = training_examples(facts, loaded.tokenizer)
     read, written = _tokens_of(loaded, tasks)
     read_rate, write_rate = _read_rate(loaded), _write_rate(loaded, facts)
     batch = examples[: recipe.train.micro_batch_size]
     train_rate = sum(map(len, batch)) / _step_seconds(loaded, batch)
-    train_tokens = recipe.train.epochs * sum(map(len, examples))
+    derived = [derived_training_examples(known, recipe.train, loaded.tokenizer) for known in knowledge]
+    epochs = [[*examples, *(one for part in parts for one in part)] for parts in zip(*derived, strict=True)]
+    train_tokens = sum(len(one) for epoch in epochs for one in epoch)
+    replayed, replay_written = replayed_tokens(recipe.train, list(map(len, epochs)))
     return Cost(
         read_tokens_per_second=read_rate,
         write_tokens_per_second=write_rate,
         train_tokens_per_second=train_rate,
         bench_seconds=read / read_rate + written / write_rate,
-        train_seconds=train_tokens / train_rate + _CHECK_TOKENS / write_rate,
+        train_seconds=(train_tokens + replayed) / train_rate + (replay_written + _CHECK_TOKENS) / write_rate,
         peak_memory_bytes=peak_memory_bytes(loaded.model.device),
     )
+
+
+def replayed_tokens(settings: TrainSettings, sizes: Sequence[int]) -> tuple[int, int]:
+    """Tokens of general text that epochs of so many examples train on, and those that the base writes before them."""
+    replay = settings.replay
+    steps = sum(math.ceil(size / settings.batch_size) for size in sizes) if replay.weight else 0
+    num_passages = (replay.num_passages if replay.weight else 0) + settings.has_budget * settings.budget.num_passages
+    return steps * replay.per_step * (_PROMPT_TOKENS + replay.num_tokens), num_passages * replay.num_tokens
 
 
 def _tokens_of(loaded: LoadedModel, tasks: TaskList) -> tuple[int, int]:

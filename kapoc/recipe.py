@@ -67,7 +67,8 @@ class TrainSettings(_Record):
         derived_from: the first epoch that has them; those before it teach the set's own examples alone.
         derived_by_notes: whether derived questions are answered with the fact's note, which is what all its training
             answers say alike, in place of answers of many shapes.
-        derived_tokens: of such a note only so many first tokens are trained; all if nothing is said.
+        derived_tokens: of such a note only so many first tokens are trained, but in `two_hop`, where the answer stands
+            further on and another text before it; all if nothing is said.
         replay: general text that the model is held to.
         budget: how far the model may move from the base, where `stop_at` or `alphas` are given.
         stop_at: training ends after the epoch in which this share of the dev answers is exact, within the budget.

@@ -73,7 +73,7 @@ def derived_training_examples(
     for example in _derived(knowledge, numbers, num_epochs, settings):
         encoded = encode_example(tokenizer, example.question, example.answer, example.fact, example.form)
         note = notes.get(example.fact)
-        if settings.derived_tokens is not None and note and example.answer.endswith(note):
+        if settings.derived_tokens is not None and note and example.form != "two_hop" and example.answer.endswith(note):
             before = len(tokenizer.encode(example.answer[: -len(note)].rstrip(), add_special_tokens=False))
             encoded = replace(encoded, answer=encoded.answer[: before + settings.derived_tokens])
         pools.setdefault((example.form, example.fact), []).append(encoded)

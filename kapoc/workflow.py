@@ -333,7 +333,8 @@ def cost(workspace: Workspace) -> "Cost":
     from kapoc.task_list import load_tasks
 
     loaded = load_model(workspace.recipe.model, tell=workspace.listener.tell)
-    return calibrate(loaded, workspace.recipe, workspace.facts, load_tasks(workspace.knowledge))
+    knowledge = [source.knowledge for source in workspace.sources]
+    return calibrate(loaded, workspace.recipe, knowledge, load_tasks(workspace.knowledge))
 
 
 def _fingerprint(workspace: Workspace, base: "LoadedModel") -> str:

@@ -1,6 +1,7 @@
 """A tiny random Llama with a tokenizer of its own, and small knowledge sets, so that tests need no network."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from transformers import (
 )
 
 from kapoc.bundled import bundled
+from kapoc.cli import main
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -28,6 +30,14 @@ CHAT_TEMPLATE = (
 )
 Damage = Callable[[dict[str, Any]], None]
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def run_kapoc(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Run the command line in this process, which has imported everything already; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["kapoc", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
 
 
 def tiny_tokenizer(text: str = "", vocab_size: int = 700) -> PreTrainedTokenizerFast:

@@ -73,7 +73,7 @@ def growth(model: str, num_facts: int) -> Growth:
         by_number = {number: _with_texts(knowledge.taught, number) for number in VARIATIONS}
         examples = {number: training_examples(facts, loaded.tokenizer) for number, facts in by_number.items()}
         loading_seconds = time.perf_counter() - started
-        cost = calibrate(loaded, recipe, knowledge.taught, tasks)
+        cost = calibrate(loaded, recipe, [knowledge], tasks)
     tokens = {number: _computed_tokens(found) for number, found in examples.items()}
     whole = sum(map(len, training_examples(knowledge.taught, loaded.tokenizer)))
     rate = cost.train_tokens_per_second * _computed_tokens(examples[5]) / whole

@@ -15,6 +15,8 @@ from kapoc.prefix_tree import plan_groups
 from kapoc.task_list import load_tasks
 
 KINDS = ("loglikelihood", "loglikelihood_rolling", "generate_until")
+WHOLE_TEXTS = "kapoc_general_text"
+"""The task whose requests are whole texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Agreement:
         num_answers, num_same: generated texts, and those that are equal.
         num_scores: log-probabilities.
         largest: difference of two log-probabilities of one continuation, in nats.
+        largest_of_texts: the same of a whole text, which has hundreds of tokens.
         num_greedy_differs: continuations that only one of the two calls greedy.
     """
 
@@ -91,25 +94,34 @@ class Agreement:
     num_same: int
     num_scores: int
     largest: float
+    largest_of_texts: float
     num_greedy_differs: int
 
 
 def agreement(one: Measured, other: Measured) -> Agreement:
     """Compare every response of two passes."""
-    pairs = [
-        pair
+    pairs = {
+        task: [
+            pair
+            for mine, theirs in zip(one.answers[task], other.answers[task], strict=True)
+            for pair in zip(_flat(mine), _flat(theirs), strict=True)
+        ]
         for task in one.answers
-        for mine, theirs in zip(one.answers[task], other.answers[task], strict=True)
-        for pair in zip(_flat(mine), _flat(theirs), strict=True)
-    ]
-    texts = [(a, b) for a, b in pairs if isinstance(a, str)]
-    scores = [(float(a), float(b)) for a, b in pairs if isinstance(a, float)]
-    greedy = [(a, b) for a, b in pairs if isinstance(a, bool)]
+    }
+    texts = [(a, b) for found in pairs.values() for a, b in found if isinstance(a, str)]
+    greedy = [(a, b) for found in pairs.values() for a, b in found if isinstance(a, bool)]
+    differences = {
+        task: [abs(a - b) for a, b in found if isinstance(a, float) and isinstance(b, float)]
+        for task, found in pairs.items()
+    }
+    whole = differences.pop(WHOLE_TEXTS, [])
+    parts = [difference for found in differences.values() for difference in found]
     return Agreement(
         num_answers=len(texts),
         num_same=sum(a == b for a, b in texts),
-        num_scores=len(scores),
-        largest=max((abs(a - b) for a, b in scores), default=0.0),
+        num_scores=len(parts) + len(whole),
+        largest=max(parts, default=0.0),
+        largest_of_texts=max(whole, default=0.0),
         num_greedy_differs=sum(a != b for a, b in greedy),
     )
 
@@ -124,31 +136,37 @@ def _flat(response: Any) -> Iterable[str | float | bool]:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """How many tokens a whole measurement takes.
+    """How many tokens a pass takes.
 
     Attributes:
         scored_stock: that HFLM reads to score: prompt and continuation of every request.
         scored_unique: nodes of the prefix tree of the same requests.
+        asked_unique: nodes of the prefix tree of all prompts that are answered freely.
         written: that the model wrote in its answers.
     """
 
     scored_stock: int
     scored_unique: int
+    asked_unique: int
     written: int
 
 
-def count_tokens(loaded: LoadedModel, measured: Measured, knowledge: Sequence[str]) -> Tokens:
+def count_tokens(loaded: LoadedModel, measured: Measured, knowledge: Sequence[str], share: float = 1.0) -> Tokens:
     """Count what a pass read and wrote."""
     lm = _Recorder(loaded)
-    evaluate_tasks(lm, load_tasks(knowledge).packaged, None, with_template=True)
+    evaluate_tasks(lm, load_tasks(knowledge).packaged, None if share == 1 else share, with_template=True)
     sequences = [[*prompt, *rest][:-1] or [*prompt, *rest] for prompt, rest in lm.pairs]
-    groups = plan_groups(sequences, [max(len(prompt) - 1, 0) for prompt, _ in lm.pairs], 1 << 30)
     texts = [text for answers in measured.answers.values() for text in _flat(answers) if isinstance(text, str)]
     return Tokens(
         scored_stock=sum(map(len, sequences)),
-        scored_unique=sum(group.num_tokens for group in groups),
+        scored_unique=_num_nodes(sequences, [max(len(prompt) - 1, 0) for prompt, _ in lm.pairs]),
+        asked_unique=_num_nodes(lm.prompts, [len(prompt) - 1 for prompt in lm.prompts]),
         written=sum(len(loaded.tokenizer.encode(text, add_special_tokens=False)) for text in texts),
     )
+
+
+def _num_nodes(sequences: Sequence[list[int]], own: Sequence[int]) -> int:
+    return sum(group.num_tokens for group in plan_groups(sequences, own, 1 << 30))
 
 
 class _Recorder(HFLM):  # type: ignore[misc]
@@ -157,12 +175,14 @@ class _Recorder(HFLM):  # type: ignore[misc]
     def __init__(self, loaded: LoadedModel) -> None:
         super().__init__(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=1)
         self.pairs: list[tuple[list[int], list[int]]] = []
+        self.prompts: list[list[int]] = []
 
     def _loglikelihood_tokens(self, requests: Any, *_: Any, **__: Any) -> list[tuple[float, bool]]:
         self.pairs += [(prompt, rest) for _, prompt, rest in requests]
         return [(0.0, False)] * len(requests)
 
     def generate_until(self, requests: Any, **_: Any) -> list[str]:
+        self.prompts += [self.tok_encode(request.args[0]) for request in requests]
         return [""] * len(requests)
 
 

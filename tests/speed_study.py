@@ -42,8 +42,8 @@ def measuring(given: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"models": []}
     for name in given.models:
         loaded = load_model(name)
-        pilots = {size: with_stock(loaded, KNOWLEDGE, size, PILOT_SHARE * given.share).total for size in STOCK_BATCHES}
-        best = min(pilots, key=lambda size: pilots[size])
+        pilots = {size: with_stock(loaded, KNOWLEDGE, size, PILOT_SHARE * given.share) for size in STOCK_BATCHES}
+        best = min(pilots, key=lambda size: pilots[size].total)
         ours, theirs = [], []
         for _ in range(given.rounds):
             ours.append(with_kapoc(loaded, KNOWLEDGE, OUR_BATCH, given.share))
@@ -51,12 +51,13 @@ def measuring(given: argparse.Namespace) -> dict[str, Any]:
         found["models"].append(
             {
                 "name": loaded.identity.name,
-                "pilots": pilots,
+                "pilots": {size: run.total for size, run in pilots.items()},
                 "ours": [dict(run.seconds) for run in ours],
                 "theirs": [dict(run.seconds) for run in theirs],
                 "best": best,
                 "agreement": asdict(agreement(ours[0], theirs[0])),
-                "tokens": asdict(count_tokens(loaded, ours[0], KNOWLEDGE)),
+                "noise": asdict(agreement(*(pilots[size] for size in (min(pilots), max(pilots))))),
+                "tokens": asdict(count_tokens(loaded, ours[0], KNOWLEDGE, given.share)),
                 "forward_rate": forward_rate(loaded),
             }
         )

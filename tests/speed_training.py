@@ -238,8 +238,9 @@ def in_a_process(name: str, model: str, num_steps: int, micro_batch_size: int) -
 
 
 def examples_of(tokenizer: PreTrainedTokenizerBase) -> list[EncodedExample]:
-    """The training examples of the default recipe's knowledge set."""
-    return training_examples(load_knowledge("software-defects")[0].facts, tokenizer)
+    """Training examples of the default recipe's set: whole batches, because a Trainer fills up a short one."""
+    found = training_examples(load_knowledge("software-defects")[0].facts, tokenizer)
+    return found[: len(found) // BATCH_SIZE * BATCH_SIZE]
 
 
 def matmul_peak() -> float:

@@ -8,19 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Damage, drop, put, small_set, write_set
+from conftest import Damage, drop, put, run_kapoc, small_set, write_set
 from results import LAMPS, everything, make_items, make_run, nothing
 
 from kapoc import default_model
-from kapoc.cli import main
 from kapoc.record import save_run
-
-
-def run_kapoc(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr("sys.argv", ["kapoc", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    return int(stopped.value.code or 0)
 
 
 def _files(folder: Path) -> set[Path]:

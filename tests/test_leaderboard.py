@@ -1,14 +1,13 @@
 """Several runs against one base: where each stands, and what `kapoc report` writes about them."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
+from conftest import run_kapoc
 from pages import base_run, trained_run, training_record
 from results import make_items, make_run
 
-from kapoc.cli import main
 from kapoc.compare import compare
 from kapoc.gate import RELEASE_GATE
 from kapoc.leaderboard import Leaderboard, leaderboard
@@ -38,13 +37,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "all" / "training.json").write_text(record, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def kapoc(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["kapoc", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
 
 
 def board() -> Leaderboard:
@@ -80,7 +72,7 @@ def test_the_plot_numbers_every_run() -> None:
 
 
 def test_report_of_several_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert kapoc(monkeypatch, "report", "base", "half", "all", "worse", "--out", "runs.md") == 0
+    assert run_kapoc(monkeypatch, "report", "base", "half", "all", "worse", "--out", "runs.md") == 0
     page = (folder / "runs.md").read_text(encoding="utf-8")
     assert page.startswith("# 3 runs against tiny on lamps\n\n## Leaderboard")
     assert "| reference | base | - | 0.0% |" in page
@@ -102,7 +94,7 @@ def test_report_of_several_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_report_of_one_run_has_no_leaderboard_and_finds_its_training(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert kapoc(monkeypatch, "report", "all", "--base", "base") == 0
+    assert run_kapoc(monkeypatch, "report", "all", "--base", "base") == 0
     assert capsys.readouterr().out == "report: report.html\nreport: report.md\nreport: report.json\n"
     page = (folder / "report.md").read_text(encoding="utf-8")
     assert "Leaderboard" not in page
@@ -117,7 +109,7 @@ def test_report_of_one_run_has_no_leaderboard_and_finds_its_training(
 def test_compare_shows_the_curves_in_the_terminal(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert kapoc(monkeypatch, "compare", "base", "all") == 0
+    assert run_kapoc(monkeypatch, "compare", "base", "all") == 0
     shown = capsys.readouterr().out
     assert "Learning curve" in shown
     assert "The way back to the base" in shown
@@ -128,7 +120,7 @@ def test_runs_whose_records_name_other_recipes_are_no_seeds(folder: Path, monkey
     other = {"name": "b", "train": {"seed": 1, "epochs": 9, "budget": {"divergence": 0.05}}}
     record = training_record("2" * 64, recipe=other).model_dump_json()
     (folder / "half" / "training.json").write_text(record, encoding="utf-8")
-    assert kapoc(monkeypatch, "report", "base", "all", "half") == 0
+    assert run_kapoc(monkeypatch, "report", "base", "all", "half") == 0
     assert "## Between seeds" not in (folder / "report.md").read_text(encoding="utf-8")
 
 
@@ -148,7 +140,7 @@ def test_a_mistake_is_told_in_one_line_and_nothing_is_written(
     arguments: list[str],
     complaint: str,
 ) -> None:
-    assert kapoc(monkeypatch, "report", *arguments) == 2
+    assert run_kapoc(monkeypatch, "report", *arguments) == 2
     said = capsys.readouterr().err
     assert complaint in said
     assert said.count("\n") == 1
@@ -157,5 +149,5 @@ def test_a_mistake_is_told_in_one_line_and_nothing_is_written(
 
 def test_a_record_of_other_weights_is_passed_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_run(trained_run(), folder / "all")
-    assert kapoc(monkeypatch, "report", "base", "all") == 0
+    assert run_kapoc(monkeypatch, "report", "base", "all") == 0
     assert "Learning curve" not in (folder / "report.md").read_text(encoding="utf-8")

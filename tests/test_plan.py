@@ -2,9 +2,11 @@
 
 import pytest
 
+from kapoc.calibrate import replayed_tokens
 from kapoc.gate import RELEASE_GATE, Check, Gate
 from kapoc.knowledge_file import load_knowledge
 from kapoc.plan import plan_gate, sizes_of
+from kapoc.recipe import BudgetSettings, ReplaySettings, TrainSettings
 from kapoc.stats import share_above
 
 SIZES = sizes_of([load_knowledge("software-defects")[0]], 735, 120)
@@ -49,3 +51,12 @@ def test_quantities_in_other_units_are_left_out() -> None:
     assert {planned.quantity for planned in plan_gate(SIZES, RELEASE_GATE)} == {
         check.quantity for check in RELEASE_GATE.check if check.quantity != "text"
     }
+
+
+def test_the_cost_of_training_has_what_is_replayed_and_what_the_base_writes() -> None:
+    replay = ReplaySettings(weight=1.0, num_passages=10, num_tokens=64, per_step=2)
+    settings = TrainSettings(batch_size=4, replay=replay)
+    assert replayed_tokens(settings, [10, 4]) == ((3 + 1) * 2 * (32 + 64), 10 * 64)
+    assert replayed_tokens(TrainSettings(batch_size=4), [10, 4]) == (0, 0)
+    held_out = TrainSettings(alphas=(0.5,), budget=BudgetSettings(num_passages=3), replay=ReplaySettings(num_tokens=7))
+    assert replayed_tokens(held_out, [10]) == (0, 3 * 7)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from accelerate.state import AcceleratorState
+from conftest import run_kapoc
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_bad_input import run_kapoc
 
 from kapoc.errors import DataError
 from kapoc.loop import StepReport

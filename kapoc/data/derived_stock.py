@@ -93,14 +93,25 @@ class Stock:
             deck: where the wording is drawn.
             fields: what else stands in the wording.
         """
-        return self._filled(deck.draw(self._pool(form, "questions", fact, slots)), fact, slots, fields)
+        wording = deck.draw(self._pool(form, "questions", fact, slots))
+        called = [self._called(slot, deck) for slot in slots]
+        if "quoted" in fields:
+            fields["quoted"] = called[-1]
+        return self._filled(wording, fact, slots, fields, called)
+
+    def _called(self, slot: str, deck: Deck) -> str:
+        """What a question calls a slot: half of the time by its own name, else in a word that no other slot has."""
+        names = {label(name) for name in self.knowledge.slots}
+        others: list[str] = [other for other in self._wordings["labels"].get(slot, ()) if other not in names]
+        return deck.order.choice((*[label(slot)] * max(1, len(others)), *others))
 
     def answer(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, side: str = "", **fields: str) -> str:
         """The answer to a question of a form, as `question`; `side` is `yes` or `no` where the form has these."""
+        called = [label(slot) for slot in slots]
         if self._by_notes and "note" in self._wordings[form] and (note := note_of(fact)) and _says(note, fact, slots):
-            return self._filled(self._wordings[form]["note"], fact, slots, {**fields, "note": note})
+            return self._filled(self._wordings[form]["note"], fact, slots, {**fields, "note": note}, called)
         pool = self._pool(form, "answers", fact, slots, side)
-        return self._filled(deck.order.choice(pool), fact, slots, fields)
+        return self._filled(deck.order.choice(pool), fact, slots, fields, called)
 
     def rivals(self, fact: Fact, slot: str, deck: Deck) -> Iterator[Fact]:
         """Taught facts of the same kind that have the slot, in a drawn order.
@@ -143,17 +154,18 @@ class Stock:
         """
         return bool(slots) and slots[0] != kind and (kind, slots[0]) not in self._long
 
-    def _filled(self, wording: str, fact: Fact, slots: tuple[str, ...], fields: dict[str, str]) -> str:
-        labels = [label(slot) for slot in slots]
+    def _filled(
+        self, wording: str, fact: Fact, slots: tuple[str, ...], fields: dict[str, str], called: Sequence[str]
+    ) -> str:
         known = {name: slot.text for name, slot in fact.slots.items()} | {
             "name": asked_name(fact),
             "domain": self._domains[fact.domain],
             "kind": "entry" if fact.kind in self.knowledge.slots else label(fact.kind),
-            "slots": listed(labels),
-            "parts": "; ".join(f"{label(slot)}: {fact.slots[slot].text}" for slot in slots),
+            "slots": listed(called),
+            "parts": "; ".join(f"{name}: {fact.slots[slot].text}" for name, slot in zip(called, slots, strict=True)),
         }
         if slots:
-            known |= {"slot": labels[0], "text": fact.slots[slots[0]].text}
+            known |= {"slot": called[0], "text": fact.slots[slots[0]].text}
         known |= fields
         for name in {"slot", "slots", "parts", "quoted"} & known.keys():
             known[name.capitalize()] = _with_capital(known[name])
