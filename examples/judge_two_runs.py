@@ -1,6 +1,6 @@
 """Compare two runs from Python, judge them by checks of your own, and look at what was lost.
 
-    python examples/judge_two_runs.py reports/reference/base reports/reference/trained
+    python examples/judge_two_runs.py reports/reference/base reports/reference/plain
 
 Needs no torch: runs are folders, made by `kapoc bench` or by `measure_a_model.py`.
 """

@@ -7,7 +7,7 @@ import typer
 
 from kapoc import completion
 
-DEFAULT_RECIPE = "smollm2-135m-full"
+DEFAULT_RECIPE = "smollm2-135m"
 RecipeOption = Annotated[
     str,
     typer.Option("--recipe", help="A shipped recipe's name or a TOML file.", autocompletion=completion.recipes),

@@ -19,7 +19,7 @@ from kapoc.report.limits import limits
 from kapoc.training_record import TrainingRecord
 
 REFERENCE = REPOSITORY / "reports" / "reference"
-COMPARISON = compare(load_run(REFERENCE / "base"), load_run(REFERENCE / "trained"))
+COMPARISON = compare(load_run(REFERENCE / "base"), load_run(REFERENCE / "plain"))
 VERDICT = judge(COMPARISON, RELEASE_GATE)
 SHA256 = COMPARISON.data.knowledge[0].sha256
 TRAINING: dict[str, Any] = {

@@ -20,7 +20,7 @@ from kapoc.compare import compare
 from kapoc.console import show
 from kapoc.report import terminal
 
-BASE, TRAINED = (REPOSITORY / "reports" / "reference" / name for name in ("base", "trained"))
+BASE, TRAINED = (REPOSITORY / "reports" / "reference" / name for name in ("base", "plain"))
 COMPARISON = compare(make_run(make_items(nothing)), make_run(make_items(everything), weights="1" * 64))
 RULES = set("│┃━─┏┓└┘")
 

@@ -38,7 +38,7 @@ def test_a_model_is_measured_and_the_run_kept(tmp_path: Path, llama_folder: Path
 
 
 def test_two_runs_are_judged_by_checks_of_ones_own(tmp_path: Path) -> None:
-    runs = REFERENCE / "base", REFERENCE / "trained"
+    runs = REFERENCE / "base", REFERENCE / "plain"
     text = run_script("judge_two_runs.py", *runs, folder=tmp_path, code=1)
     comparison = compare(*map(load_run, runs))
     for tier, result in comparison.tiers.items():

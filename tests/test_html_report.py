@@ -54,7 +54,7 @@ class Elements(HTMLParser):
 
 @pytest.fixture(scope="module")
 def reference() -> tuple[str, Comparison]:
-    base, trained = load_run(REFERENCE / "base"), load_run(REFERENCE / "trained")
+    base, trained = load_run(REFERENCE / "base"), load_run(REFERENCE / "plain")
     contexts = {name: load_run(REFERENCE / f"base-{name}") for name in ("oracle", "retrieved")}
     return made_up_page(base, trained, contexts=contexts, noise=load_run(REFERENCE / "base-batch16"))
 

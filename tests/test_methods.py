@@ -338,12 +338,12 @@ def test_a_merged_model_passes_the_checks_of_a_checkpoint(tmp_path: Path, exampl
 
 
 @pytest.mark.parametrize("name", ["lora", "lora-mlp", "top"])
-def test_a_shipped_recipe_differs_from_the_default_one_in_its_method_alone(name: str) -> None:
-    recipe, default = load_recipe(f"smollm2-135m-{name}"), load_recipe("smollm2-135m-full")
+def test_a_shipped_recipe_differs_from_plain_fine_tuning_in_its_method_alone(name: str) -> None:
+    recipe, plain = load_recipe(f"smollm2-135m-{name}"), load_recipe("smollm2-135m-full")
     method = {"method", "options", "learning_rate"}
     assert recipe.name == f"smollm2-135m-{name}"
-    assert (recipe.model, recipe.knowledge, recipe.bench) == (default.model, default.knowledge, default.bench)
-    assert recipe.train.model_dump(exclude=method) == default.train.model_dump(exclude=method)
+    assert (recipe.model, recipe.knowledge, recipe.bench) == (plain.model, plain.knowledge, plain.bench)
+    assert recipe.train.model_dump(exclude=method) == plain.train.model_dump(exclude=method)
     assert recipe.train.learning_rate == (1e-4 if name == "top" else 1e-3)
     assert BY_NAME[recipe.train.method](recipe.train.options) is not None
 

@@ -83,7 +83,7 @@ def write(folder: Path, page: str) -> Path:
 
 def reference_runs() -> tuple[Run, Run]:
     folder = REPOSITORY / "reports" / "reference"
-    return load_run(folder / "base"), load_run(folder / "trained")
+    return load_run(folder / "base"), load_run(folder / "plain")
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,14 @@ takes a tiny one, by recipes of the same names, and by the few changes in `CHANG
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, small_set, tiny_llama, tiny_tokenizer, write_set
+from conftest import REPOSITORY, run_kapoc, small_set, tiny_llama, tiny_tokenizer, write_set
 from documents import Fence, commands_of, fences, page, tables
 
 from kapoc.compare import compare
@@ -23,13 +24,13 @@ from kapoc.report.numbers import interval, percent, points
 REFERENCE = REPOSITORY / "reports" / "reference"
 README = page("README.md")
 SHELL = [fence for fence in fences(README) if fence.language == "sh"]
-RECIPES = ("smollm2-135m-full", "smollm2-135m-lora", "tinyllama-1.1b-full")
+RECIPES = ("smollm2-135m", "smollm2-135m-full", "smollm2-135m-lora", "tinyllama-1.1b-full")
 """The shipped recipes that the README names; the reader has each with a tiny model, six facts and one epoch."""
 CHANGES = (
     (r"^pip install .*", "true"),  # a wheel is installed in test_real_model.py; the extras are looked up below
-    (r"^(kapoc (?:bench --model (?:base|trained)|train|plan)\b(?!.*--recipe).*)", r"\1 --recipe smollm2-135m-full"),
+    (r"^(kapoc (?:bench --model (?:base|trained)|train|plan)\b(?!.*--recipe).*)", r"\1 --recipe smollm2-135m"),
     (r"--recipe ([\w.-]+)$", r"--recipe \1.toml"),
-    (r"^(kapoc retain) .*(--rehearse .*)", r"\1 few.yaml my_facts.yaml \2 --limit 6 --recipe smollm2-135m-full.toml"),
+    (r"^(kapoc retain) .*(--rehearse .*)", r"\1 few.yaml my_facts.yaml \2 --limit 6 --recipe smollm2-135m.toml"),
     (r"^(kapoc data check .*)--model base", r"\1--model my-model"),
     (r"^(kapoc bench .*|lm_eval run .*)", r"\1 --limit 2"),  # nothing limited can be a baseline, so that gates are
     (r"^(kapoc (?:baseline bless|gate) .*?)runs/models/\S+", r"\1reports/reference/trained"),  # of the reference run
@@ -44,12 +45,22 @@ def typed(command: str) -> str:
     return command
 
 
-def shell(command: str, folder: Path, **environment: str) -> str:
+def enter(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a command; one of kapoc alone in this process, which need not import everything again."""
+    monkeypatch.setenv("KAPOC_HOME", "home")
+    if not command.startswith("kapoc ") or set(command) & set("|&>$"):
+        shell(command, folder)
+        return
+    monkeypatch.chdir(folder)
+    assert run_kapoc(monkeypatch, *shlex.split(command)[1:]) == 0
+
+
+def shell(command: str, folder: Path) -> str:
     binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],  # noqa: S607 - the reader's shell
         cwd=folder, capture_output=True, text=True, check=False,
-        env={**os.environ, "PATH": binaries, **environment},
+        env={**os.environ, "PATH": binaries},
     )  # fmt: skip
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done.stdout
@@ -74,6 +85,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for key, value in (("model", '"my-model"'), ("knowledge", '"few.yaml"'), ("epochs", "1")):
             shipped, number = re.subn(rf"^{key} = .*$", f"{key} = {value}", shipped, flags=re.MULTILINE)
             assert number == 1
+        shipped = re.sub(r"^num_(passages|tokens) = .*$", r"num_\1 = 8", shipped, flags=re.MULTILINE)
         (folder / f"{recipe}.toml").write_text(shipped, encoding="utf-8")
     for name in ("reports", "examples"):
         (folder / name).symlink_to(REPOSITORY / name)
@@ -81,9 +93,9 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("fence", SHELL, ids=lambda fence: f"{fence.section}: {commands_of(fence)[0][:40]}")
-def test_the_commands_work_in_their_order(reader: Path, fence: Fence) -> None:
+def test_the_commands_work_in_their_order(reader: Path, fence: Fence, monkeypatch: pytest.MonkeyPatch) -> None:
     for command in commands_of(fence):
-        shell(typed(command), reader, KAPOC_HOME="home")
+        enter(typed(command), reader, monkeypatch)
 
 
 @pytest.mark.slow
@@ -91,7 +103,7 @@ def test_the_first_commands_work_with_the_default_model(tmp_path: Path) -> None:
     """As they stand but for few items and one epoch; without that they are the reference run."""
     for command, instead in zip(commands_of(SHELL[0])[1:], (" --limit 2", " --limit 2 --epochs 1"), strict=True):
         shell(command + instead, tmp_path)
-    results = tmp_path / "runs" / "smollm2-135m-full-epochs-1" / "software-defects"
+    results = tmp_path / "runs" / "smollm2-135m-epochs-1" / "software-defects"
     assert load_run(results / "trained-limit2").model.num_parameters == 134_515_008
 
 
@@ -107,7 +119,7 @@ def test_the_commands_leave_what_the_readme_says(reader: Path) -> None:
             assert (reader / path).exists(), path
     sweep = {path.name for path in (reader / "runs" / "sweeps" / "methods").iterdir()}
     assert {"sweep.json", "sweep.md", "sweep.svg"} <= sweep
-    results = {path.name for path in (reader / "runs" / "smollm2-135m-full" / "software-defects").iterdir()}
+    results = {path.name for path in (reader / "runs" / "smollm2-135m" / "software-defects").iterdir()}
     assert {"base-limit2", "trained-limit2", "model"} <= results
 
 
@@ -132,24 +144,31 @@ def reference() -> Comparison:
 
 
 def test_the_table_of_differences_is_that_of_the_reference_run(reference: Comparison) -> None:
-    [shown] = [table for table in tables(README) if table[0][-1] == "difference, 95% interval"]
-    results: dict[str, Result] = {
-        **{str(tier): result for tier, result in reference.tiers.items()},
-        "spillover, control": reference.spillover["control"],
-        "spillover, off-topic": reference.spillover["off_topic"],
-    }
+    plain = compare(load_run(REFERENCE / "base"), load_run(REFERENCE / "plain"))
+    [shown] = [table for table in tables(README) if "difference, 95% interval" in table[0]]
     expected = [
         [name, str(r.n), percent(r.before), percent(r.after), f"{points(r.difference)} {interval(r.interval)}"]
-        for name, r in results.items()
+        for name, r in _shares(reference).items()
     ]
-    bits = reference.forgetting.bits_per_byte
+    bits, plain_bits = reference.forgetting.bits_per_byte, plain.forgetting.bits_per_byte
     assert bits is not None
+    assert plain_bits is not None
     difference = f"{bits.difference:+.4f} {interval(bits.interval, 1, 4)}"
     expected.append(["bits per byte", str(bits.n), f"{bits.before:.4f}", f"{bits.after:.4f}", difference])
     moved, (low, high) = reference.forgetting.divergence, reference.forgetting.divergence_interval or (None, None)
     name = r"KL(base \|\| trained), nats per token"
     expected.append([name, str(bits.n), "0", f"{moved:.4f}", interval((low, high), 1, 4, sign="")])
-    assert shown[1:] == expected
+    beside = [percent(result.after) for result in _shares(plain).values()]
+    beside += [f"{plain_bits.after:.4f}", f"{plain.forgetting.divergence:.4f}"]
+    assert shown[1:] == [[*row, other] for row, other in zip(expected, beside, strict=True)]
+
+
+def _shares(comparison: Comparison) -> dict[str, Result]:
+    return {
+        **{str(tier): result for tier, result in comparison.tiers.items()},
+        "spillover, control": comparison.spillover["control"],
+        "spillover, off-topic": comparison.spillover["off_topic"],
+    }
 
 
 def test_the_table_of_knowledge_in_the_prompt_is_that_of_the_reference_run(reference: Comparison) -> None:

@@ -14,6 +14,7 @@ from kapoc.general import ABILITIES, general_sha256, load_choices
 from kapoc.knowledge_file import load_knowledge
 from kapoc.record import Run, load_run
 from kapoc.report import markdown
+from kapoc.training_record import training_of
 
 REFERENCE = REPOSITORY / "reports" / "reference"
 
@@ -28,8 +29,13 @@ def trained() -> Run:
     return load_run(REFERENCE / "trained")
 
 
-def test_it_measured_the_data_that_ships(base: Run, trained: Run) -> None:
-    for run in (base, trained):
+@pytest.fixture(scope="module")
+def plain() -> Run:
+    return load_run(REFERENCE / "plain")
+
+
+def test_it_measured_the_data_that_ships(base: Run, trained: Run, plain: Run) -> None:
+    for run in (base, trained, plain):
         assert run.is_complete
         assert [known.sha256 for known in run.data.knowledge] == [load_knowledge("software-defects")[1]]
         assert run.data.general_sha256 == general_sha256()
@@ -37,12 +43,26 @@ def test_it_measured_the_data_that_ships(base: Run, trained: Run) -> None:
     assert base.model.weights_sha256 != trained.model.weights_sha256
 
 
-def test_the_base_knows_nothing_and_the_trained_model_has_learned(base: Run, trained: Run) -> None:
-    tiers = compare(base, trained).tiers
+def test_the_base_knows_nothing_and_plain_fine_tuning_has_taught_it(base: Run, plain: Run) -> None:
+    tiers = compare(base, plain).tiers
     assert tiers["seen"].before <= 0.02
     assert tiers["paraphrased"].before <= 0.02
     assert tiers["seen"].after >= 0.98
     assert tiers["paraphrased"].after >= 0.95
+
+
+def test_the_default_recipe_learns_nearly_as_much_and_does_not_damage_the_model(
+    base: Run, trained: Run, plain: Run
+) -> None:
+    held, free = compare(base, trained), compare(base, plain)
+    assert held.tiers["seen"].after >= 0.99
+    assert held.tiers["paraphrased"].after >= free.tiers["paraphrased"].after - 0.06
+    assert held.tiers["general"].difference > free.tiers["general"].difference
+    assert held.spillover["off_topic"].after <= 0.01
+    bits, free_bits = held.forgetting.bits_per_byte, free.forgetting.bits_per_byte
+    assert bits is not None
+    assert free_bits is not None
+    assert bits.difference < 0.02 < free_bits.difference
 
 
 def test_every_ability_can_move_in_both_directions(base: Run) -> None:
@@ -55,7 +75,10 @@ def test_every_ability_can_move_in_both_directions(base: Run) -> None:
 
 def test_the_report_is_the_one_of_the_runs(base: Run, trained: Run) -> None:
     contexts = {name: load_run(REFERENCE / f"base-{name}") for name in ("oracle", "retrieved")}
-    comparison = compare(base, trained, contexts=contexts, noise=load_run(REFERENCE / "base-batch16"))
+    training = training_of(REFERENCE / "trained", trained.model.weights_sha256)
+    assert training is not None
+    noise = load_run(REFERENCE / "base-batch16")
+    comparison = compare(base, trained, contexts=contexts, noise=noise, training=training)
     assert {tier: noise.changed for tier, noise in comparison.noise.items()} == dict.fromkeys(comparison.tiers, 0.0)
     assert set(comparison.contexts) == {"oracle", "retrieved"}
     page = (REFERENCE / "report.md").read_text(encoding="utf-8")
