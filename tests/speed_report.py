@@ -40,7 +40,7 @@ def _measuring(found: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield f"Seconds of all requests; medians of {len(model['ours'])} passes each, taken in turn. HFLM at its best"
         pilots = ", ".join(f"{size}: {seconds:.0f} s" for size, seconds in model["pilots"].items())
-        yield f"batch size, found on an eighth of the items ({pilots})."
+        yield f"batch size, found on an eighth of these items ({pilots})."
         yield ""
         yield f"| | kapoc | HFLM, batch {model['best']} | ratio |"
         yield "| --- | ---: | ---: | ---: |"
