@@ -79,8 +79,8 @@ def replayed_tokens(settings: TrainSettings, sizes: Sequence[int]) -> tuple[int,
     """Tokens of general text that epochs of so many examples train on, and those that the base writes before them."""
     replay = settings.replay
     steps = sum(math.ceil(size / settings.batch_size) for size in sizes) if replay.weight else 0
-    num_passages = (replay.num_passages if replay.weight else 0) + settings.has_budget * settings.budget.num_passages
-    return steps * replay.per_step * (_PROMPT_TOKENS + replay.num_tokens), num_passages * replay.num_tokens
+    written = sum(settings.num_passages) * replay.num_tokens
+    return steps * replay.per_step * (_PROMPT_TOKENS + replay.num_tokens), written
 
 
 def _tokens_of(loaded: LoadedModel, tasks: TaskList) -> tuple[int, int]:

@@ -118,6 +118,12 @@ class TrainSettings(_Record):
         """Whether anything is chosen by dev answers within the budget."""
         return self.stop_at is not None or bool(self.alphas)
 
+    @property
+    def num_passages(self) -> tuple[int, int]:
+        """How many passages the base writes before training: to replay, and to measure the budget on."""
+        replayed = self.replay.num_passages if self.replay.weight else 0
+        return replayed, self.budget.num_passages if self.has_budget else 0
+
 
 class BenchSettings(_Record):
     """How models are measured: rows a forward pass, the same for every run that is compared."""

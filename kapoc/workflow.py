@@ -200,8 +200,7 @@ def _passages(
     from kapoc.replay import write_passages
 
     settings, seed = workspace.recipe.train, workspace.recipe.train.seed
-    num_replayed = settings.replay.num_passages if settings.replay.weight else 0
-    num_held_out = settings.budget.num_passages if settings.has_budget else 0
+    num_replayed, num_held_out = settings.num_passages
     if not num_replayed + num_held_out:
         return (), ()
 
