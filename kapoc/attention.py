@@ -89,17 +89,15 @@ def _attend(
     """What transformers calls: heads of shape (rows, heads, tokens, width) to (rows, tokens, heads, width)."""
     blocks = blocks_of(attention_mask)
     if len(blocks) > 1:
-        parts = [
-            sdpa_attention_forward(
-                module,
-                query[:, :, block.start : block.end],
-                key.index_select(2, block.seen),
-                value.index_select(2, block.seen),
-                block.mask,
-                **options,
-            )[0]
-            for block in blocks
-        ]
+        seen, widths = torch.cat([b.seen for b in blocks]), [len(b.seen) for b in blocks]
+        split = zip(
+            blocks,
+            query.split([b.end - b.start for b in blocks], dim=2),
+            key.index_select(2, seen).split(widths, dim=2),
+            value.index_select(2, seen).split(widths, dim=2),
+            strict=True,
+        )
+        parts = [sdpa_attention_forward(module, q, k, v, b.mask, **options)[0] for b, q, k, v in split]
         return torch.cat(parts, dim=1), None
     attended: torch.Tensor = sdpa_attention_forward(module, query, key, value, attention_mask, **options)[0]
     return attended, None

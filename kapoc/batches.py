@@ -1,8 +1,9 @@
-"""Training examples as rows of a prefix tree, without padding, and the answer-only loss.
+"""Training examples as rows of a prefix tree, without padding, and the losses: of answers only, and of replayed text.
 
 What the examples of a micro-batch begin with alike (a system prompt, a question) stands in its row once; a mask lets
 every token see its own example's tokens only. Gradients are those of separate examples, because what they share is the
-same computation. Logits are computed only where a token of an answer is predicted.
+same computation. Replayed passages stand in the rows like examples. Logits are computed only where a token is predicted
+that carries loss.
 """
 
 import random
@@ -15,6 +16,7 @@ from transformers import PreTrainedModel
 from kapoc.chat import EncodedExample
 from kapoc.prefix_tree import plan_rows
 from kapoc.reading import tree_mask
+from kapoc.replay import Passage, divergence_and_surprise
 
 MAX_PACKING_ERROR = 1e-3
 """Nats per answer token by which the loss of packed examples may differ from that of separate ones."""
@@ -30,8 +32,10 @@ class PackedRow:
         attention_mask: (1, 1, tokens, tokens), additive, in float32; none for a single example, which is causal.
         loss_positions: (answer tokens,), the places whose logits predict them.
         targets: (answer tokens,), the answers and their end tokens.
+        written_positions: (written tokens,), the places whose logits predict what the base wrote in `passages`.
         sizes: answer tokens of each example, in order.
-        num_example_tokens: of all examples, before sharing.
+        passages: replayed text, after the examples.
+        num_example_tokens: of all examples and passages, before sharing.
     """
 
     input_ids: torch.Tensor
@@ -39,7 +43,9 @@ class PackedRow:
     attention_mask: torch.Tensor | None
     loss_positions: torch.Tensor
     targets: torch.Tensor
+    written_positions: torch.Tensor
     sizes: tuple[int, ...]
+    passages: tuple[Passage, ...]
     num_example_tokens: int
 
     @property
@@ -49,8 +55,13 @@ class PackedRow:
 
     @property
     def num_loss_tokens(self) -> int:
-        """The tokens that carry loss."""
+        """The answer tokens, which carry loss."""
         return self.targets.shape[0]
+
+    @property
+    def num_written_tokens(self) -> int:
+        """The tokens that the base wrote, which carry divergence."""
+        return self.written_positions.shape[0]
 
     def to(self, device: torch.device) -> "PackedRow":
         """The same row on a device."""
@@ -61,47 +72,86 @@ class PackedRow:
             attention_mask=None if self.attention_mask is None else self.attention_mask.to(device),
             loss_positions=self.loss_positions.to(device),
             targets=self.targets.to(device),
+            written_positions=self.written_positions.to(device),
         )
 
 
-def pack(examples: Sequence[EncodedExample]) -> PackedRow:
-    """Lay examples into one row, what they begin with alike once.
+@dataclass(frozen=True, slots=True)
+class RowLosses:
+    """Losses of one row, each summed over its tokens, in nats; scalars that gradients flow through.
+
+    Attributes:
+        answers: negative log-likelihood of the answer tokens.
+        divergence: KL(base || model) of the tokens that the base wrote.
+        surprise: negative log-likelihood of these.
+    """
+
+    answers: torch.Tensor
+    divergence: torch.Tensor
+    surprise: torch.Tensor
+
+
+def pack(examples: Sequence[EncodedExample], passages: Sequence[Passage] = ()) -> PackedRow:
+    """Lay examples and replayed passages into one row, what they begin with alike once.
 
     Raises:
         ValueError: an example has no prompt or no answer token, so that its loss would be empty.
     """
     if not all(example.prompt and example.answer for example in examples):
         raise ValueError("an example without a prompt or an answer token cannot be trained on")
-    sequences = [[*example.prompt, *example.answer[:-1]] for example in examples]
+    sequences = [(*example.prompt, *example.answer[:-1]) for example in examples]
+    sequences += [passage.tokens[:-1] for passage in passages]
     (row,) = plan_rows(sequences, 0, sum(map(len, sequences)))
-    places = [row.paths[number][len(example.prompt) - 1 :] for number, example in enumerate(examples)]
+    starts = [len(example.prompt) for example in examples] + [passage.start for passage in passages]
+    places = [row.paths[number][start - 1 :] for number, start in enumerate(starts)]
     return PackedRow(
         input_ids=torch.tensor([row.tokens]),
         position_ids=torch.tensor([row.depths]),
-        attention_mask=None if len(examples) == 1 else tree_mask(row, 0, torch.float32),
-        loss_positions=torch.tensor([place for path in places for place in path]),
-        targets=torch.tensor([token for example in examples for token in example.answer]),
+        attention_mask=None if len(sequences) == 1 else tree_mask(row, 0, torch.float32),
+        loss_positions=_joined(places[: len(examples)]),
+        targets=_joined([example.answer for example in examples]),
+        written_positions=_joined(places[len(examples) :]),
         sizes=tuple(len(example.answer) for example in examples),
-        num_example_tokens=sum(map(len, examples)),
+        passages=tuple(passages),
+        num_example_tokens=sum(map(len, examples)) + sum(len(passage.tokens) for passage in passages),
     )
+
+
+def _joined(parts: Sequence[Sequence[int]]) -> torch.Tensor:
+    return torch.tensor([one for part in parts for one in part], dtype=torch.long)
 
 
 def answer_logits(model: PreTrainedModel, row: PackedRow) -> torch.Tensor:
     """The logits (answer tokens, vocabulary) that predict each answer token, in float32."""
-    output = model(
-        input_ids=row.input_ids,
-        position_ids=row.position_ids,
-        attention_mask=row.attention_mask,
-        logits_to_keep=row.loss_positions,
-        use_cache=False,
-    )
-    logits: torch.Tensor = output.logits[0].float()
-    return logits
+    return _logits(model, row, row.loss_positions)
 
 
 def summed_loss(model: PreTrainedModel, row: PackedRow) -> torch.Tensor:
     """The negative log-likelihood of all answer tokens, summed, in nats."""
     return torch.nn.functional.cross_entropy(answer_logits(model, row), row.targets, reduction="sum")
+
+
+def row_losses(model: PreTrainedModel, row: PackedRow) -> RowLosses:
+    """All losses of a row, from one forward pass."""
+    logits = _logits(model, row, torch.cat([row.loss_positions, row.written_positions]))
+    answers, written = logits.split([row.num_loss_tokens, row.num_written_tokens])
+    divergence = surprise = logits.new_zeros(1)
+    if row.passages:
+        divergence, surprise = divergence_and_surprise(written, row.passages)
+    loss = torch.nn.functional.cross_entropy(answers, row.targets, reduction="sum")
+    return RowLosses(loss, divergence.sum(), surprise.sum())
+
+
+def _logits(model: PreTrainedModel, row: PackedRow, positions: torch.Tensor) -> torch.Tensor:
+    output = model(
+        input_ids=row.input_ids,
+        position_ids=row.position_ids,
+        attention_mask=row.attention_mask,
+        logits_to_keep=positions,
+        use_cache=False,
+    )
+    logits: torch.Tensor = output.logits[0].float()
+    return logits
 
 
 def packing_is_exact(model: PreTrainedModel, examples: Sequence[EncodedExample]) -> bool:
@@ -120,10 +170,23 @@ def packing_is_exact(model: PreTrainedModel, examples: Sequence[EncodedExample])
 
 
 def epoch_batches(
-    examples: Sequence[EncodedExample], batch_size: int, micro_batch_size: int, order: random.Random, first: int = 0
+    examples: Sequence[EncodedExample],
+    batch_size: int,
+    micro_batch_size: int,
+    order: random.Random,
+    first: int = 0,
+    passages: Iterator[Sequence[Passage]] | None = None,
 ) -> Iterator[list[PackedRow]]:
-    """One pass in random order: for each optimizer step its micro-batches, from step `first` (from 0) of the pass."""
+    """One pass in random order: for each optimizer step its micro-batches, from step `first` (from 0) of the pass.
+
+    The passages of a step stand in its last row, which is the shortest; each has a row of its own where examples have.
+    """
     shuffled = order.sample(list(examples), k=len(examples))
     for start in range(first * batch_size, len(shuffled), batch_size):
         step = shuffled[start : start + batch_size]
-        yield [pack(step[i : i + micro_batch_size]) for i in range(0, len(step), micro_batch_size)]
+        rows = [step[i : i + micro_batch_size] for i in range(0, len(step), micro_batch_size)]
+        replayed = next(passages) if passages else ()
+        if micro_batch_size == 1:
+            yield [*map(pack, rows), *(pack([], [passage]) for passage in replayed)]
+        else:
+            yield [*map(pack, rows[:-1]), pack(rows[-1], replayed)]

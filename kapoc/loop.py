@@ -13,10 +13,9 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel
 
-from kapoc.batches import PackedRow, summed_loss
+from kapoc.batches import PackedRow, row_losses
 from kapoc.errors import DataError, TrainingError
 from kapoc.recipe import TrainSettings
-from kapoc.replay import Passage, divergence_and_surprise
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,17 +142,24 @@ class Loop:
         low = self.settings.final_rate_fraction
         return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
-    def step(self, rows: Sequence[PackedRow], epoch: int, passages: Sequence[Passage]) -> StepReport:
-        """One optimizer step over its micro-batches; the loss is the mean over all their answer tokens."""
+    def step(self, rows: Sequence[PackedRow], epoch: int) -> StepReport:
+        """One optimizer step over its micro-batches; losses are means over all their tokens."""
         num_loss_tokens = sum(row.num_loss_tokens for row in rows)
-        total = torch.zeros((), device=self.accelerator.device)
+        num_written_tokens = sum(row.num_written_tokens for row in rows)
+        replay = self.settings.replay
+        total = divergence = 0.0
         for row in rows:
             with self.accelerator.autocast():
-                loss = summed_loss(self.model, row.to(self.accelerator.device)) / num_loss_tokens
+                losses = row_losses(self.model, row.to(self.accelerator.device))
+            loss = losses.answers / num_loss_tokens
             self._refuse_non_finite(loss, "loss", epoch)
+            total += float(loss.detach())
+            if row.passages:
+                self._refuse_non_finite(losses.divergence, "divergence", epoch)
+                pull = losses.divergence if replay.target == "distribution" else losses.surprise
+                loss = loss + replay.weight * pull / num_written_tokens
+                divergence += float(losses.divergence.detach()) / num_written_tokens
             self.accelerator.backward(loss)
-            total += loss.detach()
-        divergence = self._replay(passages, epoch) if passages else None
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_gradient_norm)
         self._refuse_non_finite(torch.as_tensor(norm), "gradient", epoch)
         rate = float(self.schedule.get_last_lr()[0])
@@ -161,11 +167,11 @@ class Loop:
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.done += 1
-        self.tokens += sum(row.num_example_tokens for row in rows) + sum(len(passage.tokens) for passage in passages)
+        self.tokens += sum(row.num_example_tokens for row in rows)
         self.answer_tokens += num_loss_tokens
-        self.epoch_loss += float(total) * num_loss_tokens
+        self.epoch_loss += total * num_loss_tokens
         self.epoch_tokens += num_loss_tokens
-        return self._report(epoch, float(total), divergence, rate, float(norm))
+        return self._report(epoch, total, divergence if num_written_tokens else None, rate, float(norm))
 
     def end_epoch(self, dev_loss: float | None, dev_exact: float | None, divergence: float | None) -> EpochReport:
         """What the epoch did, with its scores on the dev examples and how far the model has moved."""
@@ -231,15 +237,6 @@ class Loop:
     def _weights(self) -> dict[str, torch.Tensor]:
         trained = {name: weight.detach() for name, weight in self.model.named_parameters() if weight.requires_grad}
         return trained | dict(self.model.named_buffers())
-
-    def _replay(self, passages: Sequence[Passage], epoch: int) -> float:
-        """Add the pull back to the base to the gradients; the divergence in nats per token."""
-        with self.accelerator.autocast():
-            divergence, surprise = divergence_and_surprise(self.model, passages)
-        self._refuse_non_finite(divergence, "divergence", epoch)
-        replay = self.settings.replay
-        self.accelerator.backward(replay.weight * (divergence if replay.target == "distribution" else surprise))
-        return float(divergence.detach())
 
     def _refuse_non_finite(self, value: torch.Tensor, what: str, epoch: int) -> None:
         if not torch.isfinite(value).all():

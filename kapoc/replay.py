@@ -35,6 +35,8 @@ bound of the whole one (data processing inequality), and close to it."""
 _TOP_K = 256
 _BATCH_SIZE = 64
 _ROW_PASSAGES = 8
+_MAX_ROW_ERROR = 1e-2
+"""By which the logits of passages in one row may differ from those of single ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,11 @@ class Passage:
     start: int
     likeliest: torch.Tensor
     logprobs: torch.Tensor
+
+    @property
+    def num_written(self) -> int:
+        """Tokens that the model wrote, at least one."""
+        return len(self.tokens) - self.start
 
 
 @cache
@@ -88,7 +95,7 @@ def write_passages(
     was_training = model.training
     model.eval()
     texts = _texts(model, tokenizer, asked, num_tokens, seed)
-    passages = [_remembered(model, prompt, written) for prompt, written in zip(asked, texts, strict=True)]
+    passages = _remembered(model, asked, texts)
     model.train(was_training)
     return passages
 
@@ -128,32 +135,55 @@ def _drawn(texts: Sequence[str], num: int, order: random.Random) -> list[str]:
     return drawn
 
 
-def _remembered(model: PreTrainedModel, prompt: list[int], written: list[int]) -> Passage:
+def _remembered(
+    model: PreTrainedModel, asked: Sequence[Sequence[int]], texts: Sequence[Sequence[int]]
+) -> list[Passage]:
+    """What the model wrote, with what else it might have; several texts a row where that changes nothing."""
     empty = torch.empty(0)
-    passage = Passage((*prompt, *written), len(prompt), empty, empty)
-    with torch.no_grad():
-        logprobs = _written_logprobs(model, [passage])
-    if not torch.isfinite(logprobs).all():
-        raise ModelError(BROKEN_LOGITS)
-    kept = min(NUM_LIKELIEST, logprobs.shape[-1] - 1)
-    values, tokens = logprobs.topk(kept, dim=-1)
-    return replace(passage, likeliest=tokens, logprobs=torch.cat([values, _all_others(values)], dim=-1))
+    passages = [
+        Passage((*prompt, *written), len(prompt), empty, empty) for prompt, written in zip(asked, texts, strict=True)
+    ]
+    size = _ROW_PASSAGES if _rows_are_exact(model, passages[:2]) else 1
+    remembered = []
+    for start in range(0, len(passages), size):
+        row = passages[start : start + size]
+        logits = written_logits(model, row)
+        if not torch.isfinite(logits).all():
+            raise ModelError(BROKEN_LOGITS)
+        values, tokens = logits.log_softmax(-1).topk(min(NUM_LIKELIEST, logits.shape[-1] - 1), dim=-1)
+        sizes = [passage.num_written for passage in row]
+        kept = zip(row, tokens.split(sizes), torch.cat([values, _all_others(values)], dim=-1).split(sizes), strict=True)
+        remembered += [
+            replace(passage, likeliest=likeliest.clone(), logprobs=logprobs.clone())
+            for passage, likeliest, logprobs in kept
+        ]
+    return remembered
 
 
-def _written_logprobs(model: PreTrainedModel, passages: Sequence[Passage]) -> torch.Tensor:
-    """Log-probabilities (written tokens of all passages, vocabulary) in float32, from one row."""
+def _rows_are_exact(model: PreTrainedModel, passages: Sequence[Passage]) -> bool:
+    """Whether a model reads passages in one row as it reads them apart: it may ignore or refuse a 4-D mask."""
+    try:
+        together = written_logits(model, passages)
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+        return False
+    apart = torch.cat([written_logits(model, [passage]) for passage in passages])
+    return torch.allclose(together, apart, rtol=0, atol=_MAX_ROW_ERROR, equal_nan=True)
+
+
+def written_logits(model: PreTrainedModel, passages: Sequence[Passage]) -> torch.Tensor:
+    """The logits (written tokens of all passages, vocabulary) in float32 from one row, without gradients."""
     sequences = [passage.tokens[:-1] for passage in passages]
     (row,) = plan_rows(sequences, 0, sum(map(len, sequences)))
     places = [place for number, passage in enumerate(passages) for place in row.paths[number][passage.start - 1 :]]
-    logits = model(
-        input_ids=torch.tensor([row.tokens], device=model.device),
-        position_ids=torch.tensor([row.depths], device=model.device),
-        attention_mask=None if len(passages) == 1 else tree_mask(row, 0, torch.float32).to(model.device),
-        logits_to_keep=torch.tensor(places, device=model.device),
-        use_cache=False,
-    ).logits[0]
-    logprobs: torch.Tensor = logits.float().log_softmax(-1)
-    return logprobs
+    with torch.no_grad():
+        logits: torch.Tensor = model(
+            input_ids=torch.tensor([row.tokens], device=model.device),
+            position_ids=torch.tensor([row.depths], device=model.device),
+            attention_mask=None if len(passages) == 1 else tree_mask(row, 0, torch.float32).to(model.device),
+            logits_to_keep=torch.tensor(places, device=model.device),
+            use_cache=False,
+        ).logits[0]
+    return logits.float()
 
 
 def _all_others(logprobs: torch.Tensor) -> torch.Tensor:
@@ -161,41 +191,35 @@ def _all_others(logprobs: torch.Tensor) -> torch.Tensor:
     return torch.log1p(-logprobs.exp().sum(-1, keepdim=True).clamp(max=1 - 1e-6))
 
 
-def divergence_and_surprise(model: PreTrainedModel, passages: Sequence[Passage]) -> tuple[torch.Tensor, torch.Tensor]:
-    """How far a model is from the base on some passages; gradients flow to the model.
+def divergence_and_surprise(logits: torch.Tensor, passages: Sequence[Passage]) -> tuple[torch.Tensor, torch.Tensor]:
+    """How far a model is from the base on some passages; differentiable.
 
     Args:
-        model: in training; a causal model that takes a 4-D attention mask where there are several passages.
+        logits: (written tokens of all passages, vocabulary), the model's, in float32.
         passages: that the base wrote, at least one.
 
     Returns:
-        KL(base || model) and the negative log-likelihood of the text, both scalars in nats per written token; nan where
-        a logit is broken.
+        KL(base || model) and the negative log-likelihood of the text, both (written tokens,) in nats; nan where a logit
+        is broken.
     """
-    logprobs = _written_logprobs(model, passages)
+    logprobs = logits.log_softmax(-1)
     written = torch.tensor([token for p in passages for token in p.tokens[p.start :]], device=logprobs.device)
-    surprise = -logprobs.gather(-1, written[:, None]).mean()
-    likeliest, before = (torch.cat([getattr(p, name) for p in passages]) for name in ("likeliest", "logprobs"))
+    surprise = -logprobs.gather(-1, written[:, None])[:, 0]
+    likeliest, before = (
+        torch.cat([getattr(p, name) for p in passages]).to(logprobs.device) for name in ("likeliest", "logprobs")
+    )
     chosen = logprobs.gather(-1, likeliest)
     after = torch.cat([chosen, _all_others(chosen)], dim=-1)
-    return (before.exp() * (before - after)).sum(-1).mean(), surprise
-
-
-def mean_divergence(model: PreTrainedModel, passages: Sequence[Passage]) -> torch.Tensor:
-    """KL(base || model) in nats per written token of some passages, as in `divergence_and_surprise`."""
-    return divergence_and_surprise(model, passages)[0]
+    return (before.exp() * (before - after)).sum(-1), surprise
 
 
 def divergence_from_base(model: PreTrainedModel, passages: Sequence[Passage]) -> float:
     """KL(base || model) in nats per written token over passages, without gradients."""
     was_training = model.training
     model.eval()
-    total = num_tokens = 0.0
-    with torch.no_grad():
-        for start in range(0, len(passages), _ROW_PASSAGES):
-            row = passages[start : start + _ROW_PASSAGES]
-            written = sum(len(passage.tokens) - passage.start for passage in row)
-            total += written * float(mean_divergence(model, row))
-            num_tokens += written
+    total = 0.0
+    for start in range(0, len(passages), _ROW_PASSAGES):
+        row = passages[start : start + _ROW_PASSAGES]
+        total += float(divergence_and_surprise(written_logits(model, row), row)[0].sum())
     model.train(was_training)
-    return total / num_tokens
+    return total / sum(passage.num_written for passage in passages)

@@ -222,8 +222,8 @@ def _steps(
         if epoch > len(loop.epochs) and _is_enough(settings, loop.epochs):
             return
         first = max(0, loop.done - sum(loop.steps_of_epochs[: epoch - 1]))
-        for rows in epoch_batches(examples, settings.batch_size, micro_batch_size, order, first):
-            yield loop.step(rows, epoch, next(replay))
+        for rows in epoch_batches(examples, settings.batch_size, micro_batch_size, order, first, replay):
+            yield loop.step(rows, epoch)
         if epoch > len(loop.epochs):
             end_epoch()
 

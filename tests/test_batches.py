@@ -7,8 +7,9 @@ import torch
 from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
 from transformers import PreTrainedModel
 
-from kapoc.batches import epoch_batches, pack, summed_loss
+from kapoc.batches import epoch_batches, pack, row_losses, summed_loss
 from kapoc.chat import EncodedExample, encode_example, prompt_text
+from kapoc.replay import write_passages
 from kapoc.train import score_examples
 
 PAIRS = [
@@ -50,6 +51,34 @@ def test_packed_loss_and_gradients_equal_padded_ones(make: type) -> None:
     for (name, one), (_, other) in zip(packed.named_parameters(), padded.named_parameters(), strict=True):
         assert one.grad is not None
         assert torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-4), name
+
+
+@pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
+def test_replayed_text_in_a_row_gives_the_losses_and_gradients_of_rows_apart(make: type) -> None:
+    examples, passages = _examples(), write_passages(make(5), tiny_tokenizer(), 3, 12, seed=0)
+    together, apart = make(), make()
+    rows = [pack(examples), *(pack([], [passage]) for passage in passages)]
+    found, expected = row_losses(together, pack(examples, passages)), [row_losses(apart, row) for row in rows]
+    for name in ("answers", "divergence", "surprise"):
+        one, other = getattr(found, name), sum(getattr(losses, name) for losses in expected)
+        assert one.item() == pytest.approx(other.item(), rel=1e-5) != 0.0
+    assert pack(examples, passages).num_written_tokens == sum(passage.num_written for passage in passages)
+    (found.answers + 3 * found.divergence + found.surprise).backward()
+    for losses in expected:
+        (losses.answers + 3 * losses.divergence + losses.surprise).backward()
+    for (name, weight), (_, same) in zip(together.named_parameters(), apart.named_parameters(), strict=True):
+        assert torch.allclose(weight.grad, same.grad, rtol=1e-3, atol=1e-4), name
+
+
+def test_a_step_has_its_passages_in_its_last_row_or_apart() -> None:
+    examples = [EncodedExample((number,), (number,)) for number in range(5)]
+    passages = write_passages(tiny_llama(), tiny_tokenizer(), 4, 4, seed=0)
+    for size, expected in (
+        (2, [(2, 0), (1, 2), (2, 2)]),
+        (1, [(1, 0)] * 3 + [(0, 1)] * 2 + [(1, 0)] * 2 + [(0, 1)] * 2),
+    ):
+        steps = epoch_batches(examples, 3, size, random.Random(0), 0, iter([passages[:2], passages[2:]]))
+        assert [(len(row.sizes), len(row.passages)) for rows in steps for row in rows] == expected
 
 
 def test_loss_tokens_are_the_answers_and_their_end() -> None:

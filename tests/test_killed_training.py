@@ -13,6 +13,7 @@ import torch
 from test_resume import EVERY_STEP, Killed, kill_at
 
 from kapoc import workflow
+from kapoc.batches import RowLosses
 from kapoc.checkpoint import read_training_record
 from kapoc.cli import main
 from kapoc.errors import ModelError, TrainingError
@@ -117,7 +118,8 @@ def test_nothing_goes_on_from_a_broken_number(
 ) -> None:
     recipe = kept_recipe(tiny_recipe)
     workspace = kill_training(tmp_path, recipe, step=6)
-    monkeypatch.setattr("kapoc.loop.summed_loss", lambda model, _: next(model.parameters()).sum() * float("nan"))
+    nothing = torch.tensor(float("nan"))
+    monkeypatch.setattr("kapoc.loop.row_losses", lambda *_: RowLosses(nothing, nothing, nothing))
     with pytest.raises(TrainingError, match="the loss is nan at step 6 of 8"):
         workflow.train_model(workspace_of(tmp_path, recipe, []), workspace.model)
     assert [path.name for path in workspace.folder.iterdir()] == ["model.last-good"]

@@ -14,7 +14,14 @@ from kapoc.general import load_general, load_off_topic
 from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import StepReport, StoppedTrainingError
 from kapoc.recipe import ReplaySettings, TrainSettings
-from kapoc.replay import Passage, divergence_and_surprise, mean_divergence, replay_prompts, write_passages
+from kapoc.replay import (
+    Passage,
+    divergence_and_surprise,
+    divergence_from_base,
+    replay_prompts,
+    write_passages,
+    written_logits,
+)
 from kapoc.train import train, training_examples
 
 
@@ -32,20 +39,20 @@ def test_the_divergence_is_nothing_at_first_and_nearly_the_whole_one_later(make:
     passages = write_passages(base, tiny_tokenizer(), 4, 12, seed=5)
     assert len(passages) == 4
     assert all(0 < len(passage.tokens) - passage.start <= 12 for passage in passages)
-    assert float(mean_divergence(base, passages).detach()) == pytest.approx(0.0, abs=1e-5)
+    assert divergence_from_base(base, passages) == pytest.approx(0.0, abs=1e-5)
     for passage in passages:
-        kept, whole = float(mean_divergence(model, [passage]).detach()), _whole_divergence(base, model, passage)
+        kept, whole = divergence_from_base(model, [passage]), _whole_divergence(base, model, passage)
         assert 0 < kept <= whole + 1e-5
         assert kept == pytest.approx(whole, rel=0.35)  # 512 of 700 tokens are kept, of nearly even distributions
 
 
-def test_passages_together_weigh_by_their_tokens() -> None:
+def test_passages_of_several_rows_weigh_by_their_tokens() -> None:
     base, model = tiny_llama(0), tiny_llama(1)
-    passages = write_passages(base, tiny_tokenizer(), 5, 12, seed=6)
+    passages = write_passages(base, tiny_tokenizer(), 11, 12, seed=6)
     sizes = [len(passage.tokens) - passage.start for passage in passages]
-    alone = [float(mean_divergence(model, [passage]).detach()) for passage in passages]
+    alone = [divergence_from_base(model, [passage]) for passage in passages]
     expected = math.fsum(size * one for size, one in zip(sizes, alone, strict=True)) / sum(sizes)
-    assert float(mean_divergence(model, passages).detach()) == pytest.approx(expected, rel=1e-4)
+    assert divergence_from_base(model, passages) == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_surprise_is_that_of_the_written_text() -> None:
@@ -56,8 +63,8 @@ def test_the_surprise_is_that_of_the_written_text() -> None:
         labels = [-100] * passage.start + list(passage.tokens[passage.start :])
         loss = model(torch.tensor([passage.tokens]), labels=torch.tensor([labels])).loss
         losses += [float(loss.detach())] * (len(passage.tokens) - passage.start)
-    surprise = divergence_and_surprise(model, passages)[1]
-    assert float(surprise.detach()) == pytest.approx(math.fsum(losses) / len(losses), rel=1e-4)
+    surprise = divergence_and_surprise(written_logits(model, passages), passages)[1]
+    assert float(surprise.mean()) == pytest.approx(math.fsum(losses) / len(losses), rel=1e-4)
 
 
 def test_the_same_seed_writes_the_same_and_leaves_the_random_state_alone() -> None:
@@ -82,7 +89,7 @@ def test_replay_holds_a_model_that_learns(knowledge_file: Path) -> None:
         reports: list[StepReport] = []
         result = train(tiny_llama(), examples, chosen, passages=texts, on_step=reports.append)
         losses.append(result.epochs[-1].train_loss)
-        moved.append(float(mean_divergence(result.model, passages).detach()))
+        moved.append(divergence_from_base(result.model, passages))
         assert all((report.divergence is None) is (not texts) for report in reports)
     assert moved[1] < 0.5 * moved[0]
     assert losses == pytest.approx([losses[0]] * 2, abs=0.2)
@@ -97,7 +104,8 @@ def test_replay_of_the_text_alone_makes_it_likelier(knowledge_file: Path) -> Non
         replay = ReplaySettings(weight=3.0, per_step=8, num_passages=8, target=target)
         settings = TrainSettings(epochs=20, batch_size=5, micro_batch_size=5, learning_rate=3e-3, replay=replay)
         result = train(tiny_llama(), examples, settings, passages=passages)
-        surprises[target] = float(divergence_and_surprise(result.model, passages)[1].detach())
+        surprise = divergence_and_surprise(written_logits(result.model, passages), passages)[1]
+        surprises[target] = float(surprise.mean())
     assert surprises["text"] < surprises["distribution"] - 0.5
 
 

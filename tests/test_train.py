@@ -19,6 +19,7 @@ from conftest import tiny_llama, tiny_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kapoc import checkpoint, workflow
+from kapoc.batches import RowLosses
 from kapoc.checkpoint import read_training_record, writing
 from kapoc.errors import OutputError, TrainingError
 from kapoc.knowledge_file import load_knowledge
@@ -93,10 +94,10 @@ def test_a_broken_gradient_stops_training_before_the_step(knowledge_file: Path) 
 def test_last_good_weights_are_kept_and_no_model_is_left(
     tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(model: torch.nn.Module, row: object) -> torch.Tensor:
-        return next(model.parameters()).sum() * float("nan")
+    def broken(model: torch.nn.Module, row: object) -> RowLosses:
+        return RowLosses(*[next(model.parameters()).sum() * float("nan")] * 3)
 
-    monkeypatch.setattr("kapoc.loop.summed_loss", broken)
+    monkeypatch.setattr("kapoc.loop.row_losses", broken)
     workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
     with pytest.raises(TrainingError, match=r"the loss is nan at step 1 of 4 .*last good weights are in"):
         workflow.train_model(workspace, workspace.model)
