@@ -25,9 +25,9 @@ def render(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _setting(found: Mapping[str, Any]) -> str:
-    settings = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found["settings"].items())
+    settings = [", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found["settings"].items())]
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    return f"{found['threads']} threads; {settings}; {versions}."
+    return "; ".join([f"{found['threads']} threads", *filter(None, settings), versions]) + "."
 
 
 def _measuring(found: Mapping[str, Any]) -> Iterator[str]:
@@ -50,7 +50,7 @@ def _measuring(found: Mapping[str, Any]) -> Iterator[str]:
         yield _row("**all**", *totals)
         yield ""
         yield from _efficiency(model)
-        yield from _agreement(model["agreement"], model["noise"])
+        yield from _agreement(model["agreement"], model["noise"], model["precise"])
 
 
 def _row(name: str, ours: list[float], theirs: list[float]) -> str:
@@ -70,12 +70,20 @@ def _efficiency(model: Mapping[str, Any]) -> Iterator[str]:
     yield f"  {answered / writing / rate:.0%}."
 
 
-def _agreement(found: Mapping[str, Any], noise: Mapping[str, Any]) -> Iterator[str]:
+def _agreement(found: Mapping[str, Any], noise: Mapping[str, Any], precise: Mapping[str, Any]) -> Iterator[str]:
     yield f"- {found['num_same']} of {found['num_answers']} answers are the same texts, and"
     yield f"  {found['num_greedy_differs']} continuations are greedy for one engine alone. The {found['num_scores']}"
-    yield f"  log-probabilities differ by at most {found['largest']:.1e} nats, those of whole texts by"
-    yield f"  {found['largest_of_texts']:.1e}. HFLM at batch size 8 differs from itself at 32 by {noise['largest']:.1e}"
-    yield f"  and {noise['largest_of_texts']:.1e}, on an eighth of these items."
+    yield "  log-probabilities differ by at most so many nats:"
+    yield ""
+    yield "| | continuations | whole texts |"
+    yield "| --- | ---: | ---: |"
+    rows = {
+        "kapoc and HFLM": found,
+        "HFLM at batch size 8 and at 32, an eighth of the items": noise,
+        "kapoc and HFLM with `softmax_dtype=float64`, an eighth of the items": precise,
+    }
+    for name, row in rows.items():
+        yield f"| {name} | {row['largest']:.1e} | {row['largest_of_texts']:.1e} |"
 
 
 def _training(found: Mapping[str, Any]) -> Iterator[str]:
@@ -107,7 +115,8 @@ def _memory(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"- before: {found['before'] / MIB:,.0f} MiB, of the process with its imports"
     yield f"- peak: {found['peak'] / MIB:,.0f} MiB"
     yield f"- 16 bytes a parameter: {found['floor'] / MIB:,.0f} MiB"
-    yield f"- kept for the backward pass of 8 examples in a row: {found['activations'] / MIB:,.0f} MiB"
+    row = f"a row of {found['num_examples']} examples and {found['num_passages']} passages of replay"
+    yield f"- kept for the backward pass of {row}: {found['activations'] / MIB:,.0f} MiB"
     yield f"- what the process grew by, beside the sum of these two: {found['ratio']:.2f}"
 
 

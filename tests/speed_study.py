@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from speed_growth import measure_growth
-from speed_measuring import agreement, count_tokens, forward_rate, with_kapoc, with_stock
+from speed_measuring import agreement, both_precisely, count_tokens, forward_rate, with_kapoc, with_stock
 from speed_report import render
 from speed_training import (
     RUNS,
@@ -31,6 +31,13 @@ from speed_training import (
 from kapoc.models import load_model, package_versions
 
 PARTS = ("measuring", "training", "memory", "growth")
+SETTINGS = {
+    "measuring": ("share", "rounds"),
+    "training": ("steps", "rounds", "micro_batch"),
+    "memory": ("recipe",),
+    "growth": (),
+}
+"""Options that a part goes by."""
 KNOWLEDGE = ("software-defects",)
 OUR_BATCH = 128
 STOCK_BATCHES = (8, 16, 32)
@@ -42,7 +49,8 @@ def measuring(given: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"models": []}
     for name in given.models:
         loaded = load_model(name)
-        pilots = {size: with_stock(loaded, KNOWLEDGE, size, PILOT_SHARE * given.share) for size in STOCK_BATCHES}
+        pilot = PILOT_SHARE * given.share
+        pilots = {size: with_stock(loaded, KNOWLEDGE, size, pilot) for size in STOCK_BATCHES}
         best = min(pilots, key=lambda size: pilots[size].total)
         ours, theirs = [], []
         for _ in range(given.rounds):
@@ -57,6 +65,7 @@ def measuring(given: argparse.Namespace) -> dict[str, Any]:
                 "best": best,
                 "agreement": asdict(agreement(ours[0], theirs[0])),
                 "noise": asdict(agreement(*(pilots[size] for size in (min(pilots), max(pilots))))),
+                "precise": asdict(both_precisely(loaded, KNOWLEDGE, OUR_BATCH, pilot)),
                 "tokens": asdict(count_tokens(loaded, ours[0], KNOWLEDGE, given.share)),
                 "forward_rate": forward_rate(loaded),
             }
@@ -88,7 +97,7 @@ def training(given: argparse.Namespace) -> dict[str, Any]:
 
 def memory(given: argparse.Namespace) -> dict[str, Any]:
     """In a process of its own, so that nothing else counts."""
-    found = measure_memory(given.models[0], lambda loaded: examples_of(loaded.tokenizer))
+    found = measure_memory(given.recipe)
     return {**asdict(found), "ratio": found.ratio}
 
 
@@ -106,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=50, help="optimizer steps")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--micro-batch", type=int, default=8, help="examples a row of kapoc's")
+    parser.add_argument("--recipe", default="smollm2-135m", help="whose memory is measured")
     parser.add_argument("--out", type=Path, default=Path("reports/speed.md"))
     parser.add_argument("--single", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
@@ -113,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         (part,) = given.parts
         found = {"measuring": measuring, "training": training, "memory": memory, "growth": growing}[part](given)
         found |= {"versions": package_versions(), "threads": torch.get_num_threads()}
-        found["settings"] = {key: getattr(given, key) for key in ("share", "steps", "rounds", "micro_batch")}
+        found["settings"] = {key: getattr(given, key) for key in SETTINGS[part]}
         given.out.with_suffix(f".{part}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         return
     for part in given.parts or PARTS:

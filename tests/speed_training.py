@@ -30,16 +30,18 @@ from transformers import (
     TrainingArguments,
 )
 
-from kapoc.batches import pack, summed_loss
+from kapoc.batches import pack, row_losses
 from kapoc.chat import EncodedExample
 from kapoc.default_model import default_model_path
 from kapoc.knowledge_file import load_knowledge
-from kapoc.models import LoadedModel, load_model
-from kapoc.recipe import TrainSettings
+from kapoc.models import load_model
+from kapoc.recipe import TrainSettings, load_recipe
+from kapoc.replay import write_passages
 from kapoc.train import train, training_examples
 
 BATCH_SIZE = 8
 RATE = 1e-4
+_MEMORY_STEPS = 6
 PLAIN: dict[str, Any] = {
     "learning_rate": RATE,
     "lr_scheduler_type": "constant",
@@ -78,13 +80,15 @@ class Trained:
         return sum(self.answer_tokens) / sum(self.seconds)
 
 
-def steps_of(examples: Sequence[EncodedExample], num_steps: int, seed: int = 0) -> list[list[EncodedExample]]:
-    """The batches of the first steps, in the order that `kapoc.train` takes them."""
+def steps_of(
+    examples: Sequence[EncodedExample], num_steps: int, batch_size: int = BATCH_SIZE
+) -> list[list[EncodedExample]]:
+    """The batches of the first steps, in the order that `kapoc.train` takes them with seed 0."""
     found: list[list[EncodedExample]] = []
-    order = random.Random(seed)
+    order = random.Random(0)
     while len(found) < num_steps:
         shuffled = order.sample(list(examples), k=len(examples))
-        found += [shuffled[start : start + BATCH_SIZE] for start in range(0, len(shuffled), BATCH_SIZE)]
+        found += [shuffled[start : start + batch_size] for start in range(0, len(shuffled), batch_size)]
     return found[:num_steps]
 
 
@@ -298,12 +302,15 @@ class Memory:
         peak: after some steps.
         floor: 16 bytes a parameter: weights, gradients and the two moments of AdamW.
         activations: that the largest row keeps for its backward pass.
+        num_examples, num_passages: of a row.
     """
 
     before: int
     peak: int
     floor: int
     activations: int
+    num_examples: int
+    num_passages: int
 
     @property
     def ratio(self) -> float:
@@ -311,23 +318,28 @@ class Memory:
         return (self.peak - self.before) / (self.floor + self.activations)
 
 
-def measure_memory(model: str, make_examples: Callable[[LoadedModel], Sequence[EncodedExample]]) -> Memory:
-    """Train three steps in a process that has done nothing else."""
+def measure_memory(recipe: str) -> Memory:
+    """Train some steps of a shipped recipe, in float32, in a process that has done nothing else."""
     scale = 1 if sys.platform == "darwin" else 1024
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
-    loaded = load_model(model)
-    examples = make_examples(loaded)
-    largest = max((pack(step) for step in steps_of(examples, 3)), key=lambda row: row.num_tokens)
+    chosen = load_recipe(recipe)
+    settings = chosen.train.model_copy(update={"epochs": 1, "precision": "float32"})
+    loaded = load_model(chosen.model)
+    size, per_step = settings.micro_batch_size, settings.replay.per_step if settings.replay.weight else 0
+    steps = steps_of(examples_of(loaded.tokenizer), _MEMORY_STEPS, size)
+    passages = write_passages(
+        loaded.model, loaded.tokenizer, _MEMORY_STEPS * per_step, settings.replay.num_tokens, seed=0
+    )
+    largest = max((pack(step, passages[:per_step]) for step in steps), key=lambda row: row.num_tokens)
     with _counted_activations() as counted:
-        loss = summed_loss(loaded.model, largest)
+        losses = row_losses(loaded.model, largest)
         activations = counted()
-    del loss
+    del losses
     parameters = sum(weight.numel() for weight in loaded.model.parameters())
     gc.collect()
-    settings = TrainSettings(epochs=1, batch_size=BATCH_SIZE, micro_batch_size=BATCH_SIZE, precision="float32")
-    train(loaded.model, [example for step in steps_of(examples, 3) for example in step], settings)
+    train(loaded.model, [example for step in steps for example in step], settings, passages=passages)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
-    return Memory(before, peak, 16 * parameters, activations)
+    return Memory(before, peak, 16 * parameters, activations, size, per_step)
 
 
 if __name__ == "__main__":
