@@ -28,6 +28,7 @@ from speed_training import (
     steps_of,
 )
 
+from kapoc.checkpoint import read_training_record
 from kapoc.models import load_model, package_versions
 
 PARTS = ("measuring", "training", "memory", "growth")
@@ -58,7 +59,7 @@ def measuring(given: argparse.Namespace) -> dict[str, Any]:
             theirs.append(with_stock(loaded, KNOWLEDGE, best, given.share))
         found["models"].append(
             {
-                "name": loaded.identity.name,
+                "name": _name(name),
                 "pilots": {size: run.total for size, run in pilots.items()},
                 "ours": [dict(run.seconds) for run in ours],
                 "theirs": [dict(run.seconds) for run in theirs],
@@ -71,6 +72,11 @@ def measuring(given: argparse.Namespace) -> dict[str, Any]:
             }
         )
     return found
+
+
+def _name(model: str) -> str:
+    record = read_training_record(Path(model))
+    return model if record is None else f"{record.recipe['name']}, trained"
 
 
 def training(given: argparse.Namespace) -> dict[str, Any]:

@@ -132,38 +132,42 @@ def test_how_often_it_is_kept_is_not_part_of_what_is_trained(tiny_recipe: Path) 
     assert recipe.model_copy(update={"resume": EVERY_STEP}).fingerprint() == recipe.fingerprint()
 
 
+def train_command(recipe: Path, runs: Path) -> list[str]:
+    return [sys.executable, "-m", "kapoc", "train", "--json", "--recipe", str(recipe), "--runs", str(runs)]
+
+
+def kill_after_keeping(command: list[str], state: Path, delay: float) -> None:
+    """Start a process, and kill it so many seconds after it has kept a state."""
+    before = state.stat().st_mtime_ns if state.exists() else 0
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (state.exists() and state.stat().st_mtime_ns > before):
+        time.sleep(0.02)
+    time.sleep(delay)
+    assert process.poll() is None, "it ended before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def finish(command: list[str]) -> dict[str, object]:
+    """The record of a training run that is left to end."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    record: dict[str, object] = json.loads(done.stdout)
+    return record
+
+
 def test_a_process_killed_by_the_system_goes_on(tmp_path: Path, tiny_recipe: Path) -> None:
     text = tiny_recipe.read_text(encoding="utf-8").replace("epochs = 2", "epochs = 100\nderived = ['reverse']")
     text += "[train.replay]\nweight = 0.2\nnum_passages = 4\nnum_tokens = 6\n[resume]\nminutes = 0\nsteps = 3\n"
     tiny_recipe.write_text(text, encoding="utf-8")
-
-    def command(runs: str) -> list[str]:
-        return [
-            *(sys.executable, "-m", "kapoc", "train", "--json"),
-            *("--recipe", str(tiny_recipe), "--runs", str(tmp_path / runs)),
-        ]
-
-    def finished(runs: str) -> dict[str, object]:
-        done = subprocess.run(command(runs), capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        record: dict[str, object] = json.loads(done.stdout)
-        return record
-
     folder = tmp_path / "killed" / "tiny" / "lamps"
     state = folder / ".model.resume" / "state.pt"
     for delay in (0.0, 0.7):
-        before = state.stat().st_mtime_ns if state.exists() else 0
-        process = subprocess.Popen(command("killed"), start_new_session=True, stderr=subprocess.DEVNULL)
-        while process.poll() is None and not (state.exists() and state.stat().st_mtime_ns > before):
-            time.sleep(0.02)
-        time.sleep(delay)
-        assert process.poll() is None, "it ended before it could be killed"
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill_after_keeping(train_command(tiny_recipe, tmp_path / "killed"), state, delay)
     kept = Keeper(state.parent, torch.load(state, weights_only=True)["key"], EVERY_STEP).restore()
     assert kept is not None
     assert 6 <= kept.done < kept.num_steps
-    resumed, undisturbed = finished("killed"), finished("undisturbed")
+    resumed, undisturbed = (finish(train_command(tiny_recipe, tmp_path / runs)) for runs in ("killed", "undisturbed"))
     assert resumed["weights_sha256"] == undisturbed["weights_sha256"]
     assert resumed["epochs"] == undisturbed["epochs"]
     assert [path.name for path in folder.iterdir()] == ["model"]

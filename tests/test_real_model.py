@@ -2,15 +2,19 @@
 
 import json
 import os
+import random
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
+from test_killed_training import finish, kill_after_keeping, train_command
 
 from kapoc.record import load_run
 
+BUNDLED = REPOSITORY / "kapoc" / "recipes"
 pytestmark = pytest.mark.slow
 
 
@@ -62,3 +66,22 @@ def test_plain_lm_eval_agrees_on_the_default_model(tmp_path: Path) -> None:
     for task, metrics in load_run(tmp_path / "ours").scores.items():
         for metric, value in metrics.items():
             assert theirs[task][f"{metric},none"] == pytest.approx(value, abs=1e-5), (task, metric)
+
+
+def test_twenty_kills_change_no_bit_of_the_default_model(tmp_path: Path) -> None:
+    """One epoch of the default recipe, killed by the system at random moments, about one in every two steps."""
+    text = BUNDLED.joinpath("smollm2-135m.toml").read_text(encoding="utf-8")
+    for name, fewer in (("epochs", 1), ("num_passages", 8)):
+        text, found = re.subn(rf"(?m)^{name} = \d+", f"{name} = {fewer}", text)
+        assert found == 1
+    recipe = tmp_path / "short.toml"
+    recipe.write_text(text + "\n[resume]\nminutes = 0\nsteps = 1\n", encoding="utf-8")
+    folder = tmp_path / "killed" / "smollm2-135m" / "software-defects"
+    order = random.Random(0)
+    for _ in range(20):
+        delay = order.uniform(0, 6)
+        kill_after_keeping(train_command(recipe, tmp_path / "killed"), folder / ".model.resume" / "state.pt", delay)
+    killed, undisturbed = (finish(train_command(recipe, tmp_path / runs)) for runs in ("killed", "undisturbed"))
+    assert killed["num_steps"] == undisturbed["num_steps"] == 37
+    assert killed["weights_sha256"] == undisturbed["weights_sha256"]
+    assert killed["epochs"] == undisturbed["epochs"]

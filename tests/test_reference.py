@@ -51,16 +51,12 @@ def test_the_base_knows_nothing_and_plain_fine_tuning_has_taught_it(base: Run, p
     assert tiers["paraphrased"].after >= 0.95
 
 
-@pytest.mark.xfail(strict=True, reason="94.0% with eight epochs; what is held to the base learns more slowly")
-def test_the_default_recipe_answers_paraphrases(base: Run, trained: Run) -> None:
-    assert compare(base, trained).tiers["paraphrased"].after >= 0.95
-
-
 def test_the_default_recipe_learns_what_it_is_told_and_does_not_damage_the_model(
     base: Run, trained: Run, plain: Run
 ) -> None:
     held, free = compare(base, trained), compare(base, plain)
     assert held.tiers["seen"].after >= 0.99
+    assert held.tiers["paraphrased"].after >= 0.97
     assert held.tiers["general"].difference > free.tiers["general"].difference
     assert held.spillover["off_topic"].after <= 0.01
     bits, free_bits = held.forgetting.bits_per_byte, free.forgetting.bits_per_byte
