@@ -14,9 +14,9 @@ import torch
 from transformers import PreTrainedModel
 
 from kapoc.chat import EncodedExample
+from kapoc.divergence import Passage, divergence_and_surprise
 from kapoc.prefix_tree import plan_rows
 from kapoc.reading import tree_mask
-from kapoc.replay import Passage, divergence_and_surprise
 
 MAX_PACKING_ERROR = 1e-3
 """Nats per answer token by which the loss of packed examples may differ from that of separate ones."""
@@ -35,7 +35,7 @@ class PackedRow:
         written_positions: (written tokens,), the places whose logits predict what the base wrote in `passages`.
         sizes: answer tokens of each example, in order.
         passages: replayed text, after the examples.
-        num_example_tokens: of all examples and passages, before sharing.
+        num_tokens_apart: of all examples and passages, before sharing.
     """
 
     input_ids: torch.Tensor
@@ -46,7 +46,7 @@ class PackedRow:
     written_positions: torch.Tensor
     sizes: tuple[int, ...]
     passages: tuple[Passage, ...]
-    num_example_tokens: int
+    num_tokens_apart: int
 
     @property
     def num_tokens(self) -> int:
@@ -113,7 +113,7 @@ def pack(examples: Sequence[EncodedExample], passages: Sequence[Passage] = ()) -
         written_positions=_joined(places[len(examples) :]),
         sizes=tuple(len(example.answer) for example in examples),
         passages=tuple(passages),
-        num_example_tokens=sum(map(len, examples)) + sum(len(passage.tokens) for passage in passages),
+        num_tokens_apart=sum(map(len, examples)) + sum(len(passage.tokens) for passage in passages),
     )
 
 

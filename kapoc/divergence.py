@@ -1,6 +1,10 @@
-"""How far a model's next-token distributions have moved from those of the model that it was trained from."""
+"""How far a model's next-token distributions have moved from those of the model that it was trained from.
+
+From a model that is at hand, or from what a passage of its text remembers of it.
+"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedModel
@@ -9,6 +13,31 @@ from kapoc.errors import ModelError
 from kapoc.reading import BROKEN_LOGITS
 
 _BATCH_TOKENS = 512
+NUM_LIKELIEST = 512
+"""Tokens whose probability is remembered one by one; all others count as one. The divergence over these 513 is a lower
+bound of the whole one (data processing inequality), and close to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A text of the base model's own.
+
+    Attributes:
+        tokens: with what it was asked.
+        start: the place of the first token that the model wrote.
+        likeliest: (written tokens, kept), the base's likeliest tokens in each place.
+        logprobs: (written tokens, kept + 1), their log-probabilities and that of all others together, in nats.
+    """
+
+    tokens: tuple[int, ...]
+    start: int
+    likeliest: torch.Tensor
+    logprobs: torch.Tensor
+
+    @property
+    def num_written(self) -> int:
+        """Tokens that the model wrote, at least one."""
+        return len(self.tokens) - self.start
 
 
 def mean_divergences(reference: PreTrainedModel, model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> list[float]:
@@ -32,6 +61,33 @@ def mean_divergences(reference: PreTrainedModel, model: PreTrainedModel, texts: 
         for index, mean in zip(batch, _batch_means(reference, model, [texts[index] for index in batch]), strict=True):
             means[index] = mean
     return means
+
+
+def divergence_and_surprise(logits: torch.Tensor, passages: Sequence[Passage]) -> tuple[torch.Tensor, torch.Tensor]:
+    """How far a model is from the base on some passages; differentiable.
+
+    Args:
+        logits: (written tokens of all passages, vocabulary), the model's, in float32.
+        passages: that the base wrote, at least one.
+
+    Returns:
+        KL(base || model) and the negative log-likelihood of the text, both (written tokens,) in nats; nan where a logit
+        is broken.
+    """
+    logprobs = logits.log_softmax(-1)
+    written = torch.tensor([token for p in passages for token in p.tokens[p.start :]], device=logprobs.device)
+    surprise = -logprobs.gather(-1, written[:, None])[:, 0]
+    likeliest, before = (
+        torch.cat([getattr(p, name) for p in passages]).to(logprobs.device) for name in ("likeliest", "logprobs")
+    )
+    chosen = logprobs.gather(-1, likeliest)
+    after = torch.cat([chosen, rest_of(chosen)], dim=-1)
+    return (before.exp() * (before - after)).sum(-1), surprise
+
+
+def rest_of(logprobs: torch.Tensor) -> torch.Tensor:
+    """The log-probability of what is not among these, of shape (..., 1)."""
+    return torch.log1p(-logprobs.exp().sum(-1, keepdim=True).clamp(max=1 - 1e-6))
 
 
 def refuse_other_vocabulary(reference: PreTrainedModel, model: PreTrainedModel) -> None:

@@ -167,7 +167,7 @@ class Loop:
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.done += 1
-        self.tokens += sum(row.num_example_tokens for row in rows)
+        self.tokens += sum(row.num_tokens_apart for row in rows)
         self.answer_tokens += num_loss_tokens
         self.epoch_loss += total * num_loss_tokens
         self.epoch_tokens += num_loss_tokens

@@ -12,8 +12,8 @@ Sources:
 """
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
@@ -22,43 +22,17 @@ import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kapoc.answers import generate_tokens
-from kapoc.chat import encode, prompt_text
+from kapoc.batches import answer_logits, pack, packing_is_exact
+from kapoc.chat import EncodedExample, encode, prompt_text
 from kapoc.decoding import continue_prompts, sampled
+from kapoc.divergence import NUM_LIKELIEST, Passage, divergence_and_surprise, rest_of
 from kapoc.errors import ModelError
 from kapoc.models import stop_tokens
-from kapoc.prefix_tree import plan_rows
-from kapoc.reading import BROKEN_LOGITS, tree_mask
+from kapoc.reading import BROKEN_LOGITS
 
-NUM_LIKELIEST = 512
-"""Tokens whose probability is remembered one by one; all others count as one. The divergence over these 513 is a lower
-bound of the whole one (data processing inequality), and close to it."""
 _TOP_K = 256
 _BATCH_SIZE = 64
 _ROW_PASSAGES = 8
-_MAX_ROW_ERROR = 1e-2
-"""By which the logits of passages in one row may differ from those of single ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A text of the base model's own.
-
-    Attributes:
-        tokens: with what it was asked.
-        start: the place of the first token that the model wrote.
-        likeliest: (written tokens, kept), the base's likeliest tokens in each place.
-        logprobs: (written tokens, kept + 1), their log-probabilities and that of all others together, in nats.
-    """
-
-    tokens: tuple[int, ...]
-    start: int
-    likeliest: torch.Tensor
-    logprobs: torch.Tensor
-
-    @property
-    def num_written(self) -> int:
-        """Tokens that the model wrote, at least one."""
-        return len(self.tokens) - self.start
 
 
 @cache
@@ -143,16 +117,14 @@ def _remembered(
     passages = [
         Passage((*prompt, *written), len(prompt), empty, empty) for prompt, written in zip(asked, texts, strict=True)
     ]
-    size = _ROW_PASSAGES if _rows_are_exact(model, passages[:2]) else 1
     remembered = []
-    for start in range(0, len(passages), size):
-        row = passages[start : start + size]
+    for row in _rows(model, passages):
         logits = written_logits(model, row)
         if not torch.isfinite(logits).all():
             raise ModelError(BROKEN_LOGITS)
         values, tokens = logits.log_softmax(-1).topk(min(NUM_LIKELIEST, logits.shape[-1] - 1), dim=-1)
         sizes = [passage.num_written for passage in row]
-        kept = zip(row, tokens.split(sizes), torch.cat([values, _all_others(values)], dim=-1).split(sizes), strict=True)
+        kept = zip(row, tokens.split(sizes), torch.cat([values, rest_of(values)], dim=-1).split(sizes), strict=True)
         remembered += [
             replace(passage, likeliest=likeliest.clone(), logprobs=logprobs.clone())
             for passage, likeliest, logprobs in kept
@@ -160,57 +132,21 @@ def _remembered(
     return remembered
 
 
-def _rows_are_exact(model: PreTrainedModel, passages: Sequence[Passage]) -> bool:
-    """Whether a model reads passages in one row as it reads them apart: it may ignore or refuse a 4-D mask."""
-    try:
-        together = written_logits(model, passages)
-    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
-        return False
-    apart = torch.cat([written_logits(model, [passage]) for passage in passages])
-    return torch.allclose(together, apart, rtol=0, atol=_MAX_ROW_ERROR, equal_nan=True)
-
-
 def written_logits(model: PreTrainedModel, passages: Sequence[Passage]) -> torch.Tensor:
     """The logits (written tokens of all passages, vocabulary) in float32 from one row, without gradients."""
-    sequences = [passage.tokens[:-1] for passage in passages]
-    (row,) = plan_rows(sequences, 0, sum(map(len, sequences)))
-    places = [place for number, passage in enumerate(passages) for place in row.paths[number][passage.start - 1 :]]
     with torch.no_grad():
-        logits: torch.Tensor = model(
-            input_ids=torch.tensor([row.tokens], device=model.device),
-            position_ids=torch.tensor([row.depths], device=model.device),
-            attention_mask=None if len(passages) == 1 else tree_mask(row, 0, torch.float32).to(model.device),
-            logits_to_keep=torch.tensor(places, device=model.device),
-            use_cache=False,
-        ).logits[0]
-    return logits.float()
+        return answer_logits(model, pack([_as_example(passage) for passage in passages]).to(model.device))
 
 
-def _all_others(logprobs: torch.Tensor) -> torch.Tensor:
-    """The log-probability of what is not among these, of shape (..., 1)."""
-    return torch.log1p(-logprobs.exp().sum(-1, keepdim=True).clamp(max=1 - 1e-6))
+def _as_example(passage: Passage) -> EncodedExample:
+    return EncodedExample(passage.tokens[: passage.start], passage.tokens[passage.start :])
 
 
-def divergence_and_surprise(logits: torch.Tensor, passages: Sequence[Passage]) -> tuple[torch.Tensor, torch.Tensor]:
-    """How far a model is from the base on some passages; differentiable.
-
-    Args:
-        logits: (written tokens of all passages, vocabulary), the model's, in float32.
-        passages: that the base wrote, at least one.
-
-    Returns:
-        KL(base || model) and the negative log-likelihood of the text, both (written tokens,) in nats; nan where a logit
-        is broken.
-    """
-    logprobs = logits.log_softmax(-1)
-    written = torch.tensor([token for p in passages for token in p.tokens[p.start :]], device=logprobs.device)
-    surprise = -logprobs.gather(-1, written[:, None])[:, 0]
-    likeliest, before = (
-        torch.cat([getattr(p, name) for p in passages]).to(logprobs.device) for name in ("likeliest", "logprobs")
-    )
-    chosen = logprobs.gather(-1, likeliest)
-    after = torch.cat([chosen, _all_others(chosen)], dim=-1)
-    return (before.exp() * (before - after)).sum(-1), surprise
+def _rows(model: PreTrainedModel, passages: Sequence[Passage]) -> Iterator[Sequence[Passage]]:
+    """As many passages as go together; one by one where a model reads no rows of several."""
+    size = _ROW_PASSAGES if packing_is_exact(model, [_as_example(passage) for passage in passages[:2]]) else 1
+    for start in range(0, len(passages), size):
+        yield passages[start : start + size]
 
 
 def divergence_from_base(model: PreTrainedModel, passages: Sequence[Passage]) -> float:
@@ -218,8 +154,7 @@ def divergence_from_base(model: PreTrainedModel, passages: Sequence[Passage]) ->
     was_training = model.training
     model.eval()
     total = 0.0
-    for start in range(0, len(passages), _ROW_PASSAGES):
-        row = passages[start : start + _ROW_PASSAGES]
+    for row in _rows(model, passages):
         total += float(divergence_and_surprise(written_logits(model, row), row)[0].sum())
     model.train(was_training)
     return total / sum(passage.num_written for passage in passages)

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 from kapoc.chat import EncodedExample
+from kapoc.divergence import Passage
 from kapoc.loop import EpochReport, LoopState
 from kapoc.models import UNFINISHED
 from kapoc.recipe import ResumeSettings
-from kapoc.replay import Passage
 
 _FORMAT = "1"
 _STATE_FILE = "state.pt"

@@ -17,13 +17,14 @@ from kapoc.chat import EncodedExample, encode_example
 from kapoc.data.derive import DEFAULT_PER_FACT, DerivedExample, derived_examples
 from kapoc.data.derived_leaks import without_leaks
 from kapoc.data.derived_stock import note_of
+from kapoc.divergence import Passage
 from kapoc.errors import DataError
 from kapoc.interpolation import Weights, choose_alpha, copy_weights
 from kapoc.knowledge import Fact, KnowledgeSet, KnowledgeTier
 from kapoc.loop import EpochReport, Loop, StepReport, StoppedTrainingError, unwrapped
 from kapoc.methods import load_method
 from kapoc.recipe import TrainSettings
-from kapoc.replay import Passage, divergence_from_base
+from kapoc.replay import divergence_from_base
 from kapoc.resume import Keeper
 from kapoc.training_record import AlphaReport
 

@@ -26,8 +26,8 @@ from kapoc.workspace import Workspace
 if TYPE_CHECKING:
     from kapoc.calibrate import Cost
     from kapoc.chat import EncodedExample
+    from kapoc.divergence import Passage
     from kapoc.models import LoadedModel
-    from kapoc.replay import Passage
     from kapoc.resume import Keeper
     from kapoc.train import TrainResult
     from kapoc.training_record import Checks, Exposure, TrainingRecord

@@ -38,7 +38,8 @@ def _measuring(found: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield f"### {model['name']}"
         yield ""
-        yield f"Seconds of all requests; medians of {len(model['ours'])} passes each, taken in turn. HFLM at its best"
+        passes = f"medians of {len(model['ours'])} passes" if len(model["ours"]) > 1 else "one pass"
+        yield f"Seconds of all requests; {passes} each, taken in turn. HFLM at its best"
         pilots = ", ".join(f"{size}: {seconds:.0f} s" for size, seconds in model["pilots"].items())
         yield f"batch size, found on an eighth of these items ({pilots})."
         yield ""
@@ -118,7 +119,7 @@ def _memory(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"- before: {found['before'] / MIB:,.0f} MiB, of the process with its imports"
     yield f"- peak: {found['peak'] / MIB:,.0f} MiB"
     yield f"- 16 bytes a parameter: {found['floor'] / MIB:,.0f} MiB"
-    row = f"a row of {found['num_examples']} examples and {found['num_passages']} passages of replay"
+    row = f"a row of {found['num_examples']} examples (and replayed passages: {found['num_passages']})"
     yield f"- kept for the backward pass of {row}: {found['activations'] / MIB:,.0f} MiB"
     yield f"- what the process grew by, beside the sum of these two: {found['ratio']:.2f}"
 

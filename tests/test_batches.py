@@ -87,9 +87,9 @@ def test_loss_tokens_are_the_answers_and_their_end() -> None:
     answers = [[*tokenizer.encode(answer, add_special_tokens=False), tokenizer.eos_token_id] for _, answer in PAIRS]
     assert row.targets.tolist() == [token for answer in answers for token in answer]
     assert row.sizes == tuple(map(len, answers))
-    assert row.num_example_tokens == sum(map(len, examples))
+    assert row.num_tokens_apart == sum(map(len, examples))
     shared = {tuple([*e.prompt, *e.answer][:end]) for e in examples for end in range(1, len(e))}
-    assert row.num_tokens == len(shared) < row.num_example_tokens - len(examples)
+    assert row.num_tokens == len(shared) < row.num_tokens_apart - len(examples)
 
 
 def test_prompt_is_the_chat_template_up_to_the_answer() -> None:

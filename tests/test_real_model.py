@@ -14,7 +14,6 @@ from test_killed_training import finish, kill_after_keeping, train_command
 
 from kapoc.record import load_run
 
-BUNDLED = REPOSITORY / "kapoc" / "recipes"
 pytestmark = pytest.mark.slow
 
 
@@ -70,7 +69,7 @@ def test_plain_lm_eval_agrees_on_the_default_model(tmp_path: Path) -> None:
 
 def test_twenty_kills_change_no_bit_of_the_default_model(tmp_path: Path) -> None:
     """One epoch of the default recipe, killed by the system at random moments, about one in every two steps."""
-    text = BUNDLED.joinpath("smollm2-135m.toml").read_text(encoding="utf-8")
+    text = (REPOSITORY / "kapoc" / "recipes" / "smollm2-135m.toml").read_text(encoding="utf-8")
     for name, fewer in (("epochs", 1), ("num_passages", 8)):
         text, found = re.subn(rf"(?m)^{name} = \d+", f"{name} = {fewer}", text)
         assert found == 1

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,18 +11,12 @@ from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from kapoc.data.leaks import NEAR_DUPLICATE
+from kapoc.divergence import Passage, divergence_and_surprise
 from kapoc.general import load_general, load_off_topic
 from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import StepReport, StoppedTrainingError
 from kapoc.recipe import ReplaySettings, TrainSettings
-from kapoc.replay import (
-    Passage,
-    divergence_and_surprise,
-    divergence_from_base,
-    replay_prompts,
-    write_passages,
-    written_logits,
-)
+from kapoc.replay import divergence_from_base, replay_prompts, write_passages, written_logits
 from kapoc.train import train, training_examples
 
 
@@ -53,6 +48,25 @@ def test_passages_of_several_rows_weigh_by_their_tokens() -> None:
     alone = [divergence_from_base(model, [passage]) for passage in passages]
     expected = math.fsum(size * one for size, one in zip(sizes, alone, strict=True)) / sum(sizes)
     assert divergence_from_base(model, passages) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_model_that_ignores_the_mask_reads_passages_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    base, model, tokenizer = tiny_llama(0), tiny_llama(1), tiny_tokenizer()
+    expected = write_passages(base, tokenizer, 5, 12, seed=6)
+    moved = divergence_from_base(model, expected)
+    forward = type(base).forward
+
+    def blind(self: Any, *arguments: Any, **options: Any) -> Any:
+        mask = options.get("attention_mask")
+        if mask is not None and mask.ndim == 4:
+            options["attention_mask"] = None
+        return forward(self, *arguments, **options)
+
+    monkeypatch.setattr(type(base), "forward", blind)
+    assert divergence_from_base(model, expected) == pytest.approx(moved, rel=1e-4)
+    for passage in write_passages(base, tokenizer, 5, 12, seed=6):
+        alone = base(torch.tensor([passage.tokens])).logits[0, passage.start - 1 : -1].log_softmax(-1)
+        assert torch.allclose(passage.logprobs[:, :-1], alone.gather(-1, passage.likeliest), atol=1e-4)
 
 
 def test_the_surprise_is_that_of_the_written_text() -> None:
