@@ -86,8 +86,13 @@ def end_token(tokenizer: PreTrainedTokenizerBase, question: str, answer: str) ->
 
 def turn_ends(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """The ids that can end an answer: the end token and the known end-of-turn tokens."""
-    known = tokenizer.get_vocab()
-    return {int(tokenizer.eos_token_id)} | {known[token] for token in _TURN_ENDS if token in known}
+    # Not `get_vocab`: it copies the whole vocabulary, milliseconds for each example.
+    found = {token: tokenizer.convert_tokens_to_ids(token) for token in _TURN_ENDS}
+    return {int(tokenizer.eos_token_id)} | {
+        number  # of the token itself, not of the one that stands for all unknown ones
+        for token, number in found.items()
+        if isinstance(number, int) and tokenizer.convert_ids_to_tokens(number) == token
+    }
 
 
 def template_sha256(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -173,12 +173,12 @@ def train(
     A run that was killed goes on from its last kept step when the same command is given again, and ends with the
     same weights. Its state is kept every five minutes, or as `[resume]` in the recipe says.
     """
-    from kapoc import workflow
     from kapoc.checkpoint import read_training_record
     from kapoc.record import to_json
+    from kapoc.train_run import train_model
 
     workspace = _workspace(runs, recipe, knowledge, {}, track, epochs=epochs, seed=seed, method=method)
-    folder = workflow.train_model(workspace, out or workspace.model, restart=restart)
+    folder = train_model(workspace, out or workspace.model, restart=restart)
     record = read_training_record(folder)
     assert record is not None  # noqa: S101 - train_model has just written it
     if as_json:

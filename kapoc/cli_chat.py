@@ -17,6 +17,7 @@ from kapoc.errors import DataError, KapocError
 if TYPE_CHECKING:
     from kapoc.ask import Answer
     from kapoc.models import LoadedModel
+    from kapoc.workspace import Workspace
 
 chat_app = typer.Typer(rich_markup_mode=None)
 
@@ -93,18 +94,24 @@ def _load(names: Sequence[str], recipe: str, knowledge: Sequence[str], runs: Pat
     settings = load_recipe(recipe)
     places = {"base": settings.model}
     if "trained" in names:
-        places["trained"] = _trained(open_workspace(runs, settings, knowledge=knowledge).model)
+        places["trained"] = _trained(open_workspace(runs, settings, knowledge=knowledge))
     quiet = not sys.stderr.isatty()
     return {name: load_model(places.get(name, name), tell=_nobody if quiet else tell) for name in names}
 
 
-def _trained(folder: Path) -> str:
+def _trained(workspace: "Workspace") -> str:
+    """The checkpoint's folder; a word where the recipe or the facts have changed since it was trained."""
     from kapoc.checkpoint import read_training_record
     from kapoc.errors import ModelError
 
-    if read_training_record(folder) is None:
-        raise ModelError(f"{folder}: no trained model here; make one with `kapoc train`, or ask --model base")
-    return str(folder)
+    record = read_training_record(workspace.model)
+    if record is None:
+        raise ModelError(f"{workspace.model}: no trained model here; make one with `kapoc train`, or ask --model base")
+    settings = workspace.recipe.train.model_dump(mode="json")
+    facts = tuple(source.identity for source in workspace.sources)
+    if (record.recipe.get("train"), record.knowledge) != (settings, facts):
+        tell(f"note: {workspace.model} was trained by other settings or on other facts; `kapoc train` trains it anew")
+    return str(workspace.model)
 
 
 def _nobody(line: str) -> None:

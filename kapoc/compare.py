@@ -1,41 +1,32 @@
 """Two runs, paired item by item -> a comparison. Pure: it reads records and gives a record."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from kapoc.comparison import (
     Comparison,
-    ContextResult,
     Forgetting,
     Interval,
     Learning,
     LedgerEntry,
     LedgerLine,
     Measurement,
-    Noise,
     PairedScores,
     Result,
-    Seeds,
     SpilledLine,
     Validity,
     Variety,
     finite,
 )
-from kapoc.errors import IncomparableError
-from kapoc.pairing import Pair, pair_runs, shared_items
-from kapoc.quantities import SPILLOVER, is_headline, paired_scores, quantities
+from kapoc.pairing import Pair, pair_runs
+from kapoc.quantities import SPILLOVER, is_headline, paired_scores, quantities, result_of
 from kapoc.record import TIERS, Item, Run, Tier
+from kapoc.side_runs import context_results, noise_floor, over_seeds
 from kapoc.stats import (
-    detectable_difference,
-    estimate_design,
     mcnemar_exact,
     paired_difference,
-    paired_sample,
     proportion,
-    seed_summary,
-    smallest_difference,
 )
 from kapoc.training_record import TrainingRecord
 
@@ -88,9 +79,9 @@ def compare(
         spillover={name: result_of(scores[f"spillover/{name}"]) for name in SPILLOVER if f"spillover/{name}" in scores},
         ended=result_of(scores["ended"]) if "ended" in scores else None,
         variety=_variety(pairs),
-        contexts={name: _context(name, run, before, after) for name, run in (contexts or {}).items()},
-        noise=_noise(before, noise) if noise is not None else {},
-        seeds=_seeds(before, runs) if other_seeds else {},
+        contexts={name: context_results(name, run, before, after) for name, run in (contexts or {}).items()},
+        noise=noise_floor(before, noise) if noise is not None else {},
+        seeds=over_seeds(before, runs) if other_seeds else {},
         validity=_validity(before, headline),
         ledger=tuple(_ledger_line(*pair) for pair in headline if pair[0].form == "free"),
         spilled=tuple(_spilled(pairs)),
@@ -100,40 +91,6 @@ def compare(
         warnings=(*_warnings(before, after), *_missing(scores), *_uneven(runs)),
         scores=scores,
     )
-
-
-def result_of(scores: PairedScores) -> Result:
-    """The summary of one quantity."""
-    before, after, clusters, weights = scores.before, scores.after, scores.clusters, scores.weights
-    found = paired_difference(before, after, clusters, weights, binary=scores.is_share)
-    sizes = weights or (1.0,) * len(before)
-    return Result(
-        n=len(before),
-        clusters=len(set(clusters)),
-        before=sum(b * size for b, size in zip(before, sizes, strict=True)) / sum(sizes),
-        after=sum(a * size for a, size in zip(after, sizes, strict=True)) / sum(sizes),
-        difference=found.mean,
-        interval=finite((found.low, found.high)),
-        p_value=found.p_value,
-        gained=sum(a > b for b, a in zip(before, after, strict=True)),
-        lost=sum(a < b for b, a in zip(before, after, strict=True)),
-        detectable=_detectable(scores),
-    )
-
-
-def _detectable(scores: PairedScores) -> float | None:
-    """The smallest change that these items could have shown, next to the churn that was seen.
-
-    Of shares, as many items as came and went are taken to do so whatever training does; the rest changes one way.
-    """
-    before, after, clusters = scores.before, scores.after, scores.clusters
-    if not scores.is_share:
-        smallest = smallest_difference(before, after, clusters, scores.weights)
-        return smallest if math.isfinite(smallest) else None
-    gained = sum(a > b for b, a in zip(before, after, strict=True))
-    lost = sum(a < b for b, a in zip(before, after, strict=True))
-    design = estimate_design(paired_sample(before, after, clusters, scores.weights))
-    return detectable_difference(design.effective_items, 2 * min(gained, lost) / len(before))
 
 
 def _grouped(pairs: Sequence[Pair], key: Callable[[Item], Key]) -> dict[Key, Result]:
@@ -214,70 +171,6 @@ def _variety_of(outputs: Sequence[str]) -> Variety:
         most_frequent=answer,
         most_frequent_share=number / len(outputs),
     )
-
-
-def _context(name: str, run: Run, before: Run, after: Run) -> dict[Tier, ContextResult]:
-    """A base run with knowledge in its prompts, tier by tier, next to training."""
-    if run.model.weights_sha256 != before.model.weights_sha256:
-        raise IncomparableError(
-            f"the {run.settings.context} run measured other weights than the base run; measure it again"
-        )
-    if run.settings.context != name:
-        raise IncomparableError(
-            f"the {name} run was measured with context '{run.settings.context}'; "
-            f"make it with `kapoc bench --context {name}`"
-        )
-    items = shared_items(run, before)
-    plain = {item.id: (item.score, trained.score) for item, trained in pair_runs(before, after)}
-    found: dict[Tier, ContextResult] = {}
-    for tier in TIERS:
-        asked = [item for item in items if item.tier == tier and item.form == "free"]
-        if asked:
-            share = proportion([item.score for item in asked], [item.cluster for item in asked])
-            base = sum(plain[item.id][0] for item in asked) / len(asked)
-            trained = sum(plain[item.id][1] for item in asked) / len(asked)
-            gain = (trained - base) / (share.share - base) if share.share > base else None
-            found[tier] = ContextResult(
-                n=len(asked),
-                clusters=len({item.cluster for item in asked}),
-                score=share.share,
-                interval=(share.low, share.high),
-                normalised_gain=gain,
-            )
-    return found
-
-
-def _noise(before: Run, again: Run) -> dict[Tier, Noise]:
-    if again.model.weights_sha256 != before.model.weights_sha256:
-        raise IncomparableError("the noise run measured other weights than the base run; measure the base twice")
-    pairs = [pair for pair in pair_runs(before, again) if pair[0].form != "text" and is_headline(pair[0])]
-    found: dict[Tier, Noise] = {}
-    for tier in TIERS:
-        scores = [(first.score, second.score) for first, second in pairs if first.tier == tier]
-        if scores:
-            found[tier] = Noise(
-                n=len(scores),
-                changed=sum(a != b for a, b in scores) / len(scores),
-                difference=sum(b - a for a, b in scores) / len(scores),
-            )
-    return found
-
-
-def _seeds(before: Run, trained: Sequence[Run]) -> dict[str, Seeds]:
-    values: dict[str, list[float]] = {}
-    for run in trained:
-        pairs = pair_runs(before, run)
-        headline = [pair for pair in pairs if pair[0].form not in {"text", "off_topic"} and is_headline(pair[0])]
-        for name, scores in quantities(before, run, pairs, headline).items():
-            if name in {*TIERS, "text", "divergence", "ended"} or name.startswith("spillover/"):
-                values.setdefault(name, []).append(result_of(scores).after)
-    found = {}
-    for name, numbers in values.items():
-        if len(numbers) < len(trained):
-            continue  # not every run has it; `_warnings` says so
-        summary = seed_summary(numbers)
-        found[name] = Seeds(values=tuple(numbers), mean=summary.mean, sd=summary.sd)
-    return found
 
 
 def _validity(before: Run, headline: Sequence[Pair]) -> Validity:

@@ -147,11 +147,12 @@ PULL_REQUEST_GATE = Gate(
 DEFAULT_GATES: dict[Mode, Gate] = {"release": RELEASE_GATE, "pull_request": PULL_REQUEST_GATE}
 
 
+_NO_CONTROLS = "add control facts to the knowledge set and measure both again"
 _REMEDIES = {
     "text": "measure both with the general tasks",
     "divergence": "measure both to one base, with `kapoc bench --base`",
     "ended": "measure both again with this version of kapoc",
-    "spillover/control": "add control facts to the knowledge set and measure both again",
+    "spillover/control": _NO_CONTROLS,
     "spillover/off_topic": "measure both with the off-topic prompts",
 }
 
@@ -236,7 +237,8 @@ def judge(comparison: Comparison, gate: Gate) -> Verdict:
     if not comparison.complete:
         raise IncomparableError("a --limit run cannot pass a gate; measure all items")
     if missing := missing_tiers(comparison):
-        raise IncomparableError(f"the runs lack the tier {', '.join(missing)}; measure all tiers")
+        remedy = _NO_CONTROLS if missing == ("control",) else "measure all tiers"
+        raise IncomparableError(f"the runs lack the tier {', '.join(missing)}; {remedy}")
     found = [_evidence(comparison, check, gate) for check in gate.check]
     gating = [index for index, check in enumerate(gate.check) if check.gating]
     claims = _adjusted([evidence.p_claim for evidence in found], gating)

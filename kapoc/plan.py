@@ -20,6 +20,7 @@ EXPECTED_CHURN = 0.05
 """Share of items taken to change either way without any true difference; of spillover and unended answers, which
 start at none, no change is expected."""
 _MAX_CLUSTERS = 100_000
+_NO_CONTROLS = "add control facts (`taught: false`), or judge by checks of your own (--gate)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,9 @@ def plan_gate(sizes: Mapping[str, tuple[int, int]], gate: Gate) -> list[Planned]
     """
     unknown = [check for check in gate.check if is_of_shares(check.quantity) and check.quantity not in sizes]
     if unknown and not unknown[0].quantity.startswith("general/"):
-        hint = near_miss(unknown[0].quantity, sizes)
-        raise DataError(f"check '{unknown[0].name}': these sets have no quantity '{unknown[0].quantity}'; {hint}")
+        missing = unknown[0].quantity
+        hint = _NO_CONTROLS if missing.split("/")[-1] == "control" else near_miss(missing, sizes)
+        raise DataError(f"check '{unknown[0].name}': these sets have no quantity '{missing}'; {hint}")
     alpha = gate.alpha / max(1, sum(check.gating for check in gate.check))
     return [_plan(check, *sizes[check.quantity], alpha) for check in gate.check if check.quantity in sizes]
 

@@ -1,10 +1,12 @@
-"""Every quantity of two paired runs that a report shows or a gate judges, item by item. Pure."""
+"""Every quantity of two paired runs that a report shows or a gate judges, item by item and summed up. Pure."""
 
+import math
 from collections.abc import Callable, Sequence
 
-from kapoc.comparison import PairedScores
+from kapoc.comparison import PairedScores, Result, finite
 from kapoc.pairing import Pair
 from kapoc.record import TIERS, Item, Run
+from kapoc.stats import detectable_difference, estimate_design, paired_difference, paired_sample, smallest_difference
 
 _HEADLINE = {"free", "completion"}
 SPILLOVER: dict[str, Callable[[Item], bool]] = {
@@ -78,3 +80,37 @@ def paired_scores(
         lower_is_better=lower_is_better,
         is_share=is_share and {*first, *second} <= {0.0, 1.0},  # some lm-eval metrics lie in between
     )
+
+
+def result_of(scores: PairedScores) -> Result:
+    """The summary of one quantity."""
+    before, after, clusters, weights = scores.before, scores.after, scores.clusters, scores.weights
+    found = paired_difference(before, after, clusters, weights, binary=scores.is_share)
+    sizes = weights or (1.0,) * len(before)
+    return Result(
+        n=len(before),
+        clusters=len(set(clusters)),
+        before=sum(b * size for b, size in zip(before, sizes, strict=True)) / sum(sizes),
+        after=sum(a * size for a, size in zip(after, sizes, strict=True)) / sum(sizes),
+        difference=found.mean,
+        interval=finite((found.low, found.high)),
+        p_value=found.p_value,
+        gained=sum(a > b for b, a in zip(before, after, strict=True)),
+        lost=sum(a < b for b, a in zip(before, after, strict=True)),
+        detectable=_detectable(scores),
+    )
+
+
+def _detectable(scores: PairedScores) -> float | None:
+    """The smallest change that these items could have shown, next to the churn that was seen.
+
+    Of shares, as many items as came and went are taken to do so whatever training does; the rest changes one way.
+    """
+    before, after, clusters = scores.before, scores.after, scores.clusters
+    if not scores.is_share:
+        smallest = smallest_difference(before, after, clusters, scores.weights)
+        return smallest if math.isfinite(smallest) else None
+    gained = sum(a > b for b, a in zip(before, after, strict=True))
+    lost = sum(a < b for b, a in zip(before, after, strict=True))
+    design = estimate_design(paired_sample(before, after, clusters, scores.weights))
+    return detectable_difference(design.effective_items, 2 * min(gained, lost) / len(before))

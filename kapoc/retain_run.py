@@ -11,7 +11,8 @@ from kapoc.record import Run, to_json, write_atomically
 from kapoc.report.retention import render_retention
 from kapoc.retention import RECALLED, TAUGHT, Retention, TaughtStage, measured_in, num_items, recall_change, transfers
 from kapoc.stages import MAX_UNRELATED, Stage, load_stages, write_stages, write_unrelated
-from kapoc.workflow import bench_once, refuse_bad_settings, train_once
+from kapoc.train_run import refuse_bad_settings, train_once
+from kapoc.workflow import bench_once
 from kapoc.workspace import Listener, Rehearsal, Workspace
 
 UNRELATED = "unrelated"

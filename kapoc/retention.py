@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kapoc.compare import result_of
 from kapoc.comparison import Result
 from kapoc.pairing import Pair, pair_runs
-from kapoc.quantities import is_headline, paired_scores
+from kapoc.quantities import is_headline, paired_scores, result_of
 from kapoc.record import Item, Run
 
 RECALLED = ("paraphrased", "unseen")

@@ -24,6 +24,9 @@ from transformers import (
 from kapoc.bundled import bundled
 from kapoc.cli import main
 
+NUM_THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+"""Of each test process: threads of several would wait for each other."""
+os.environ.setdefault("OMP_NUM_THREADS", str(NUM_THREADS))  # in the processes that tests start, too
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -103,8 +106,8 @@ def tiny_gpt2(seed: int = 0) -> GPT2LMHeadModel:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def two_threads() -> Iterator[None]:
-    torch.set_num_threads(2)
+def threads() -> Iterator[None]:
+    torch.set_num_threads(NUM_THREADS)
     yield
 
 

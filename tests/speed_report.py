@@ -132,7 +132,7 @@ def _growth(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"Generated sets; {found['threads']} threads. Tokens are counted as they are packed and shared; seconds of an"
     yield "epoch and of a measurement are these tokens at the rates that `kapoc plan` measures; the rest is measured."
     yield ""
-    heads = " | ".join(f"epoch, {number} texts a fact" for number in variations)
+    heads = " | ".join(f"epoch, {number} {'text' if int(number) == 1 else 'texts'} a fact" for number in variations)
     yield f"| facts | loading, s | {heads} | measurement, s | peak memory, MiB |"
     yield "| ---: | ---: |" + " ---: |" * (len(variations) + 2)
     for size in sizes:

@@ -8,7 +8,7 @@ from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
 from transformers import PreTrainedModel
 
 from kapoc.batches import epoch_batches, pack, row_losses, summed_loss
-from kapoc.chat import EncodedExample, encode_example, prompt_text
+from kapoc.chat import EncodedExample, encode_example, prompt_text, turn_ends
 from kapoc.replay import write_passages
 from kapoc.train import score_examples
 
@@ -97,6 +97,14 @@ def test_prompt_is_the_chat_template_up_to_the_answer() -> None:
     example = encode_example(tokenizer, "Why?", "Because.")
     assert tokenizer.decode(list(example.prompt)) == prompt_text(tokenizer, "Why?")
     assert tokenizer.decode(list(example.answer)) == "Because.<|im_end|>"
+
+
+def test_a_turn_ends_at_known_tokens_that_the_tokenizer_has() -> None:
+    tokenizer = tiny_tokenizer()
+    assert tokenizer.convert_tokens_to_ids("<end_of_turn>") == tokenizer.unk_token_id  # so an id alone says nothing
+    assert turn_ends(tokenizer) == {tokenizer.eos_token_id}
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    assert turn_ends(tokenizer) == {tokenizer.eos_token_id, tokenizer.get_vocab()["<end_of_turn>"]}
 
 
 def test_an_example_without_an_answer_is_refused() -> None:

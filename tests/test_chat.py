@@ -17,7 +17,9 @@ from test_card import TRAINING
 from kapoc.ask import MAX_NEW_TOKENS, ask
 from kapoc.bench import measure
 from kapoc.errors import DataError
+from kapoc.knowledge_file import load_sources
 from kapoc.models import load_model
+from kapoc.recipe import load_recipe
 from kapoc.training_record import TrainingRecord
 
 QUESTIONS = [fact["training"][0]["question"] for fact in small_set()["facts"] if "training" in fact]
@@ -40,7 +42,9 @@ def folder(tmp_path: Path, tiny_recipe: Path, gpt2_folder: Path) -> Path:
     model = Path(shutil.copytree(gpt2_folder, tmp_path / "runs" / "tiny" / "lamps" / "model"))
     epoch = {"epoch": 1, "train_loss": 1.0, "dev_loss": None, "dev_exact": None}
     rates = {"tokens_per_second": 1.0, "answer_tokens_per_second": 1.0, "peak_memory_bytes": 1}
-    record = TrainingRecord.model_validate({**TRAINING, **rates, "fingerprint": "f", "epochs": [epoch]})
+    [source] = load_sources([str(tmp_path / "lamps.yaml")])
+    origin = {"recipe": load_recipe(tiny_recipe).model_dump(mode="json"), "knowledge": (source.identity,)}
+    record = TrainingRecord.model_validate({**TRAINING, **origin, **rates, "fingerprint": "f", "epochs": [epoch]})
     (model / "training.json").write_text(record.model_dump_json(), encoding="utf-8")
     return tmp_path
 
@@ -79,6 +83,26 @@ def test_base_and_trained_answer_one_line_a_question(folder: Path, llama_folder:
         "base": "LlamaForCausalLM",
         "trained": "GPT2LMHeadModel",
     }
+
+
+def test_a_checkpoint_of_another_recipe_answers_with_a_word_of_warning(folder: Path) -> None:
+    path = folder / "tiny.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace("epochs = 2", "epochs = 3"), encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "kapoc",
+        "chat",
+        "--model",
+        "trained",
+        "--recipe",
+        "tiny.toml",
+        "--max-tokens",
+        "2",
+    ]
+    done = subprocess.run([*command, "--prompt", "Why?"], cwd=folder, capture_output=True, text=True, check=True)
+    [note] = done.stderr.splitlines()
+    assert note.startswith("note: runs/tiny/lamps/model was trained by other settings or on other facts; `kapoc train`")
 
 
 def test_sampling_depends_on_the_seed_alone(llama_folder: Path) -> None:

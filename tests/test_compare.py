@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from results import LAMPS, everything, make_items, make_run, nothing
 
-from kapoc.compare import compare, result_of
+from kapoc.compare import compare
 from kapoc.errors import IncomparableError
+from kapoc.quantities import result_of
 from kapoc.record import Run, to_json
 
 BASE = make_run(make_items(nothing))

@@ -113,6 +113,9 @@ def test_limited_runs_and_missing_tiers_cannot_be_judged() -> None:
     few = [make_run(tuple(item for item in run.items if item.tier != "general")) for run in (BASE, GOOD)]
     with pytest.raises(IncomparableError, match="lack the tier general"):
         judge(compare(*few), RELEASE_GATE)
+    unruled = [make_run(tuple(item for item in run.items if item.tier != "control")) for run in (BASE, GOOD)]
+    with pytest.raises(IncomparableError, match="lack the tier control; add control facts to the knowledge set"):
+        judge(compare(*unruled), RELEASE_GATE)
 
 
 def test_an_unknown_quantity_names_the_near_one() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
 
-from kapoc import workflow
+from kapoc import train_run
 from kapoc.checkpoint import read_training_record
 from kapoc.errors import DataError
 from kapoc.interpolation import choose_alpha, copy_weights
@@ -99,7 +99,7 @@ def test_a_checkpoint_tells_its_curve_and_what_each_fact_got(tmp_path: Path, tin
     tiny_recipe.write_text(text, encoding="utf-8")
     told: list[str] = []
     workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), listener=Listener(tell=told.append))
-    record = read_training_record(workflow.train_model(workspace, workspace.model))
+    record = read_training_record(train_run.train_model(workspace, workspace.model))
     assert record is not None
     assert [point.alpha for point in record.alphas] == [0.5, 1.0]
     assert all(point.divergence > 0 for point in record.alphas)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from test_resume import EVERY_STEP, Killed, kill_at
 
-from kapoc import workflow
+from kapoc import train_run
 from kapoc.batches import RowLosses
 from kapoc.checkpoint import read_training_record
 from kapoc.cli import main
@@ -44,13 +44,13 @@ def record_of(folder: Path) -> TrainingRecord:
 def kill_training(root: Path, recipe: Recipe, step: int) -> Workspace:
     workspace = workspace_of(root, recipe, [], kill=step)
     with pytest.raises(Killed):
-        workflow.train_model(workspace, workspace.model)
+        train_run.train_model(workspace, workspace.model)
     return workspace
 
 
 def test_a_killed_run_goes_on_and_leaves_nothing_behind(tmp_path: Path, tiny_recipe: Path) -> None:
     recipe = kept_recipe(tiny_recipe)
-    undisturbed = workflow.train_model(workspace_of(tmp_path, recipe, []), tmp_path / "undisturbed")
+    undisturbed = train_run.train_model(workspace_of(tmp_path, recipe, []), tmp_path / "undisturbed")
     workspace = kill_training(tmp_path, recipe, step=6)
     left = resume_folder(workspace.model)
     assert [path.name for path in workspace.folder.iterdir()] == [left.name]
@@ -58,7 +58,7 @@ def test_a_killed_run_goes_on_and_leaves_nothing_behind(tmp_path: Path, tiny_rec
     with pytest.raises(ModelError, match="did not finish here; run `kapoc train` again"):
         load_model(str(left))
     lines: list[str] = []
-    workflow.train_model(workspace_of(tmp_path, recipe, lines), workspace.model)
+    train_run.train_model(workspace_of(tmp_path, recipe, lines), workspace.model)
     assert "going on after step 5 of 8" in lines
     assert not [line for line in lines if "passages" in line]
     assert [path.name for path in workspace.folder.iterdir()] == ["model"]
@@ -72,11 +72,11 @@ def test_another_seed_does_not_go_on_from_it(tmp_path: Path, tiny_recipe: Path) 
     workspace = kill_training(tmp_path, recipe, step=6)
     lines: list[str] = []
     other = kept_recipe(tiny_recipe, seed=1)
-    workflow.train_model(workspace_of(tmp_path, other, lines), workspace.model)
+    train_run.train_model(workspace_of(tmp_path, other, lines), workspace.model)
     thrown = f"{resume_folder(workspace.model)}: is of a run with other settings, facts or packages; "
     assert len([line for line in lines if line.startswith(thrown)]) == 1
     assert not [line for line in lines if "going on" in line]
-    undisturbed = workflow.train_model(workspace_of(tmp_path, other, []), tmp_path / "undisturbed")
+    undisturbed = train_run.train_model(workspace_of(tmp_path, other, []), tmp_path / "undisturbed")
     assert record_of(workspace.model).weights_sha256 == record_of(undisturbed).weights_sha256
 
 
@@ -84,7 +84,7 @@ def test_restart_throws_the_state_away(tmp_path: Path, tiny_recipe: Path) -> Non
     recipe = kept_recipe(tiny_recipe)
     workspace = kill_training(tmp_path, recipe, step=6)
     lines: list[str] = []
-    workflow.train_model(workspace_of(tmp_path, recipe, lines), workspace.model, restart=True)
+    train_run.train_model(workspace_of(tmp_path, recipe, lines), workspace.model, restart=True)
     assert not [line for line in lines if "going on" in line]
     assert "the base writes 4 passages of general text" in lines
 
@@ -121,7 +121,7 @@ def test_nothing_goes_on_from_a_broken_number(
     nothing = torch.tensor(float("nan"))
     monkeypatch.setattr("kapoc.loop.row_losses", lambda *_: RowLosses(nothing, nothing, nothing))
     with pytest.raises(TrainingError, match="the loss is nan at step 6 of 8"):
-        workflow.train_model(workspace_of(tmp_path, recipe, []), workspace.model)
+        train_run.train_model(workspace_of(tmp_path, recipe, []), workspace.model)
     assert [path.name for path in workspace.folder.iterdir()] == ["model.last-good"]
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from kapoc.calibrate import replayed_tokens
+from kapoc.errors import DataError
 from kapoc.gate import RELEASE_GATE, Check, Gate
 from kapoc.knowledge_file import load_knowledge
 from kapoc.plan import plan_gate, sizes_of
@@ -45,6 +46,14 @@ def test_the_fewest_facts_for_a_floor_show_it_and_one_fewer_does_not() -> None:
 
     assert shown(needed)
     assert not shown(needed - 1)
+
+
+@pytest.mark.parametrize("quantity", ["control", "spillover/control"])
+def test_a_set_without_controls_is_told_to_have_some(quantity: str) -> None:
+    sizes = {name: size for name, size in SIZES.items() if "control" not in name}
+    gate = Gate(check=(Check(name="quiet", kind="floor", quantity=quantity, at_most=0.1),))
+    with pytest.raises(DataError, match=f"^check 'quiet': these sets have no quantity '{quantity}'; add control facts"):
+        plan_gate(sizes, gate)
 
 
 def test_quantities_in_other_units_are_left_out() -> None:

@@ -28,6 +28,11 @@ def test_numbers_are_written_one_way() -> None:
     assert (p_value(1.0), p_value(0.0004), p_value(0.0412)) == ("1", "<.001", ".041")
 
 
+def test_a_models_text_makes_no_tag_image_or_cell() -> None:
+    page = markdown.table(["answer"], [["![logo](https://example.com/a.png) | <img src=x>\nend"]])
+    assert page.splitlines()[-1] == "| !\\[logo](https://example.com/a.png) \\| &lt;img src=x> end |"
+
+
 def test_markdown_page() -> None:
     page = markdown.render(COMPARISON, VERDICT)
     assert "**Verdict: FAIL: control spillover, text kept.**" in page

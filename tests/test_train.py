@@ -18,7 +18,7 @@ import torch
 from conftest import tiny_llama, tiny_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from kapoc import checkpoint, workflow
+from kapoc import checkpoint, train_run
 from kapoc.batches import RowLosses
 from kapoc.checkpoint import read_training_record, writing
 from kapoc.errors import OutputError, TrainingError
@@ -100,7 +100,7 @@ def test_last_good_weights_are_kept_and_no_model_is_left(
     monkeypatch.setattr("kapoc.loop.row_losses", broken)
     workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
     with pytest.raises(TrainingError, match=r"the loss is nan at step 1 of 4 .*last good weights are in"):
-        workflow.train_model(workspace, workspace.model)
+        train_run.train_model(workspace, workspace.model)
     assert not workspace.model.exists()
     kept = workspace.model.with_name("model.last-good")
     assert "the loss is nan" in (kept / "STOPPED.txt").read_text(encoding="utf-8")
@@ -109,7 +109,7 @@ def test_last_good_weights_are_kept_and_no_model_is_left(
 
 def test_a_checkpoint_is_standalone_and_checked(tmp_path: Path, tiny_recipe: Path) -> None:
     workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
-    folder = workflow.train_model(workspace, workspace.model)
+    folder = train_run.train_model(workspace, workspace.model)
     record = read_training_record(folder)
     assert record is not None
     assert record.checks.samples == {"float32": 200, "bfloat16": 200}
@@ -127,7 +127,7 @@ def test_a_model_that_fails_its_checks_is_not_put_in_place(
     monkeypatch.setattr("kapoc.checkpoint._largest_difference", lambda *_: 0.5)
     workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
     with pytest.raises(TrainingError, match=r"differs by 0\.5"):
-        workflow.train_model(workspace, workspace.model)
+        train_run.train_model(workspace, workspace.model)
     assert [path.name for path in workspace.folder.iterdir()] == []
 
 

@@ -54,7 +54,8 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    """A cell's text as it is: no end of the cell or line, no tag, and no image, which a viewer would fetch."""
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;").replace("![", "!\\[")
 
 
 def _section(section: Section) -> Iterable[str]:

@@ -1,0 +1,72 @@
+"""Which of a workspace's results on disk are current: what the same command would make again."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kapoc.context import CONTEXTS
+from kapoc.record import Run, load_run
+from kapoc.workspace import Workspace
+
+if TYPE_CHECKING:
+    from kapoc.models import LoadedModel
+
+
+def fingerprint(workspace: Workspace, base: "LoadedModel") -> str:
+    """What a checkpoint was made of: another fingerprint means another training run."""
+    from kapoc.chat import template_sha256
+
+    rehearsal = workspace.rehearsal
+    rehearsed = [str(rehearsal.per_fact), *(source.sha256 for source in rehearsal.sources)]
+    return workspace.recipe.fingerprint(
+        *(source.sha256 for source in workspace.sources),
+        base.identity.weights_sha256,
+        template_sha256(base.tokenizer),
+        base.model.device.type,
+        *(rehearsed if rehearsal.per_fact and rehearsal.sources else ()),
+    )
+
+
+def has_current_model(workspace: Workspace, base: "LoadedModel", folder: Path) -> bool:
+    """Whether the checkpoint on disk is what training this base would make."""
+    from kapoc.checkpoint import read_training_record
+
+    record = read_training_record(folder)
+    return record is not None and record.fingerprint == fingerprint(workspace, base)
+
+
+def current_run(workspace: Workspace, loaded: "LoadedModel", folder: Path, base_sha256: str = "") -> Run | None:
+    """The run on disk, if it measured these weights on these documents in this way."""
+    from kapoc.chat import template_sha256
+    from kapoc.models import package_versions
+    from kapoc.task_list import load_tasks
+
+    if not (folder / "run.json").is_file():
+        return None
+    run = load_run(folder)
+    same = (
+        run.model.weights_sha256 == loaded.identity.weights_sha256
+        and run.model.dtype == loaded.identity.dtype
+        and run.versions == package_versions()
+        and run.settings.chat_template_sha256 == template_sha256(loaded.tokenizer)
+        and run.settings.batch_size == (workspace.batch_size or workspace.recipe.bench.batch_size)
+        and run.settings.limit == workspace.limit
+        and run.settings.device == loaded.model.device.type
+        and run.settings.base_sha256 == base_sha256
+        and run.data.knowledge == tuple(source.identity for source in workspace.sources)
+        and run.data.documents_sha256
+        == load_tasks(workspace.knowledge, workspace.general, workspace.context).documents_sha256()
+    )
+    return run if same else None
+
+
+def context_runs(workspace: Workspace, before: Run) -> dict[str, Run]:
+    """The runs of the base with knowledge in its prompts that lie beside its plain one and fit it."""
+    found = {}
+    for context in CONTEXTS[1:]:
+        folder = replace(workspace, context=context).run("base")
+        if (folder / "run.json").is_file():
+            run = load_run(folder)
+            if run.model.weights_sha256 == before.model.weights_sha256 and run.data.knowledge == before.data.knowledge:
+                found[str(context)] = run
+    return found

@@ -1,0 +1,183 @@
+"""From a recipe to a checkpoint on disk: train the base, go on where a killed run was, check what was saved."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kapoc.current import fingerprint, has_current_model
+from kapoc.data.derive import checked_forms
+from kapoc.recipe import Recipe
+from kapoc.record import write_atomically
+from kapoc.training_record import TRAINING_FILE
+from kapoc.workspace import Workspace
+
+if TYPE_CHECKING:
+    from kapoc.chat import EncodedExample
+    from kapoc.divergence import Passage
+    from kapoc.models import LoadedModel
+    from kapoc.resume import Keeper
+    from kapoc.train import TrainResult
+    from kapoc.training_record import Checks, Exposure, TrainingRecord
+
+
+def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Path:
+    """Train the recipe's base model, check the result and put it in its place.
+
+    A run that was killed goes on from the state that it last kept, to the same weights.
+
+    Args:
+        workspace: recipe and knowledge sets.
+        out: the checkpoint's folder.
+        restart: throw away what a killed run kept, and begin anew.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        TrainingError: a value was not finite, or the saved model fails a check; the last good weights are kept
+            beside the checkpoint's place, in `<name>.last-good`.
+    """
+    from kapoc.checkpoint import refuse_foreign
+    from kapoc.models import load_model
+    from kapoc.tracking import tracked
+
+    refuse_foreign(out)
+    refuse_bad_settings(workspace.recipe)
+    with tracked(workspace, workspace.folder, f"{workspace.recipe.name} on {workspace.name}") as workspace:
+        workspace.listener.tell(f"loading {workspace.recipe.model}")
+        return train_loaded(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out, restart)
+
+
+def train_once(workspace: Workspace, out: Path) -> Path:
+    """As `train_model`, unless the checkpoint that it would make lies there already."""
+    from kapoc.models import load_model
+
+    if not has_current_model(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out):
+        train_model(workspace, out)
+    return out
+
+
+def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool = False) -> Path:
+    """As `train_model`, with the base in memory, which training changes."""
+    from kapoc import checkpoint
+    from kapoc.card_file import write_card
+    from kapoc.exposure import exposures, faint_facts
+    from kapoc.loop import StoppedTrainingError
+    from kapoc.rehearsal import rehearsed_examples
+    from kapoc.train import derived_training_examples, dev_examples, train, training_examples
+
+    recipe, listener = workspace.recipe, workspace.listener
+    examples = training_examples(workspace.facts, base.tokenizer)
+    parts = [derived_training_examples(source.knowledge, recipe.train, base.tokenizer) for source in workspace.sources]
+    parts += rehearsed_examples(workspace.rehearsal.sources, workspace.rehearsal.per_fact, recipe.train, base.tokenizer)
+    derived = [[example for examples in epoch for example in examples] for epoch in zip(*parts, strict=True)]
+    whole = [*examples * recipe.train.epochs, *(example for epoch in derived for example in epoch)]
+    keeper = _keeper(workspace, base, whole, out)
+    if restart:
+        keeper.discard()
+    passages, held_out = _passages(workspace, base, keeper)
+    listener.tell(f"training {recipe.name}: {len(whole)} examples in {recipe.train.epochs} epochs")
+    exposed = exposures(whole)
+    if faint := faint_facts(exposed, [fact.id for fact in workspace.facts if fact.taught]):
+        listener.tell(f"hardly taught: {', '.join(faint)}; give these facts more or longer training answers")
+    with checkpoint.writing(out) as folder:
+        try:
+            result = train(
+                base.model,
+                examples,
+                recipe.train,
+                derived=derived,
+                dev=dev_examples(workspace.facts, base.tokenizer),
+                passages=passages,
+                held_out=held_out,
+                keeper=keeper,
+                on_step=listener.on_step,
+                on_epoch=listener.on_epoch,
+            )
+        except StoppedTrainingError as stopped:
+            keeper.discard()
+            kept = checkpoint.keep_last_good(stopped.model, base.tokenizer, out, str(stopped))
+            raise type(stopped)(f"{stopped}; the last good weights are in {kept}", stopped.model) from None
+        questions = [example.question for fact in workspace.facts for example in fact.training]
+        checks, weights_sha256 = checkpoint.save_and_check(
+            result.model, base.tokenizer, folder, questions, listener.tell
+        )
+        record = _training_record(workspace, base, result, checks, weights_sha256, exposed)
+        write_card(folder, record)
+        write_atomically(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
+    keeper.discard()
+    return out
+
+
+def _training_record(
+    workspace: Workspace,
+    base: "LoadedModel",
+    result: "TrainResult",
+    checks: "Checks",
+    weights_sha256: str,
+    exposed: "tuple[Exposure, ...]",
+) -> "TrainingRecord":
+    from kapoc.models import package_versions
+    from kapoc.training_record import EpochLine, TrainingRecord
+
+    measured = {one.name: getattr(result, one.name) for one in fields(result) if one.name not in {"model", "epochs"}}
+    return TrainingRecord(
+        fingerprint=fingerprint(workspace, base),
+        recipe=workspace.recipe.model_dump(mode="json"),
+        knowledge=tuple(source.identity for source in workspace.sources),
+        base=base.identity.name,
+        base_sha256=base.identity.weights_sha256,
+        weights_sha256=weights_sha256,
+        **measured,
+        epochs=tuple(EpochLine(**asdict(epoch)) for epoch in result.epochs),
+        exposures=exposed,
+        checks=checks,
+        versions=package_versions("accelerate", "peft"),
+    )
+
+
+def _keeper(workspace: Workspace, base: "LoadedModel", examples: "Sequence[EncodedExample]", out: Path) -> "Keeper":
+    """What keeps the state of this training run beside the checkpoint's place."""
+    from kapoc.models import package_versions
+    from kapoc.resume import Keeper, resume_folder, run_key
+
+    key = run_key(fingerprint(workspace, base), package_versions("accelerate", "peft"), examples)
+    return Keeper(resume_folder(out), key, workspace.recipe.resume, workspace.listener.tell)
+
+
+def _passages(
+    workspace: Workspace, base: "LoadedModel", keeper: "Keeper"
+) -> "tuple[Sequence[Passage], Sequence[Passage]]":
+    """What the base writes for the replay of the recipe, and to measure on how far the model has moved from it."""
+    from kapoc.replay import write_passages
+
+    settings, seed = workspace.recipe.train, workspace.recipe.train.seed
+    num_replayed, num_held_out = settings.num_passages
+    if not num_replayed + num_held_out:
+        return (), ()
+
+    def write() -> "list[Passage]":
+        workspace.listener.tell(f"the base writes {num_replayed + num_held_out} passages of general text")
+        sizes = ((num_replayed, seed), (num_held_out, seed + 1))
+        written = [
+            write_passages(base.model, base.tokenizer, number, settings.replay.num_tokens, its_seed)
+            for number, its_seed in sizes
+            if number
+        ]
+        return [passage for part in written for passage in part]
+
+    found = keeper.passages(write, base.model.device)
+    return found[:num_replayed], found[num_replayed:]
+
+
+def refuse_bad_settings(recipe: Recipe) -> None:
+    """Find what only a method or a maker of texts can tell of a recipe, before anything long begins.
+
+    Raises:
+        DataError: a method, an option of it or a form of derived texts that does not exist.
+    """
+    from kapoc.methods import load_method
+
+    load_method(recipe.train.method, recipe.train.options)
+    checked_forms(recipe.train.derived)
