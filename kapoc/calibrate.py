@@ -10,13 +10,13 @@ import torch
 from kapoc.batches import pack, summed_loss
 from kapoc.chat import EncodedExample, encode, prompt_text
 from kapoc.decoding import continue_prompts
+from kapoc.examples import derived_training_examples, training_examples
 from kapoc.knowledge import Fact, KnowledgeSet
 from kapoc.loop import peak_memory_bytes
 from kapoc.models import LoadedModel
 from kapoc.prefix_tree import plan_groups
 from kapoc.recipe import Recipe, TrainSettings
 from kapoc.task_list import TaskList
-from kapoc.train import derived_training_examples, training_examples
 
 _READ_ROWS = 8
 _WRITE_ROWS = 16

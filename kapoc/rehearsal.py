@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from transformers import PreTrainedTokenizerBase
 
 from kapoc.chat import EncodedExample
+from kapoc.examples import dealt, training_examples
 from kapoc.knowledge_file import Source
 from kapoc.recipe import TrainSettings
-from kapoc.train import dealt, training_examples
 
 
 def rehearsed_examples(

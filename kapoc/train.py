@@ -1,26 +1,21 @@
 """Training: recipe -> model. Precision, accumulation and devices are Accelerate's."""
 
 import logging
-import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from kapoc.attention import use_tree_attention
 from kapoc.batches import answer_logits, epoch_batches, pack, packing_is_exact
-from kapoc.chat import EncodedExample, encode_example
-from kapoc.data.derive import DEFAULT_PER_FACT, DerivedExample, derived_examples
-from kapoc.data.derived_leaks import without_leaks
-from kapoc.data.derived_stock import note_of
+from kapoc.chat import EncodedExample
 from kapoc.divergence import Passage
 from kapoc.errors import DataError
 from kapoc.interpolation import Weights, choose_alpha, copy_weights
-from kapoc.knowledge import Fact, KnowledgeSet, KnowledgeTier
 from kapoc.loop import EpochReport, Loop, StepReport, StoppedTrainingError, unwrapped
 from kapoc.methods import load_method
 from kapoc.recipe import TrainSettings
@@ -45,78 +40,6 @@ class TrainResult:
     tokens_per_second: float
     answer_tokens_per_second: float
     peak_memory_bytes: int
-
-
-def training_examples(facts: Iterable[Fact], tokenizer: PreTrainedTokenizerBase) -> list[EncodedExample]:
-    """Every training variation of every taught fact, as tokens."""
-    return _encoded(facts, tokenizer, "seen")
-
-
-def derived_training_examples(
-    knowledge: KnowledgeSet, settings: TrainSettings, tokenizer: PreTrainedTokenizerBase
-) -> list[list[EncodedExample]]:
-    """Training texts for other uses of the taught facts, for each epoch its own; none that is near a probe.
-
-    Epochs before `settings.derived_from` have none. A fact whose slots give fewer texts than all others want gets some
-    of them again in later ones.
-
-    Raises:
-        DataError: there is no such form.
-    """
-    num_epochs = settings.epochs - settings.derived_from + 1
-    if num_epochs < 1:
-        return [[] for _ in range(settings.epochs)]
-    numbers = {
-        form: DEFAULT_PER_FACT.get(form) if number is None else number for form, number in settings.derived.items()
-    }
-    notes = {fact.id: note_of(fact) for fact in knowledge.taught}
-    pools: dict[tuple[str, str], list[EncodedExample]] = {}
-    for example in _derived(knowledge, numbers, num_epochs, settings):
-        encoded = encode_example(tokenizer, example.question, example.answer, example.fact, example.form)
-        note = notes.get(example.fact)
-        if settings.derived_tokens is not None and note and example.form != "two_hop" and example.answer.endswith(note):
-            before = len(tokenizer.encode(example.answer[: -len(note)].rstrip(), add_special_tokens=False))
-            encoded = replace(encoded, answer=encoded.answer[: before + settings.derived_tokens])
-        pools.setdefault((example.form, example.fact), []).append(encoded)
-    epochs = dealt([(pool, math.ceil(len(pool) / num_epochs)) for pool in pools.values()], num_epochs)
-    return [[] for _ in range(settings.epochs - num_epochs)] + epochs
-
-
-def dealt(pools: Iterable[tuple[Sequence[EncodedExample], int]], num_epochs: int) -> list[list[EncodedExample]]:
-    """For each epoch so many examples of each pool as stand beside it; all of a pool come before any comes again."""
-    epochs: list[list[EncodedExample]] = [[] for _ in range(num_epochs)]
-    for pool, number in pools:
-        for epoch, examples in enumerate(epochs):
-            examples += [pool[(epoch * number + place) % len(pool)] for place in range(number)]
-    return epochs
-
-
-def _derived(
-    knowledge: KnowledgeSet, numbers: Mapping[str, int | None], num_epochs: int, settings: TrainSettings
-) -> list[DerivedExample]:
-    order = random.Random(settings.seed)  # noqa: S311 - not for secrets
-    forms = [form for form, number in numbers.items() if number != 0]
-    per_fact = {form: num_epochs * number for form, number in numbers.items() if number is not None}
-    if not forms:
-        return []
-    drawn = derived_examples(knowledge, forms, per_fact=per_fact, order=order, by_notes=settings.derived_by_notes)
-    return without_leaks(knowledge, drawn)
-
-
-def dev_examples(facts: Iterable[Fact], tokenizer: PreTrainedTokenizerBase) -> list[EncodedExample]:
-    """The dev paraphrases: for stopping and tuning, never reported."""
-    return _encoded(facts, tokenizer, "dev")
-
-
-def _encoded(facts: Iterable[Fact], tokenizer: PreTrainedTokenizerBase, tier: KnowledgeTier) -> list[EncodedExample]:
-    found = []
-    for fact in facts:
-        for example_id, example in fact.examples(tier) if fact.taught else ():
-            try:
-                found.append(encode_example(tokenizer, example.question, example.answer, fact.id, tier))
-            except ValueError as error:
-                raise DataError(f"{example_id}: {error}") from None
-    return found
 
 
 def train(

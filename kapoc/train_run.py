@@ -62,10 +62,11 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
     """As `train_model`, with the base in memory, which training changes."""
     from kapoc import checkpoint
     from kapoc.card_file import write_card
+    from kapoc.examples import derived_training_examples, dev_examples, training_examples
     from kapoc.exposure import exposures, faint_facts
     from kapoc.loop import StoppedTrainingError
     from kapoc.rehearsal import rehearsed_examples
-    from kapoc.train import derived_training_examples, dev_examples, train, training_examples
+    from kapoc.train import train
 
     recipe, listener = workspace.recipe, workspace.listener
     examples = training_examples(workspace.facts, base.tokenizer)

@@ -21,13 +21,13 @@ import yaml
 from kapoc.calibrate import calibrate
 from kapoc.chat import EncodedExample
 from kapoc.data.generate import generate
+from kapoc.examples import training_examples
 from kapoc.knowledge import Fact
 from kapoc.knowledge_file import load_knowledge
 from kapoc.models import load_model
 from kapoc.prefix_tree import plan_rows
 from kapoc.recipe import load_recipe
 from kapoc.task_list import load_tasks
-from kapoc.train import training_examples
 
 FACTS = (29, 100, 300, 1000)
 VARIATIONS = (1, 2, 5, 10)

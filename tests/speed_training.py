@@ -33,11 +33,12 @@ from transformers import (
 from kapoc.batches import pack, row_losses
 from kapoc.chat import EncodedExample
 from kapoc.default_model import default_model_path
+from kapoc.examples import training_examples
 from kapoc.knowledge_file import load_knowledge
 from kapoc.models import load_model
 from kapoc.recipe import TrainSettings, load_recipe
 from kapoc.replay import write_passages
-from kapoc.train import train, training_examples
+from kapoc.train import train
 
 BATCH_SIZE = 8
 RATE = 1e-4

@@ -10,11 +10,12 @@ from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
 from kapoc import train_run
 from kapoc.checkpoint import read_training_record
 from kapoc.errors import DataError
+from kapoc.examples import dev_examples, training_examples
 from kapoc.interpolation import choose_alpha, copy_weights
 from kapoc.knowledge_file import load_knowledge
 from kapoc.recipe import BudgetSettings, TrainSettings, load_recipe
 from kapoc.replay import divergence_from_base, write_passages
-from kapoc.train import dev_examples, score_examples, train, training_examples
+from kapoc.train import score_examples, train
 from kapoc.training_record import AlphaReport, best
 from kapoc.workspace import Listener, open_workspace
 

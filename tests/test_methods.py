@@ -16,6 +16,7 @@ from kapoc.batches import answer_logits, pack, packing_is_exact
 from kapoc.chat import EncodedExample
 from kapoc.checkpoint import save_and_check, writing
 from kapoc.errors import DataError
+from kapoc.examples import training_examples
 from kapoc.knowledge_file import load_knowledge
 from kapoc.methods import Method, load_method
 from kapoc.methods.feed_forward import FeedForwardFineTuning
@@ -24,7 +25,7 @@ from kapoc.methods.lora import LoraFineTuning
 from kapoc.methods.top_layers import TopLayersFineTuning
 from kapoc.recipe import TrainSettings, load_recipe
 from kapoc.replay import divergence_from_base, write_passages
-from kapoc.train import TrainResult, train, training_examples
+from kapoc.train import TrainResult, train
 
 Methods = Callable[[dict[str, Any]], Method]
 State = dict[str, torch.Tensor]

@@ -12,12 +12,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from kapoc.data.leaks import NEAR_DUPLICATE
 from kapoc.divergence import Passage, divergence_and_surprise
+from kapoc.examples import training_examples
 from kapoc.general import load_general, load_off_topic
 from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import StepReport, StoppedTrainingError
 from kapoc.recipe import ReplaySettings, TrainSettings
 from kapoc.replay import divergence_from_base, replay_prompts, write_passages, written_logits
-from kapoc.train import train, training_examples
+from kapoc.train import train
 
 
 def _whole_divergence(base: torch.nn.Module, model: torch.nn.Module, passage: Passage) -> float:

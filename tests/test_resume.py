@@ -13,12 +13,13 @@ from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
 
 from kapoc.errors import DataError
+from kapoc.examples import training_examples
 from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import LoopState, StepReport
 from kapoc.recipe import ReplaySettings, ResumeSettings, TrainSettings
 from kapoc.replay import write_passages
 from kapoc.resume import Keeper, run_key
-from kapoc.train import TrainResult, train, training_examples
+from kapoc.train import TrainResult, train
 
 SETTINGS = TrainSettings(
     epochs=15,

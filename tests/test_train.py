@@ -22,12 +22,13 @@ from kapoc import checkpoint, train_run
 from kapoc.batches import RowLosses
 from kapoc.checkpoint import read_training_record, writing
 from kapoc.errors import OutputError, TrainingError
+from kapoc.examples import derived_training_examples, training_examples
 from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import StepReport, StoppedTrainingError
 from kapoc.methods import load_method
 from kapoc.models import load_model
 from kapoc.recipe import TrainSettings, load_recipe
-from kapoc.train import derived_training_examples, train, training_examples
+from kapoc.train import train
 from kapoc.workspace import open_workspace
 
 FAST = TrainSettings(epochs=40, batch_size=5, micro_batch_size=2, learning_rate=5e-3)
