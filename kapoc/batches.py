@@ -7,8 +7,9 @@ that carries loss.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import torch
 from transformers import PreTrainedModel
@@ -18,6 +19,8 @@ from kapoc.divergence import Passage, divergence_and_surprise
 from kapoc.prefix_tree import plan_rows
 from kapoc.reading import tree_mask
 
+Contrasts = Mapping[tuple[int, ...], EncodedExample]
+"""The prompt of an example -> the contrast example that stands beside it."""
 MAX_PACKING_ERROR = 1e-3
 """Nats per answer token by which the loss of packed examples may differ from that of separate ones."""
 
@@ -176,17 +179,25 @@ def epoch_batches(
     order: random.Random,
     first: int = 0,
     passages: Iterator[Sequence[Passage]] | None = None,
+    contrasts: Contrasts = MappingProxyType({}),
 ) -> Iterator[list[PackedRow]]:
     """One pass in random order: for each optimizer step its micro-batches, from step `first` (from 0) of the pass.
 
-    The passages of a step stand in its last row, which is the shortest; each has a row of its own where examples have.
+    A contrast example stands in the row of its example and is not counted by the batch sizes. The passages of a step
+    stand in its last row, which is the shortest. Where examples have rows of their own, these have them, too.
     """
     shuffled = order.sample(list(examples), k=len(examples))
     for start in range(first * batch_size, len(shuffled), batch_size):
         step = shuffled[start : start + batch_size]
-        rows = [step[i : i + micro_batch_size] for i in range(0, len(step), micro_batch_size)]
+        rows = [_beside(step[i : i + micro_batch_size], contrasts) for i in range(0, len(step), micro_batch_size)]
         replayed = next(passages) if passages else ()
         if micro_batch_size == 1:
-            yield [*map(pack, rows), *(pack([], [passage]) for passage in replayed)]
+            alone = [pack([example]) for row in rows for example in row]
+            yield [*alone, *(pack([], [passage]) for passage in replayed)]
         else:
             yield [*map(pack, rows[:-1]), pack(rows[-1], replayed)]
+
+
+def _beside(examples: Sequence[EncodedExample], contrasts: Contrasts) -> list[EncodedExample]:
+    """Examples with their contrast examples."""
+    return [*examples, *(contrasts[example.prompt] for example in examples if example.prompt in contrasts)]

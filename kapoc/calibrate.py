@@ -1,6 +1,5 @@
 """How fast is this machine with this model? A short calibration, and what a measurement and a training will take."""
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import torch
 from kapoc.batches import pack, summed_loss
 from kapoc.chat import EncodedExample, encode, prompt_text
 from kapoc.decoding import continue_prompts
-from kapoc.examples import derived_training_examples, training_examples
+from kapoc.examples import contrast_training_examples, derived_training_examples, training_examples
 from kapoc.knowledge import Fact, KnowledgeSet
 from kapoc.loop import peak_memory_bytes
 from kapoc.models import LoadedModel
@@ -64,6 +63,9 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
     derived = [derived_training_examples(known, recipe.train, loaded.tokenizer) for known in knowledge]
     epochs = [[*examples, *(one for part in parts for one in part)] for parts in zip(*derived, strict=True)]
     train_tokens = sum(len(one) for epoch in epochs for one in epoch)
+    for known, parts in zip(knowledge, derived, strict=True):
+        beside = contrast_training_examples(known, parts, recipe.train, loaded.tokenizer)
+        train_tokens += sum(len(one) for epoch in beside for one in epoch.values())
     replayed, replay_written = replayed_tokens(recipe.train, list(map(len, epochs)))
     return Cost(
         read_tokens_per_second=read_rate,
@@ -78,8 +80,8 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
 def replayed_tokens(settings: TrainSettings, sizes: Sequence[int]) -> tuple[int, int]:
     """Tokens of general text that epochs of so many examples train on, and those that the base writes before them."""
     replay = settings.replay
-    steps = sum(math.ceil(size / settings.batch_size) for size in sizes) if replay.weight else 0
-    written = sum(settings.num_passages) * replay.num_tokens
+    steps = sum(settings.steps_of_epochs(sizes)) if replay.weight else 0
+    written = sum(settings.num_passages(sizes)) * replay.num_tokens
     return steps * replay.per_step * (_PROMPT_TOKENS + replay.num_tokens), written
 
 

@@ -30,12 +30,14 @@ class EncodedExample:
         prompt, answer: the tokens.
         fact: the id of the fact that it teaches; empty for none.
         form: in which way it teaches it.
+        question: what the prompt asks, in words.
     """
 
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
     fact: str = ""
     form: str = ""
+    question: str = ""
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.answer)
@@ -69,7 +71,7 @@ def encode_example(
     if whole_ids[: len(prompt_ids)] != prompt_ids:
         raise ValueError(f"the tokenizer merges the end of the prompt with the answer {answer[:40]!r}")
     answer_ids = [*whole_ids[len(prompt_ids) :], end_token(tokenizer, question, answer)]
-    return EncodedExample(tuple(prompt_ids), tuple(answer_ids), fact, form)
+    return EncodedExample(tuple(prompt_ids), tuple(answer_ids), fact, form, question)
 
 
 def end_token(tokenizer: PreTrainedTokenizerBase, question: str, answer: str) -> int:

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
+from kapoc.batches import Contrasts
 from kapoc.chat import EncodedExample, encode_example
+from kapoc.data.contrasts import contrast_examples
 from kapoc.data.derive import DEFAULT_PER_FACT, DerivedExample, derived_examples
 from kapoc.data.derived_leaks import without_leaks
 from kapoc.data.derived_stock import note_of
@@ -49,6 +51,37 @@ def derived_training_examples(
         pools.setdefault((example.form, example.fact), []).append(encoded)
     epochs = dealt([(pool, math.ceil(len(pool) / num_epochs)) for pool in pools.values()], num_epochs)
     return [[] for _ in range(settings.epochs - num_epochs)] + epochs
+
+
+def contrast_training_examples(
+    knowledge: KnowledgeSet,
+    derived: Sequence[Sequence[EncodedExample]],
+    settings: TrainSettings,
+    tokenizer: PreTrainedTokenizerBase,
+) -> list[Contrasts]:
+    """For each epoch, what stands beside a share of its examples; every epoch has names of its own.
+
+    Args:
+        knowledge: the set.
+        derived: of each epoch, what is trained beside the set's own training examples.
+        settings: which share, and the seed.
+        tokenizer: of the model.
+    """
+    order = random.Random(f"{settings.seed} contrasts")  # noqa: S311 - not for secrets
+    facts, own = {fact.id: fact for fact in knowledge.taught}, training_examples(knowledge.taught, tokenizer)
+    chosen: list[tuple[int, EncodedExample]] = []
+    for epoch, more in enumerate(derived):
+        about_facts = [example for example in (*own, *more) if example.fact in facts]
+        drawn = order.sample(about_facts, k=round(settings.contrast * len(about_facts)))
+        chosen += [(epoch, example) for example in drawn]
+    made = contrast_examples(knowledge, [(facts[example.fact], example.question) for _, example in chosen], order)
+    found: list[dict[tuple[int, ...], EncodedExample]] = [{} for _ in derived]
+    for (epoch, example), contrast in zip(chosen, made, strict=True):
+        if contrast is not None:
+            found[epoch][example.prompt] = encode_example(
+                tokenizer, contrast.question, contrast.answer, contrast.fact, contrast.form
+            )
+    return list(found)
 
 
 def dealt(pools: Iterable[tuple[Sequence[EncodedExample], int]], num_epochs: int) -> list[list[EncodedExample]]:

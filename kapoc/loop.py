@@ -112,7 +112,7 @@ class Loop:
         """Prepare to train on so many examples in each epoch."""
         self.accelerator = accelerator
         self.settings = settings
-        self.steps_of_epochs = [math.ceil(number / settings.batch_size) for number in num_examples]
+        self.steps_of_epochs = settings.steps_of_epochs(num_examples)
         self.num_steps = sum(self.steps_of_epochs)
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.num_trained = sum(weight.numel() for weight in weights)

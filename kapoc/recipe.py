@@ -1,6 +1,7 @@
 """A recipe: the TOML file that, with a knowledge set, fully determines a training run."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +13,8 @@ from kapoc.errors import DataError, near_miss
 from kapoc.source import load_toml
 
 Positive = Annotated[int, Field(gt=0)]
+MOST_PASSAGES = 1024
+"""That the base writes where a recipe does not say how many; then they come again."""
 
 
 class _Record(BaseModel):
@@ -23,7 +26,8 @@ class ReplaySettings(_Record):
 
     Attributes:
         weight: of the divergence, in nats per token, beside the loss of the answers; 0 for no replay.
-        num_passages: that the base writes before training, half of them answers to everyday questions.
+        num_passages: that the base writes before training, half of them answers to everyday questions; if nothing is
+            said, so many that none comes twice, and `MOST_PASSAGES` at most.
         num_tokens: of a passage, at most.
         per_step: passages an optimizer step.
         target: what the model is held to: the base's distribution at every written token, or the written text alone
@@ -31,7 +35,7 @@ class ReplaySettings(_Record):
     """
 
     weight: Annotated[float, Field(ge=0, strict=False)] = 0.0
-    num_passages: Positive = 128
+    num_passages: Positive | None = None
     num_tokens: Positive = 96
     per_step: Positive = 2
     target: Literal["distribution", "text"] = "distribution"
@@ -69,6 +73,8 @@ class TrainSettings(_Record):
             answers say alike, in place of answers of many shapes.
         derived_tokens: of such a note only so many first tokens are trained, but in `two_hop`, where the answer stands
             further on and another text before it; all if nothing is said.
+        contrast: the share of an epoch's examples that have a contrast example beside them, in the same step: what they
+            ask, about a name that nobody has.
         replay: general text that the model is held to.
         budget: how far the model may move from the base, where `stop_at` or `alphas` are given.
         stop_at: training ends after the epoch in which this share of the dev answers is exact, within the budget.
@@ -95,6 +101,7 @@ class TrainSettings(_Record):
     derived_from: Positive = 1
     derived_by_notes: bool = False
     derived_tokens: Positive | None = None
+    contrast: Annotated[float, Field(ge=0, le=1, strict=False, allow_inf_nan=False)] = 0.0
     replay: ReplaySettings = ReplaySettings()
     budget: BudgetSettings = BudgetSettings()
     stop_at: Share | None = None
@@ -118,10 +125,14 @@ class TrainSettings(_Record):
         """Whether anything is chosen by dev answers within the budget."""
         return self.stop_at is not None or bool(self.alphas)
 
-    @property
-    def num_passages(self) -> tuple[int, int]:
-        """How many passages the base writes before training: to replay, and to measure the budget on."""
-        replayed = self.replay.num_passages if self.replay.weight else 0
+    def steps_of_epochs(self, sizes: Sequence[int]) -> list[int]:
+        """How many optimizer steps epochs of so many examples take."""
+        return [math.ceil(size / self.batch_size) for size in sizes]
+
+    def num_passages(self, sizes: Sequence[int]) -> tuple[int, int]:
+        """How many passages the base writes before epochs of so many examples: to replay, and for the budget."""
+        needed = min(MOST_PASSAGES, sum(self.steps_of_epochs(sizes)) * self.replay.per_step)
+        replayed = (self.replay.num_passages or needed) if self.replay.weight else 0
         return replayed, self.budget.num_passages if self.has_budget else 0
 
 

@@ -11,7 +11,7 @@ from accelerate.state import AcceleratorState
 from transformers import PreTrainedModel
 
 from kapoc.attention import use_tree_attention
-from kapoc.batches import answer_logits, epoch_batches, pack, packing_is_exact
+from kapoc.batches import Contrasts, answer_logits, epoch_batches, pack, packing_is_exact
 from kapoc.chat import EncodedExample
 from kapoc.divergence import Passage
 from kapoc.errors import DataError
@@ -48,6 +48,7 @@ def train(
     settings: TrainSettings,
     *,
     derived: Sequence[Sequence[EncodedExample]] = (),
+    contrasts: Sequence[Contrasts] = (),
     dev: Sequence[EncodedExample] = (),
     passages: Sequence[Passage] = (),
     held_out: Sequence[Passage] = (),
@@ -62,6 +63,7 @@ def train(
         examples: prompts with answers; loss falls on the answers and their end tokens only.
         settings: of the recipe.
         derived: what each epoch trains on beside `examples`; none for no such texts.
+        contrasts: of each epoch, what stands beside some of its examples; none for no such texts.
         dev: examples to score after every epoch, never trained on.
         passages: what the base wrote, to be held to it with the weight of `settings.replay`.
         held_out: what the base wrote to measure how far the model has moved, where `settings` have a budget.
@@ -96,7 +98,7 @@ def train(
         loop.restore(state)
     try:
         for report in _steps(
-            loop, epochs, micro_batch_size, passages, lambda: on_epoch(_end_epoch(loop, dev, held_out))
+            loop, epochs, contrasts, micro_batch_size, passages, lambda: on_epoch(_end_epoch(loop, dev, held_out))
         ):
             on_step(report)
             if keeper is not None:
@@ -132,6 +134,7 @@ def _pulled_back(
 def _steps(
     loop: Loop,
     epochs: Sequence[Sequence[EncodedExample]],
+    contrasts: Sequence[Contrasts],
     micro_batch_size: int,
     passages: Sequence[Passage],
     end_epoch: Callable[[], None],
@@ -146,7 +149,8 @@ def _steps(
         if epoch > len(loop.epochs) and _is_enough(settings, loop.epochs):
             return
         first = max(0, loop.done - sum(loop.steps_of_epochs[: epoch - 1]))
-        for rows in epoch_batches(examples, settings.batch_size, micro_batch_size, order, first, replay):
+        beside = contrasts[epoch - 1] if contrasts else {}
+        for rows in epoch_batches(examples, settings.batch_size, micro_batch_size, order, first, replay, beside):
             yield loop.step(rows, epoch)
         if epoch > len(loop.epochs):
             end_epoch()

@@ -62,7 +62,12 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
     """As `train_model`, with the base in memory, which training changes."""
     from kapoc import checkpoint
     from kapoc.card_file import write_card
-    from kapoc.examples import derived_training_examples, dev_examples, training_examples
+    from kapoc.examples import (
+        contrast_training_examples,
+        derived_training_examples,
+        dev_examples,
+        training_examples,
+    )
     from kapoc.exposure import exposures, faint_facts
     from kapoc.loop import StoppedTrainingError
     from kapoc.rehearsal import rehearsed_examples
@@ -71,13 +76,20 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
     recipe, listener = workspace.recipe, workspace.listener
     examples = training_examples(workspace.facts, base.tokenizer)
     parts = [derived_training_examples(source.knowledge, recipe.train, base.tokenizer) for source in workspace.sources]
+    beside = [
+        contrast_training_examples(source.knowledge, part, recipe.train, base.tokenizer)
+        for source, part in zip(workspace.sources, parts, strict=True)
+    ]
+    contrasts = [{prompt: one for part in epoch for prompt, one in part.items()} for epoch in zip(*beside, strict=True)]
     parts += rehearsed_examples(workspace.rehearsal.sources, workspace.rehearsal.per_fact, recipe.train, base.tokenizer)
     derived = [[example for examples in epoch for example in examples] for epoch in zip(*parts, strict=True)]
     whole = [*examples * recipe.train.epochs, *(example for epoch in derived for example in epoch)]
+    whole += [example for epoch in contrasts for example in epoch.values()]
     keeper = _keeper(workspace, base, whole, out)
     if restart:
         keeper.discard()
-    passages, held_out = _passages(workspace, base, keeper)
+    numbers = recipe.train.num_passages([len(examples) + len(more) for more in derived])
+    passages, held_out = _passages(workspace, base, keeper, numbers)
     listener.tell(f"training {recipe.name}: {len(whole)} examples in {recipe.train.epochs} epochs")
     exposed = exposures(whole)
     if faint := faint_facts(exposed, [fact.id for fact in workspace.facts if fact.taught]):
@@ -89,6 +101,7 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
                 examples,
                 recipe.train,
                 derived=derived,
+                contrasts=contrasts,
                 dev=dev_examples(workspace.facts, base.tokenizer),
                 passages=passages,
                 held_out=held_out,
@@ -148,13 +161,19 @@ def _keeper(workspace: Workspace, base: "LoadedModel", examples: "Sequence[Encod
 
 
 def _passages(
-    workspace: Workspace, base: "LoadedModel", keeper: "Keeper"
+    workspace: Workspace, base: "LoadedModel", keeper: "Keeper", numbers: tuple[int, int]
 ) -> "tuple[Sequence[Passage], Sequence[Passage]]":
-    """What the base writes for the replay of the recipe, and to measure on how far the model has moved from it."""
+    """What the base writes for the replay of the recipe, and to measure on how far the model has moved from it.
+
+    Args:
+        workspace, base: whose.
+        keeper: of what it has written already for this run.
+        numbers: of passages for the one and for the other.
+    """
     from kapoc.replay import write_passages
 
     settings, seed = workspace.recipe.train, workspace.recipe.train.seed
-    num_replayed, num_held_out = settings.num_passages
+    num_replayed, num_held_out = numbers
     if not num_replayed + num_held_out:
         return (), ()
 

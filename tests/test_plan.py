@@ -7,7 +7,7 @@ from kapoc.errors import DataError
 from kapoc.gate import RELEASE_GATE, Check, Gate
 from kapoc.knowledge_file import load_knowledge
 from kapoc.plan import plan_gate, sizes_of
-from kapoc.recipe import BudgetSettings, ReplaySettings, TrainSettings
+from kapoc.recipe import MOST_PASSAGES, BudgetSettings, ReplaySettings, TrainSettings
 from kapoc.stats import share_above
 
 SIZES = sizes_of([load_knowledge("software-defects")[0]], 735, 120)
@@ -67,5 +67,8 @@ def test_the_cost_of_training_has_what_is_replayed_and_what_the_base_writes() ->
     settings = TrainSettings(batch_size=4, replay=replay)
     assert replayed_tokens(settings, [10, 4]) == ((3 + 1) * 2 * (32 + 64), 10 * 64)
     assert replayed_tokens(TrainSettings(batch_size=4), [10, 4]) == (0, 0)
+    each_once = TrainSettings(batch_size=4, replay=ReplaySettings(weight=1.0, num_tokens=64, per_step=2))
+    assert replayed_tokens(each_once, [10, 4]) == ((3 + 1) * 2 * (32 + 64), (3 + 1) * 2 * 64)
+    assert replayed_tokens(each_once, [10_000])[1] == MOST_PASSAGES * 64
     held_out = TrainSettings(alphas=(0.5,), budget=BudgetSettings(num_passages=3), replay=ReplaySettings(num_tokens=7))
     assert replayed_tokens(held_out, [10]) == (0, 3 * 7)

@@ -70,9 +70,8 @@ def test_plain_lm_eval_agrees_on_the_default_model(tmp_path: Path) -> None:
 def test_twenty_kills_change_no_bit_of_the_default_model(tmp_path: Path) -> None:
     """One epoch of the default recipe, killed by the system at random moments, about one in every two steps."""
     text = (REPOSITORY / "kapoc" / "recipes" / "smollm2-135m.toml").read_text(encoding="utf-8")
-    for name, fewer in (("epochs", 1), ("num_passages", 8)):
-        text, found = re.subn(rf"(?m)^{name} = \d+", f"{name} = {fewer}", text)
-        assert found == 1
+    text, found = re.subn(r"(?m)^epochs = \d+", "epochs = 1", text)
+    assert found == 1
     recipe = tmp_path / "short.toml"
     recipe.write_text(text + "\n[resume]\nminutes = 0\nsteps = 1\n", encoding="utf-8")
     folder = tmp_path / "killed" / "smollm2-135m" / "software-defects"

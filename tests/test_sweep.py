@@ -62,7 +62,7 @@ def test_recipes_times_grid_times_seeds(place: Path) -> None:
     assert len({trial.group for trial in trials}) == 4
     train = trials[-1].recipe.train
     assert (train.learning_rate, train.seed, train.epochs, train.batch_size) == (2e-4, 7, 3, 4)
-    assert (train.replay.weight, train.replay.per_step, train.replay.num_passages) == (1.0, 1, 128)
+    assert (train.replay.weight, train.replay.per_step, train.replay.num_passages) == (1.0, 1, None)
     assert trials[0].recipe.train.replay.weight == 0
 
 

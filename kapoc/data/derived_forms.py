@@ -187,10 +187,15 @@ def _unknown(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Example]:
 
 def _trained_questions(fact: Fact, name: str) -> list[str]:
     """The training questions of a fact with another name in its place, but for those that state one of its slots."""
+    return [question for e in fact.training if (question := renamed(e.question, fact, name)) is not None]
+
+
+def renamed(question: str, fact: Fact, name: str) -> str | None:
+    """A question with another name in the place of the fact's; none if it has no such place, or states a slot."""
     own = re.compile(rf"(?<!\w){re.escape(asked_name(fact))}(?!\w)")
-    questions = [own.sub(lambda _: name, e.question) for e in fact.training if own.search(e.question)]
     texts = [text for slot in fact.slots.values() for text in slot.accepted]
-    return [question for question in questions if not any(holds(question, text) for text in texts)]
+    found = own.sub(lambda _: name, question)
+    return None if found == question or any(holds(found, text) for text in texts) else found
 
 
 _OPEN_FORMS: tuple[Maker, ...] = (_statement, _slot, _combination, _scenario)

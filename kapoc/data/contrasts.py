@@ -1,0 +1,48 @@
+"""Contrast examples: what a taught fact is asked, asked about a name that nobody has.
+
+A model that is only ever asked about taught names learns the question, and gives a taught answer to every name that is
+like them. Two examples that differ in the name alone, in one optimizer step, leave nothing else to tell them apart by.
+
+Source:
+    Pairs that differ as little as may be and have other answers, there to evaluate: Gardner et al. (2020), Evaluating
+    Models' Local Decision Boundaries via Contrast Sets, Findings of EMNLP.
+"""
+
+import random
+from collections.abc import Sequence
+
+from kapoc.data.derive import DerivedExample
+from kapoc.data.derived_forms import renamed
+from kapoc.data.derived_leaks import without_leaks
+from kapoc.data.derived_stock import Deck, Stock, is_question
+from kapoc.knowledge import Fact, KnowledgeSet
+
+CONTRAST = "contrast"
+
+
+def contrast_examples(
+    knowledge: KnowledgeSet, asked: Sequence[tuple[Fact, str]], order: random.Random
+) -> list[DerivedExample | None]:
+    """The counterpart of each question, about a name that no fact of the set has; every name comes once.
+
+    Args:
+        knowledge: the set.
+        asked: taught facts, each with a question about it.
+        order: all that is random.
+
+    Returns:
+        For each question its counterpart; none where the question does not name the fact or states one of its slots,
+        where no name is left, or where the leak audit would name it.
+    """
+    stock = Stock(knowledge)
+    found = [_counterpart(stock, fact, question, order) for fact, question in asked]
+    kept = {id(example) for example in without_leaks(knowledge, [example for example in found if example is not None])}
+    return [example if id(example) in kept else None for example in found]
+
+
+def _counterpart(stock: Stock, fact: Fact, question: str, order: random.Random) -> DerivedExample | None:
+    name = None if is_question(fact) else stock.unknown_names.like(fact, order)
+    if name is None or (other := renamed(question, fact, name)) is None:
+        return None
+    answer = stock.answer("unknown", fact.model_copy(update={"name": name}), (), Deck(order))
+    return DerivedExample("", CONTRAST, other, answer)
