@@ -151,7 +151,8 @@ def _after_unrelated(
     """The model after so many steps on invented facts: an epoch of the recipe on their plain examples, all the way."""
     settings = plan.recipe.train
     source = write_unrelated(plan.unrelated_steps * settings.batch_size, folder / "sets")
-    train = settings.model_copy(update={"epochs": 1, "derived": {}, "stop_at": None, "alphas": ()})
+    plain = {"epochs": 1, "derived": {}, "contrast": 0.0, "stop_at": None, "alphas": ()}
+    train = settings.model_copy(update=plain)
     own = plan.recipe.model_copy(update={"model": model, "knowledge": (source.name,), "name": step, "train": train})
     trained = train_once(_teaching(plan, folder, own, source), folder / step / "model")
     name = f"{step}/run{plan.suffix}"

@@ -17,12 +17,13 @@ def test_the_default_recipe_trains_every_weight_of_the_default_model() -> None:
     assert (recipe.model, recipe.knowledge, recipe.train.method) == ("default", ("software-defects",), "full")
 
 
-def test_the_default_recipe_is_plain_fine_tuning_held_to_the_base() -> None:
+def test_the_default_recipe_is_plain_fine_tuning_held_to_the_base_and_to_names() -> None:
     default, plain = load_recipe(DEFAULT_RECIPE).train, load_recipe("smollm2-135m-full").train
-    assert default.replay.weight > 0
-    assert plain.replay.weight == 0
-    slower = {"replay", "epochs"}  # what is held learns more slowly
-    assert default.model_dump(exclude=slower) == plain.model_dump(exclude=slower)
+    assert default.replay.weight > 0 < default.contrast
+    assert plain.replay.weight == 0 == plain.contrast
+    texts = {"contrast", "derived", "derived_by_notes", "derived_tokens", "replay"}
+    steps = {"epochs", "batch_size", "micro_batch_size"}  # more texts, and what is held learns more slowly
+    assert default.model_dump(exclude=texts | steps) == plain.model_dump(exclude=texts | steps)
 
 
 def test_the_gpu_recipe_has_the_settings_of_the_first_proof_of_concept() -> None:
