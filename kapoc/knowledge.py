@@ -6,7 +6,7 @@
 import json
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -26,6 +26,17 @@ NUM_OPTIONS = 4
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, but without what was computed of this record: it may not be true of the copy."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
+
+    def values(self) -> dict[str, Any]:
+        """The fields by name, as they are, without what was computed of them."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
 
 
 class Slot(_Record):

@@ -84,7 +84,7 @@ def write_unrelated(num_examples: int, folder: Path) -> Source:
     domains = [domain for domain in made.domains if any(fact.domain == domain.id for fact in facts)]
     name = f"unrelated-{num_examples}"
     return load_source(
-        _written(KnowledgeSet(**{**dict(made), "name": name, "domains": domains, "facts": facts}), folder)
+        _written(KnowledgeSet(**{**made.values(), "name": name, "domains": domains, "facts": facts}), folder)
     )
 
 
@@ -121,7 +121,9 @@ def _part(knowledge: KnowledgeSet, domain: Domain, typed: str) -> KnowledgeSet:
         raise DataError(f"stage '{typed}': no fact of this domain is taught; name a domain with taught facts")
     name = f"{knowledge.name}-{domain.id}"
     about = domain.description or knowledge.description
-    return KnowledgeSet(**{**dict(knowledge), "name": name, "description": about, "domains": [domain], "facts": facts})
+    return KnowledgeSet(
+        **{**knowledge.values(), "name": name, "description": about, "domains": [domain], "facts": facts}
+    )
 
 
 def _refuse_unasked(stage: Stage) -> None:

@@ -129,3 +129,14 @@ def test_options_do_not_repeat_the_same_siblings_for_every_fact(defects: Knowled
 
 def test_reading_is_the_same_every_time(knowledge_file: Path) -> None:
     assert load_knowledge(knowledge_file) == load_knowledge(knowledge_file)
+
+
+def test_a_changed_copy_computes_anew(knowledge_file: Path) -> None:
+    knowledge = load_knowledge(knowledge_file)[0]
+    fact = knowledge.taught[0]
+    assert fact.all_slots["name"].text == fact.name
+    assert len(knowledge.fact_by_id) == len(knowledge.facts)
+    assert fact.model_copy(update={"name": "ZX-77"}).all_slots["name"].text == "ZX-77"
+    fewer = knowledge.model_copy(update={"facts": knowledge.facts[1:]})
+    assert fact.id not in fewer.fact_by_id
+    assert KnowledgeSet(**knowledge.values()) == knowledge

@@ -192,7 +192,7 @@ def _without_leaks(knowledge: KnowledgeSet, places: dict[str, str], notes: Notes
         if all(new is old for new, old in zip(facts, knowledge.facts, strict=True)):
             break
         knowledge = knowledge.model_copy(update={"facts": tuple(facts)})
-    return KnowledgeSet.model_validate(dict(knowledge))
+    return KnowledgeSet.model_validate(knowledge.values())
 
 
 def _without_leaking(fact: Fact, checks: Mapping[str, str], place: str, notes: Notes) -> Fact:
