@@ -63,9 +63,8 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
     derived = [derived_training_examples(known, recipe.train, loaded.tokenizer) for known in knowledge]
     epochs = [[*examples, *(one for part in parts for one in part)] for parts in zip(*derived, strict=True)]
     train_tokens = sum(len(one) for epoch in epochs for one in epoch)
-    for known, parts in zip(knowledge, derived, strict=True):
-        beside = contrast_training_examples(known, parts, recipe.train, loaded.tokenizer)
-        train_tokens += sum(len(one) for epoch in beside for one in epoch.values())
+    contrasts = contrast_training_examples(knowledge, derived, recipe.train, loaded.tokenizer)
+    train_tokens += sum(len(one) for epoch in contrasts for one in epoch.values())
     replayed, replay_written = replayed_tokens(recipe.train, list(map(len, epochs)))
     return Cost(
         read_tokens_per_second=read_rate,

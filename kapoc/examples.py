@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -54,19 +55,30 @@ def derived_training_examples(
 
 
 def contrast_training_examples(
-    knowledge: KnowledgeSet,
-    derived: Sequence[Sequence[EncodedExample]],
+    sets: Sequence[KnowledgeSet],
+    derived: Sequence[Sequence[Sequence[EncodedExample]]],
     settings: TrainSettings,
     tokenizer: PreTrainedTokenizerBase,
 ) -> list[Contrasts]:
     """For each epoch, what stands beside a share of its examples; every epoch has names of its own.
 
     Args:
-        knowledge: the set.
-        derived: of each epoch, what is trained beside the set's own training examples.
+        sets: that are taught.
+        derived: of each set, and of each epoch, what is trained beside the set's own training examples.
         settings: which share, and the seed.
         tokenizer: of the model.
     """
+    parts = [_contrasts_of(*one, settings, tokenizer) for one in zip(sets, derived, strict=True)]
+    return [dict(ChainMap(*epoch)) for epoch in zip(*parts, strict=True)]
+
+
+def _contrasts_of(
+    knowledge: KnowledgeSet,
+    derived: Sequence[Sequence[EncodedExample]],
+    settings: TrainSettings,
+    tokenizer: PreTrainedTokenizerBase,
+) -> list[dict[tuple[int, ...], EncodedExample]]:
+    """The same of one set."""
     order = random.Random(f"{settings.seed} contrasts")  # noqa: S311 - not for secrets
     facts, own = {fact.id: fact for fact in knowledge.taught}, training_examples(knowledge.taught, tokenizer)
     chosen: list[tuple[int, EncodedExample]] = []
@@ -81,7 +93,7 @@ def contrast_training_examples(
             found[epoch][example.prompt] = encode_example(
                 tokenizer, contrast.question, contrast.answer, contrast.fact, contrast.form
             )
-    return list(found)
+    return found
 
 
 def dealt(pools: Iterable[tuple[Sequence[EncodedExample], int]], num_epochs: int) -> list[list[EncodedExample]]:

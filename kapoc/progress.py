@@ -14,7 +14,7 @@ from kapoc.loop import EpochReport, StepReport
 
 
 class TrainingProgress:
-    """Draws what a `workflow.Listener` is told on a terminal."""
+    """Draws what a `workspace.Listener` is told on a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

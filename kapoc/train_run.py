@@ -75,12 +75,9 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
 
     recipe, listener = workspace.recipe, workspace.listener
     examples = training_examples(workspace.facts, base.tokenizer)
-    parts = [derived_training_examples(source.knowledge, recipe.train, base.tokenizer) for source in workspace.sources]
-    beside = [
-        contrast_training_examples(source.knowledge, part, recipe.train, base.tokenizer)
-        for source, part in zip(workspace.sources, parts, strict=True)
-    ]
-    contrasts = [{prompt: one for part in epoch for prompt, one in part.items()} for epoch in zip(*beside, strict=True)]
+    sets = [source.knowledge for source in workspace.sources]
+    parts = [derived_training_examples(known, recipe.train, base.tokenizer) for known in sets]
+    contrasts = contrast_training_examples(sets, parts, recipe.train, base.tokenizer)
     parts += rehearsed_examples(workspace.rehearsal.sources, workspace.rehearsal.per_fact, recipe.train, base.tokenizer)
     derived = [[example for examples in epoch for example in examples] for epoch in zip(*parts, strict=True)]
     whole = [*examples * recipe.train.epochs, *(example for epoch in derived for example in epoch)]

@@ -70,12 +70,17 @@ def test_a_share_of_each_epoch_has_them_with_other_names_each_time() -> None:
     knowledge, tokenizer = knowledge_of("software-defects"), tiny_tokenizer()
     prompts = {example.prompt for example in training_examples(knowledge.taught, tokenizer)}
     settings = TrainSettings(epochs=2, contrast=0.2)
-    first, second = contrast_training_examples(knowledge, [[], []], settings, tokenizer)
+    first, second = contrast_training_examples([knowledge], [[[], []]], settings, tokenizer)
     for found in (first, second):
         assert found.keys() <= prompts
         assert 0.75 * 0.2 * len(prompts) < len(found) <= 0.2 * len(prompts)
     assert not {one.prompt for one in first.values()} & {one.prompt for one in second.values()}
-    assert contrast_training_examples(knowledge, [[], []], TrainSettings(epochs=2), tokenizer) == [{}, {}]
+    other = knowledge_of("machines")
+    [both, _] = contrast_training_examples([knowledge, other], [[[], []]] * 2, settings, tokenizer)
+    assert first.items() <= both.items()
+    assert both.keys() - first.keys() <= {example.prompt for example in training_examples(other.taught, tokenizer)}
+    assert len(both) > len(first)
+    assert contrast_training_examples([knowledge], [[[], []]], TrainSettings(epochs=2), tokenizer) == [{}, {}]
 
 
 def test_a_contrast_stands_in_the_row_of_its_example_and_is_not_counted() -> None:
