@@ -19,8 +19,8 @@ from kapoc.divergence import Passage, divergence_and_surprise
 from kapoc.prefix_tree import plan_rows
 from kapoc.reading import tree_mask
 
-Contrasts = Mapping[tuple[int, ...], EncodedExample]
-"""The prompt of an example -> the contrast example that stands beside it."""
+Contrasts = Mapping[tuple[int, ...], Sequence[EncodedExample]]
+"""The prompt of an example -> the contrast examples that stand beside it."""
 MAX_PACKING_ERROR = 1e-3
 """Nats per answer token by which the loss of packed examples may differ from that of separate ones."""
 
@@ -183,7 +183,7 @@ def epoch_batches(
 ) -> Iterator[list[PackedRow]]:
     """One pass in random order: for each optimizer step its micro-batches, from step `first` (from 0) of the pass.
 
-    A contrast example stands in the row of its example and is not counted by the batch sizes. The passages of a step
+    Contrast examples stand in the row of their example and are not counted by the batch sizes. The passages of a step
     stand in its last row, which is the shortest. Where examples have rows of their own, these have them, too.
     """
     shuffled = order.sample(list(examples), k=len(examples))
@@ -200,4 +200,4 @@ def epoch_batches(
 
 def _beside(examples: Sequence[EncodedExample], contrasts: Contrasts) -> list[EncodedExample]:
     """Examples with their contrast examples."""
-    return [*examples, *(contrasts[example.prompt] for example in examples if example.prompt in contrasts)]
+    return [*examples, *(one for example in examples for one in contrasts.get(example.prompt, ()))]

@@ -64,7 +64,7 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
     epochs = [[*examples, *(one for part in parts for one in part)] for parts in zip(*derived, strict=True)]
     train_tokens = sum(len(one) for epoch in epochs for one in epoch)
     contrasts = contrast_training_examples(knowledge, derived, recipe.train, loaded.tokenizer)
-    train_tokens += sum(len(one) for epoch in contrasts for one in epoch.values())
+    train_tokens += sum(len(one) for epoch in contrasts for beside in epoch.values() for one in beside)
     replayed, replay_written = replayed_tokens(recipe.train, list(map(len, epochs)))
     return Cost(
         read_tokens_per_second=read_rate,

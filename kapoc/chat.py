@@ -31,6 +31,7 @@ class EncodedExample:
         fact: the id of the fact that it teaches; empty for none.
         form: in which way it teaches it.
         question: what the prompt asks, in words.
+        contrasts: what may stand beside it in its step: the same wording where another answer is right.
     """
 
     prompt: tuple[int, ...]
@@ -38,6 +39,7 @@ class EncodedExample:
     fact: str = ""
     form: str = ""
     question: str = ""
+    contrasts: tuple["EncodedExample", ...] = ()
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.answer)

@@ -44,14 +44,26 @@ def derived_training_examples(
     notes = {fact.id: note_of(fact) for fact in knowledge.taught}
     pools: dict[tuple[str, str], list[EncodedExample]] = {}
     for example in _derived(knowledge, numbers, num_epochs, settings):
-        encoded = encode_example(tokenizer, example.question, example.answer, example.fact, example.form)
-        note = notes.get(example.fact)
-        if settings.derived_tokens is not None and note and example.form != "two_hop" and example.answer.endswith(note):
-            before = len(tokenizer.encode(example.answer[: -len(note)].rstrip(), add_special_tokens=False))
-            encoded = replace(encoded, answer=encoded.answer[: before + settings.derived_tokens])
+        encoded = _encoded_derived(example, notes, settings.derived_tokens, tokenizer)
         pools.setdefault((example.form, example.fact), []).append(encoded)
     epochs = dealt([(pool, math.ceil(len(pool) / num_epochs)) for pool in pools.values()], num_epochs)
     return [[] for _ in range(settings.epochs - num_epochs)] + epochs
+
+
+def _encoded_derived(
+    example: DerivedExample,
+    notes: Mapping[str, str | None],
+    num_tokens: int | None,
+    tokenizer: PreTrainedTokenizerBase,
+) -> EncodedExample:
+    """A derived example with its contrasts; of a note only so many tokens, but in `two_hop`, which asks for its end."""
+    encoded = encode_example(tokenizer, example.question, example.answer, example.fact, example.form)
+    note = notes.get(example.fact)
+    if num_tokens is not None and note and example.form != "two_hop" and example.answer.endswith(note):
+        before = len(tokenizer.encode(example.answer[: -len(note)].rstrip(), add_special_tokens=False))
+        encoded = replace(encoded, answer=encoded.answer[: before + num_tokens])
+    contrasts = tuple(_encoded_derived(one, notes, num_tokens, tokenizer) for one in example.contrasts)
+    return replace(encoded, contrasts=contrasts)
 
 
 def contrast_training_examples(
@@ -60,7 +72,7 @@ def contrast_training_examples(
     settings: TrainSettings,
     tokenizer: PreTrainedTokenizerBase,
 ) -> list[Contrasts]:
-    """For each epoch, what stands beside a share of its examples; every epoch has names of its own.
+    """For each epoch, what stands beside a share of its examples: their own contrasts, or a name that nobody has.
 
     Args:
         sets: that are taught.
@@ -77,23 +89,24 @@ def _contrasts_of(
     derived: Sequence[Sequence[EncodedExample]],
     settings: TrainSettings,
     tokenizer: PreTrainedTokenizerBase,
-) -> list[dict[tuple[int, ...], EncodedExample]]:
+) -> list[Contrasts]:
     """The same of one set."""
     order = random.Random(f"{settings.seed} contrasts")  # noqa: S311 - not for secrets
     facts, own = {fact.id: fact for fact in knowledge.taught}, training_examples(knowledge.taught, tokenizer)
-    chosen: list[tuple[int, EncodedExample]] = []
-    for epoch, more in enumerate(derived):
+    found: list[dict[tuple[int, ...], Sequence[EncodedExample]]] = []
+    named: list[list[EncodedExample]] = []
+    for more in derived:
         about_facts = [example for example in (*own, *more) if example.fact in facts]
         drawn = order.sample(about_facts, k=round(settings.contrast * len(about_facts)))
-        chosen += [(epoch, example) for example in drawn]
-    made = contrast_examples(knowledge, [(facts[example.fact], example.question) for _, example in chosen], order)
-    found: list[dict[tuple[int, ...], EncodedExample]] = [{} for _ in derived]
-    for (epoch, example), contrast in zip(chosen, made, strict=True):
-        if contrast is not None:
-            found[epoch][example.prompt] = encode_example(
-                tokenizer, contrast.question, contrast.answer, contrast.fact, contrast.form
-            )
-    return found
+        found.append({example.prompt: example.contrasts for example in drawn if example.contrasts})
+        named.append([example for example in drawn if not example.contrasts])
+    asked = [[(facts[example.fact], example.question) for example in examples] for examples in named]
+    made = contrast_examples(knowledge, asked, order)
+    for beside, examples, contrasts in zip(found, named, made, strict=True):
+        for example, one in zip(examples, contrasts, strict=True):
+            if one is not None:
+                beside[example.prompt] = [encode_example(tokenizer, one.question, one.answer, one.fact, one.form)]
+    return list(found)
 
 
 def dealt(pools: Iterable[tuple[Sequence[EncodedExample], int]], num_epochs: int) -> list[list[EncodedExample]]:

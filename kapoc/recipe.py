@@ -73,8 +73,8 @@ class TrainSettings(_Record):
             answers say alike, in place of answers of many shapes.
         derived_tokens: of such a note only so many first tokens are trained, but in `two_hop`, where the answer stands
             further on and another text before it; all if nothing is said.
-        contrast: the share of an epoch's examples that have a contrast example beside them, in the same step: what they
-            ask, about a name that nobody has.
+        contrast: the share of an epoch's examples that have contrast examples beside them, in the same step: the same
+            wording where another answer is right.
         replay: general text that the model is held to.
         budget: how far the model may move from the base, where `stop_at` or `alphas` are given.
         stop_at: training ends after the epoch in which this share of the dev answers is exact, within the budget.

@@ -35,6 +35,7 @@ def ray_runner(sweep: Sweep, address: str | None = None) -> Iterator[Runner]:
     refuse_missing_packages()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # by default trials starve beside anything else
     import ray
 
     if address is not None:

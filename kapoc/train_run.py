@@ -81,7 +81,7 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
     parts += rehearsed_examples(workspace.rehearsal.sources, workspace.rehearsal.per_fact, recipe.train, base.tokenizer)
     derived = [[example for examples in epoch for example in examples] for epoch in zip(*parts, strict=True)]
     whole = [*examples * recipe.train.epochs, *(example for epoch in derived for example in epoch)]
-    whole += [example for epoch in contrasts for example in epoch.values()]
+    whole += [example for epoch in contrasts for beside in epoch.values() for example in beside]
     keeper = _keeper(workspace, base, whole, out)
     if restart:
         keeper.discard()

@@ -1,7 +1,10 @@
-"""A contrast example asks what a taught fact is asked, about a name that nobody has, in the same step."""
+"""A contrast example has the wording of an example and another right answer, and stands in the same step."""
 
 import random
+import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +15,12 @@ from kapoc.batches import epoch_batches
 from kapoc.chat import EncodedExample
 from kapoc.checkpoint import read_training_record
 from kapoc.data.contrasts import contrast_examples
-from kapoc.data.derive import DerivedExample
-from kapoc.data.derived_leaks import find_derived_leaks
-from kapoc.data.derived_stock import is_question
+from kapoc.data.derive import DerivedExample, derived_examples
+from kapoc.data.derived_leaks import find_derived_leaks, without_leaks
+from kapoc.data.derived_stock import is_question, note_of
 from kapoc.data.phrases import holds
-from kapoc.examples import contrast_training_examples, training_examples
+from kapoc.data.quotations import Quotations
+from kapoc.examples import contrast_training_examples, derived_training_examples, training_examples
 from kapoc.grade import normalise
 from kapoc.knowledge import Fact, KnowledgeSet
 from kapoc.recipe import TrainSettings, load_recipe
@@ -30,7 +34,7 @@ def asked(knowledge: KnowledgeSet) -> list[tuple[Fact, str]]:
 
 def made(knowledge: KnowledgeSet, seed: int = 0) -> Iterator[tuple[Fact, str, DerivedExample]]:
     questions = asked(knowledge)
-    found = contrast_examples(knowledge, questions, random.Random(seed))
+    [found] = contrast_examples(knowledge, [questions], random.Random(seed))
     for (fact, question), contrast in zip(questions, found, strict=True):
         if contrast is not None:
             yield fact, question, contrast
@@ -74,7 +78,7 @@ def test_a_share_of_each_epoch_has_them_with_other_names_each_time() -> None:
     for found in (first, second):
         assert found.keys() <= prompts
         assert 0.75 * 0.2 * len(prompts) < len(found) <= 0.2 * len(prompts)
-    assert not {one.prompt for one in first.values()} & {one.prompt for one in second.values()}
+    assert not {one.prompt for [one] in first.values()} & {one.prompt for [one] in second.values()}
     other = knowledge_of("machines")
     [both, _] = contrast_training_examples([knowledge, other], [[[], []]] * 2, settings, tokenizer)
     assert first.items() <= both.items()
@@ -85,7 +89,7 @@ def test_a_share_of_each_epoch_has_them_with_other_names_each_time() -> None:
 
 def test_a_contrast_stands_in_the_row_of_its_example_and_is_not_counted() -> None:
     examples = [EncodedExample((1, number), (2, 3)) for number in range(10, 20)]
-    contrasts = {one.prompt: EncodedExample((1, one.prompt[1] + 50), (4, 5)) for one in examples[:4]}
+    contrasts = {one.prompt: [EncodedExample((1, one.prompt[1] + 50), (4, 5))] for one in examples[:4]}
     plain = list(epoch_batches(examples, 4, 2, random.Random(0)))
     steps = list(epoch_batches(examples, 4, 2, random.Random(0), contrasts=contrasts))
     assert [len(step) for step in steps] == [len(step) for step in plain] == [2, 2, 1]
@@ -108,3 +112,111 @@ def test_training_counts_its_contrast_examples(tmp_path: Path, tiny_recipe: Path
     own = sum(exposure.num_examples for exposure in record.exposures if exposure.fact)
     assert number == {"contrast": own}
     assert record.num_steps == 2 * -(-own // 2 // 4)
+
+
+def derived_with_contrasts(form: str, per_fact: int = 6) -> list[DerivedExample]:
+    knowledge = knowledge_of("software-defects")
+    return derived_examples(knowledge, [form], per_fact=per_fact, order=random.Random(0), by_notes=True)
+
+
+def test_a_claim_stands_beside_the_same_claim_about_another_fact_and_another_claim_about_the_same() -> None:
+    knowledge = knowledge_of("software-defects")
+    found = derived_with_contrasts("yes_no")
+    whole = [example for example in found if len(example.contrasts) == 3]
+    assert len(whole) > len(found) / 2
+    for example in whole:
+        four = (example, *example.contrasts)
+        sides = [one.answer.rsplit(" ", 1)[-1] for one in four]
+        assert sorted(sides) == ["no.", "no.", "yes.", "yes."]
+        first, second = {one.fact for one in four}
+        names = {fact: knowledge.fact_by_id[fact].name for fact in (first, second)}
+        worded = {one.question.replace(names[one.fact], "_") for one in four}
+        assert len(worded) == 2  # two quotations in one wording
+        for wording in worded:  # neither the quotation nor the fact says by itself what is right
+            said = [
+                side
+                for one, side in zip(four, sides, strict=True)
+                if one.question.replace(names[one.fact], "_") == wording
+            ]
+            assert sorted(said) == ["no.", "yes."]
+        for fact in names:
+            assert sorted(side for one, side in zip(four, sides, strict=True) if one.fact == fact) == ["no.", "yes."]
+
+
+@pytest.mark.parametrize("form", ["comparison", "ordering"])
+def test_a_choice_stands_beside_the_other_order_and_the_other_answer(form: str) -> None:
+    knowledge = knowledge_of("software-defects")
+    whole = [example for example in derived_with_contrasts(form) if len(example.contrasts) == 3]
+    assert len(whole) > 100
+    for example in whole:
+        four = (example, *example.contrasts)
+        rights = Counter(one.answer.rsplit(" So ", 1)[1] for one in four)
+        assert sorted(rights.values()) == [2, 2]
+        one_name, other_name = (name.removesuffix(".") for name in rights)
+        firsts = Counter(
+            (one.question.index(one_name) < one.question.index(other_name), one.answer.rsplit(" So ", 1)[1])
+            for one in four
+        )
+        assert set(firsts.values()) == {1}  # each is right where it is named first, and where it is named second
+        assert {knowledge.fact_by_id[one.fact].name for one in four} == {one_name, other_name}
+
+
+def test_versions_are_put_in_order_by_their_numbers() -> None:
+    knowledge = knowledge_of("software-defects")
+    by_name = {fact.name: fact for fact in knowledge.taught}
+    probed = {frozenset(p.choice.options) for fact in knowledge.taught for p in fact.probes if p.choice}
+    words = {"higher": ("higher", "last", "further up", "greater", "later", "more recent")}
+    words["lower"] = ("lower", "first?", "further down", "smaller", "earlier", "older")
+    seen: Counter[str] = Counter()
+    for example in derived_with_contrasts("ordering"):
+        for one in (example, *example.contrasts):
+            first, second = re.fullmatch(r"First: (\S+)\. Second: (\S+)\. So .*", one.answer).groups()  # type: ignore[union-attr]
+            named = sorted((one.question.index(name), name) for name in by_name if holds(one.question, name))
+            assert [by_name[name].slots["version"].text for _, name in named] == [first, second]
+            assert frozenset(name for _, name in named) not in probed
+            numbers = [tuple(map(int, text.split("."))) for text in (first, second)]
+            [side] = [side for side, marks in words.items() if any(mark in one.question for mark in marks)]
+            place = numbers.index(max(numbers) if side == "higher" else min(numbers))
+            assert one.answer.endswith(f" So {named[place][1]}.")
+            seen[side] += 1
+    assert seen["higher"] == seen["lower"] > 200
+
+
+@pytest.mark.parametrize("form", ["reverse", "two_hop"])
+def test_a_quotation_stands_beside_another_facts_in_the_same_words(form: str) -> None:
+    knowledge = knowledge_of("software-defects")
+    found = derived_with_contrasts(form)
+    assert sum(len(example.contrasts) == 1 for example in found) > 0.9 * len(found)
+    for example in found:
+        for other in example.contrasts:
+            assert example.fact != other.fact
+            owner = knowledge.fact_by_id[other.fact]
+            quotes = [q for slot in owner.slots for q in Quotations(knowledge).distinctive(owner, slot)]
+            assert any(quote in other.question for quote in quotes)
+            assert other.answer.endswith(str(note_of(owner)))
+
+
+def test_contrasts_give_no_probe_away_and_those_that_do_are_taken_out() -> None:
+    knowledge = knowledge_of("software-defects")
+    found = derived_with_contrasts("yes_no")
+    assert find_derived_leaks(knowledge, found) == []
+    probe = next(p for p in knowledge.fact_by_id["AF-3001"].probes if p.kind == "yes_no")
+    leak = DerivedExample("AF-3001", "yes_no", probe.question, "So yes.")
+    planted = [replace(found[0], contrasts=(leak, *found[0].contrasts)), *found[1:]]
+    assert find_derived_leaks(knowledge, planted) != []
+    assert without_leaks(knowledge, planted) == found
+
+
+def test_an_example_brings_its_own_contrasts_into_its_step() -> None:
+    knowledge, tokenizer = knowledge_of("software-defects"), tiny_tokenizer()
+    settings = TrainSettings(epochs=1, contrast=1.0, derived={"yes_no": 2}, derived_by_notes=True)
+    derived = derived_training_examples(knowledge, settings, tokenizer)
+    [beside] = contrast_training_examples([knowledge], [derived], settings, tokenizer)
+    for example in derived[0]:
+        assert list(beside.get(example.prompt, ())) == list(example.contrasts)
+    notes = [
+        beside[example.prompt] for example in training_examples(knowledge.taught, tokenizer) if example.prompt in beside
+    ]
+    assert {(len(contrasts), contrasts[0].form) for contrasts in notes} == {(1, "contrast")}
+    off = settings.model_copy(update={"contrast": 0.0})
+    assert contrast_training_examples([knowledge], [derived], off, tokenizer) == [{}]

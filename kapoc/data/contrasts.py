@@ -1,5 +1,6 @@
-"""Contrast examples: what a taught fact is asked, asked about a name that nobody has.
+"""Contrast examples by name: what a taught fact is asked, asked about a name that nobody has.
 
+Derived examples that quote or decide bring contrasts of their own (`kapoc.data.derive`); these are for all others.
 A model that is only ever asked about taught names learns the question, and gives a taught answer to every name that is
 like them. Two examples that differ in the name alone, in one optimizer step, leave nothing else to tell them apart by.
 
@@ -21,23 +22,26 @@ CONTRAST = "contrast"
 
 
 def contrast_examples(
-    knowledge: KnowledgeSet, asked: Sequence[tuple[Fact, str]], order: random.Random
-) -> list[DerivedExample | None]:
-    """The counterpart of each question, about a name that no fact of the set has; every name comes once.
+    knowledge: KnowledgeSet, asked: Sequence[Sequence[tuple[Fact, str]]], order: random.Random
+) -> list[list[DerivedExample | None]]:
+    """The counterpart of each question, about a name that no fact of the set has; no name comes twice in an epoch.
 
     Args:
         knowledge: the set.
-        asked: taught facts, each with a question about it.
+        asked: of each epoch taught facts, each with a question about it.
         order: all that is random.
 
     Returns:
         For each question its counterpart; none where the question does not name the fact or states one of its slots,
         where no name is left, or where the leak audit would name it.
     """
-    stock = Stock(knowledge)
-    found = [_counterpart(stock, fact, question, order) for fact, question in asked]
-    kept = {id(example) for example in without_leaks(knowledge, [example for example in found if example is not None])}
-    return [example if id(example) in kept else None for example in found]
+    found = []
+    for questions in asked:
+        stock = Stock(knowledge)
+        found.append([_counterpart(stock, fact, question, order) for fact, question in questions])
+    made = [example for epoch in found for example in epoch if example is not None]
+    kept = {id(example) for example in without_leaks(knowledge, made)}
+    return [[example if id(example) in kept else None for example in epoch] for epoch in found]
 
 
 def _counterpart(stock: Stock, fact: Fact, question: str, order: random.Random) -> DerivedExample | None:

@@ -15,7 +15,7 @@ from kapoc.data.derived_forms import MAKERS, SIDES
 from kapoc.data.derived_stock import Deck, Stock, askable
 from kapoc.errors import DataError
 from kapoc.grade import Tokens, normalise
-from kapoc.knowledge import KnowledgeSet
+from kapoc.knowledge import Example, Fact, KnowledgeSet
 
 FORMS: tuple[str, ...] = tuple(MAKERS)
 DEFAULT_PER_FACT: Mapping[str, int] = MappingProxyType(
@@ -28,6 +28,7 @@ DEFAULT_PER_FACT: Mapping[str, int] = MappingProxyType(
         "comparison": 3,
         "scenario": 2,
         "unknown": 2,
+        "ordering": 2,
     }
 )
 """How many examples of a form a fact gets if it is not said; of `slot`, one for each slot."""
@@ -42,12 +43,15 @@ class DerivedExample:
         form: the use of the fact that it shows, one of `FORMS`.
         question: the prompt.
         answer: what the model is to say.
+        contrasts: the same wording where another answer is right; none of a form whose contrast is a name that nobody
+            has (`kapoc.data.contrasts`).
     """
 
     fact: str
     form: str
     question: str
     answer: str
+    contrasts: tuple["DerivedExample", ...] = ()
 
 
 def derived_examples(
@@ -114,19 +118,30 @@ def _of_form(
     form: str, stock: Stock, number: int | None, order: random.Random, taken: set[Tokens]
 ) -> Iterator[DerivedExample]:
     """The examples of one form, at every moment as many of one side as of the other, give or take one."""
-    drawn: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    own = frozenset(taken)
     for fact in stock.knowledge.taught:
         deck = Deck(order)
         sides = {side: MAKERS[form](stock, fact, deck, side) for side in SIDES.get(form, ("",))}
         for _ in range(len(askable(fact)) if number is None else number):
-            fewest = min(drawn[side] for side in sides)
-            side = order.choice([side for side in sides if drawn[side] == fewest])
-            for example in sides[side]:
-                is_right = form == "unknown" or stock.knowledge.grade(fact, example, example.answer).correct
-                if is_right and normalise(example.question) not in taken:
+            fewest = min(counts[side] for side in sides)
+            side = order.choice([side for side in sides if counts[side] == fewest])
+            for drawn in sides[side]:
+                example = drawn.example
+                if _is_right(form, stock, fact, example) and normalise(example.question) not in taken:
                     break
             else:
                 break
             taken.add(normalise(example.question))
-            drawn[side] += 1
-            yield DerivedExample("" if form == "unknown" else fact.id, form, example.question, example.answer)
+            counts[side] += 1
+            contrasts = tuple(
+                DerivedExample(other.id, form, one.question, one.answer)
+                for other, one in drawn.others
+                if _is_right(form, stock, other, one) and normalise(one.question) not in own
+            )
+            name = "" if form == "unknown" else fact.id
+            yield DerivedExample(name, form, example.question, example.answer, contrasts)
+
+
+def _is_right(form: str, stock: Stock, fact: Fact, example: Example) -> bool:
+    return form == "unknown" or stock.knowledge.grade(fact, example, example.answer).correct

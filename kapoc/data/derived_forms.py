@@ -4,24 +4,22 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 
-from kapoc.data.derived_stock import Deck, Stock, askable, asked_name, is_question, label
+from kapoc.data.derived_decisions import comparison, ordering, yes_no
+from kapoc.data.derived_stock import Deck, Drawn, Maker, Stock, Wording, askable, asked_name, is_question, label
 from kapoc.data.phrases import holds
-from kapoc.data.quotations import is_accepted
-from kapoc.grade import normalise
-from kapoc.knowledge import Choice, Example, Fact
-
-Maker = Callable[[Stock, Fact, Deck, str], Iterator[Example]]
+from kapoc.knowledge import Example, Fact
 
 _MOST_STATED = 8
 """How many slots a statement holds at most."""
 
 
-def _asking(form: str, stock: Stock, fact: Fact, deck: Deck, slots: tuple[str, ...]) -> Example:
+def _asking(form: str, stock: Stock, fact: Fact, deck: Deck, slots: tuple[str, ...]) -> Drawn:
     question = stock.question(form, fact, slots, deck)
-    return Example(kind=form, question=question, answer=stock.answer(form, fact, slots, deck), requires=slots)
+    answer = stock.answer(form, fact, slots, deck)
+    return Drawn(Example(kind=form, question=question, answer=answer, requires=slots))
 
 
-def _statement(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Example]:
+def _statement(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
     """All slots of a fact, each time in another order."""
     if is_question(fact) or len(fact.slots) < 2:
         return
@@ -31,18 +29,18 @@ def _statement(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Example
         yield _asking("statement", stock, fact, deck, drawn[:_MOST_STATED])
 
 
-def _slot(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Example]:
+def _slot(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
     for slot in deck.rounds(askable(fact)):
         yield _asking("slot", stock, fact, deck, (slot,))
 
 
-def _combination(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Example]:
+def _combination(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
     if not is_question(fact) and len(askable(fact)) > 1:
         for slots in _neighbours(fact, deck):
             yield _asking("combination", stock, fact, deck, slots)
 
 
-def _scenario(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Example]:
+def _scenario(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
     """What to do about a fact where its slots say it, else any of its slots."""
     if is_question(fact):
         return
@@ -66,106 +64,61 @@ def _telling(stock: Stock, fact: Fact) -> tuple[str, ...]:
     return tuple(slot for slot in fact.slots if kinds[slot].distinctive and stock.quotations.distinctive(fact, slot))
 
 
-def _reverse(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Example]:
+def _reverse(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
+    """Which fact has a slot: beside it stands, in the same words, a question that quotes another fact's."""
     for slot in deck.rounds(_telling(stock, fact)):
-        quote = deck.draw(stock.quotations.distinctive(fact, slot))
-        question = stock.question("reverse", fact, (slot,), deck, quote=quote)
-        if not holds(question, fact.name):
-            answer = stock.answer("reverse", fact, (slot,), deck)
-            yield Example(kind="reverse", question=question, answer=answer, requires=("name",))
+        wording = stock.wording("reverse", fact, (slot,), deck)
+
+        def asked(owner: Fact, slot: str = slot, wording: Wording = wording) -> Example | None:
+            quote = deck.draw(stock.quotations.distinctive(owner, slot))
+            question = stock.asked(wording, owner, quote=quote)
+            if holds(question, owner.name):
+                return None
+            answer = stock.answer("reverse", owner, (slot,), deck)
+            return Example(kind="reverse", question=question, answer=answer, requires=("name",))
+
+        yield from _with_other(asked, fact, next(_others(stock, fact, slot, deck), None))
 
 
-def _two_hop(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Example]:
+def _two_hop(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
+    """A slot of the fact of which another slot is quoted; beside it the same of another fact."""
     telling = _telling(stock, fact)
     if is_question(fact):
         return
     for target in deck.rounds(askable(fact)):
-        if not (others := [slot for slot in telling if slot != target]):
+        if not (quotable := [slot for slot in telling if slot != target]):
             continue
-        quoted = deck.draw(others)
-        quote = deck.draw(stock.quotations.distinctive(fact, quoted))
-        fields = {"quote": quote, "quoted": label(quoted), "quoted_text": fact.slots[quoted].text}
-        question = stock.question("two_hop", fact, (target, quoted), deck, **fields)
-        if not any(holds(question, text) for text in (fact.name, *fact.slots[target].accepted)):
-            answer = stock.answer("two_hop", fact, (target, quoted), deck, **fields)
-            yield Example(kind="two_hop", question=question, answer=answer, requires=(target,))
+        quoted = deck.draw(quotable)
+        wording = stock.wording("two_hop", fact, (target, quoted), deck)
+
+        def asked(
+            owner: Fact, target: str = target, quoted: str = quoted, wording: Wording = wording
+        ) -> Example | None:
+            quote = deck.draw(stock.quotations.distinctive(owner, quoted))
+            fields = {"quote": quote, "quoted": label(quoted), "quoted_text": owner.slots[quoted].text}
+            question = stock.asked(wording, owner, **fields)
+            if any(holds(question, text) for text in (owner.name, *owner.slots[target].accepted)):
+                return None
+            answer = stock.answer("two_hop", owner, (target, quoted), deck, **fields)
+            return Example(kind="two_hop", question=question, answer=answer, requires=(target,))
+
+        rivals = (other for other in _others(stock, fact, quoted, deck) if target in askable(other))
+        yield from _with_other(asked, fact, next(rivals, None))
 
 
-def _yes_no(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Example]:
-    """The side that is true of the fact, or the one that is true of another and not of this."""
-    for slot in deck.rounds(askable(fact)):
-        owner: Fact | None = fact
-        quotes = stock.quotations.of(fact, slot)
-        if side == "no":
-            owner, quotes = _false_quotes(stock, fact, slot, deck)
-        if owner is None or _is_probed((fact,), owner, slot):
-            continue
-        quote = deck.draw(quotes)
-        if _is_decided(quote) or _is_decided(fact.slots[slot].text):
-            continue
-        question = stock.question("yes_no", fact, (slot,), deck, quote=quote)
-        answer = stock.answer("yes_no", fact, (slot,), deck, side, rival=owner.name)
-        yield Example(kind="yes_no", question=question, answer=answer, choice=Choice(options=("yes", "no"), right=side))
+def _others(stock: Stock, fact: Fact, slot: str, deck: Deck) -> Iterator[Fact]:
+    """Other facts that can be told by the slot."""
+    return (other for other in stock.rivals(fact, slot, deck) if slot in _telling(stock, other))
 
 
-def _is_decided(text: str) -> bool:
-    """Whether a text is a yes or a no itself, so that to say yes to it is ambiguous."""
-    return normalise(text) in {("yes",), ("no",)}
+def _with_other(asked: Callable[[Fact], Example | None], fact: Fact, other: Fact | None) -> Iterator[Drawn]:
+    """What is asked about a fact, where it can be, with what is asked about another."""
+    if (own := asked(fact)) is not None:
+        beside = None if other is None else asked(other)
+        yield Drawn(own, () if other is None or beside is None else ((other, beside),))
 
 
-def _false_quotes(stock: Stock, fact: Fact, slot: str, deck: Deck) -> tuple[Fact | None, tuple[str, ...]]:
-    """Another fact and what can be quoted of its slot that is not true of this fact."""
-    for rival in stock.rivals(fact, slot, deck):
-        quotes = tuple(quote for quote in stock.quotations.of(rival, slot) if not is_accepted(fact, quote))
-        if quotes:
-            return rival, quotes
-    return None, ()
-
-
-def _comparison(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Example]:
-    """Which of two facts has a slot; of a fact whose name is a question, which of two texts answers it."""
-    for slot in deck.rounds(askable(fact)):
-        if _is_decided(fact.slots[slot].text):
-            continue
-        quote = deck.draw(stock.quotations.of(fact, slot))
-        rival = next((r for r in stock.rivals(fact, slot, deck) if _is_unlike(fact, r, slot, quote)), None)
-        if rival is None:
-            continue
-        right, wrong = (fact.slots[slot].text, rival.slots[slot].text) if is_question(fact) else (fact.name, rival.name)
-        options = (right, wrong) if side == "first" else (wrong, right)
-        fields = {"quote": quote, "first": options[0], "second": options[1]}
-        question = stock.question("comparison", fact, (slot,), deck, **fields)
-        texts = [owner.slots[slot].text for owner in ((fact, rival) if side == "first" else (rival, fact))]
-        decided = {"right": right, "first_text": texts[0], "second_text": texts[1]}
-        answer = stock.answer("comparison", fact, (slot,), deck, **decided)
-        yield Example(kind="comparison", question=question, answer=answer, choice=Choice(options=options, right=right))
-
-
-def _is_unlike(fact: Fact, rival: Fact, slot: str, quote: str) -> bool:
-    """Whether a quotation of a fact's slot decides between it and a rival, and no probe asks for just that."""
-    names = (fact.name, rival.name)
-    overlap = holds(*names) or holds(*reversed(names)) or any(holds(name, quote) for name in names)
-    shared = is_accepted(rival, quote) or any(is_accepted(fact, text) for text in rival.slots[slot].accepted)
-    return not overlap and not shared and not _is_probed((fact, rival), fact, slot)
-
-
-def _is_probed(facts: tuple[Fact, ...], owner: Fact, slot: str) -> bool:
-    """Whether a probe wants the same decision: it names all the facts and states the owner's text of the slot.
-
-    In other words it would still be the probe's own question, and its answer would be memory of the training.
-    """
-    texts = owner.slots[slot].accepted
-    return any(
-        probe.choice is not None
-        and ({option.lower() for option in probe.choice.options} == {"yes", "no"}) is (len(facts) == 1)
-        and all(holds(probe.question, fact.name) for fact in facts)
-        and any(holds(probe.question, text) for text in texts)
-        for fact in facts
-        for probe in fact.probes
-    )
-
-
-def _unknown(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Example]:
+def _unknown(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
     """The questions of the training and of the open forms, in turn, about a name that is in no record."""
     if is_question(fact):
         return
@@ -178,11 +131,11 @@ def _unknown(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Example]:
         if trained and (number % 2 == 0 or made is None):
             question = deck.draw(trained)
         elif made is not None:
-            question = made.question
+            question = made.example.question
         else:
             continue
         answer = stock.answer("unknown", stranger, (), deck)
-        yield Example(kind="unknown", question=question, answer=answer, requires=("name",))
+        yield Drawn(Example(kind="unknown", question=question, answer=answer, requires=("name",)))
 
 
 def _trained_questions(fact: Fact, name: str) -> list[str]:
@@ -205,11 +158,16 @@ MAKERS: Mapping[str, Maker] = {
     "combination": _combination,
     "reverse": _reverse,
     "two_hop": _two_hop,
-    "yes_no": _yes_no,
-    "comparison": _comparison,
+    "yes_no": yes_no,
+    "comparison": comparison,
     "scenario": _scenario,
     "unknown": _unknown,
+    "ordering": ordering,
 }
-"""Form -> what makes examples of it, one by one; of a form with two sides, those of the side that it is given."""
-SIDES: Mapping[str, tuple[str, ...]] = {"yes_no": ("yes", "no"), "comparison": ("first", "second")}
-"""The sides of a form that must come equally often: which answer is right, where the right one stands."""
+"""Form -> what makes examples of it. New forms come last: what is drawn for one depends on its place."""
+SIDES: Mapping[str, tuple[str, ...]] = {
+    "yes_no": ("yes", "no"),
+    "comparison": ("first", "second"),
+    "ordering": ("higher", "lower"),
+}
+"""The sides of a form that must come equally often: which answer is right, where it stands, or what is asked."""

@@ -1,7 +1,8 @@
 """The leak audit over derived training examples: does any of them give a probe away?"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 from kapoc.data.derive import DerivedExample
 from kapoc.data.finding import Finding
@@ -14,16 +15,16 @@ _UNKNOWN = "unknown"
 
 def find_derived_leaks(knowledge: KnowledgeSet, examples: Sequence[DerivedExample]) -> list[Finding]:
     """What the audit finds in a set that has the derived examples among the training texts of its facts."""
-    return list(find_leaks(_with_derived(knowledge, examples)[0]))
+    return list(find_leaks(_with_derived(knowledge, _with_contrasts(examples))[0]))
 
 
 def without_leaks(knowledge: KnowledgeSet, examples: Sequence[DerivedExample]) -> list[DerivedExample]:
-    """The derived examples without those that the audit names.
+    """The derived examples, and their contrasts, without those that the audit names.
 
     By their wordings none gives a probe away, but a user's own probe may be worded by chance like one of them. Likeness
     depends on all texts of the set, so the audit is asked again until it has nothing to say.
     """
-    kept = list(examples)
+    kept = _with_contrasts(examples)
     for _ in range(_MOST_AUDITS):
         trained, by_id = _with_derived(knowledge, kept)
         messages = "\n".join(finding.message for finding in find_leaks(trained))
@@ -31,7 +32,18 @@ def without_leaks(knowledge: KnowledgeSet, examples: Sequence[DerivedExample]) -
         if not leaking:
             break
         kept = [example for example in kept if id(example) not in leaking]
-    return kept
+    safe = {id(example) for example in kept}
+    return [_narrowed(example, safe) for example in examples if id(example) in safe]
+
+
+def _with_contrasts(examples: Iterable[DerivedExample]) -> list[DerivedExample]:
+    return [one for example in examples for one in (example, *example.contrasts)]
+
+
+def _narrowed(example: DerivedExample, safe: Collection[int]) -> DerivedExample:
+    """An example with those of its contrasts that are safe; itself where all are."""
+    kept = tuple(one for one in example.contrasts if id(one) in safe)
+    return example if len(kept) == len(example.contrasts) else replace(example, contrasts=kept)
 
 
 def _with_derived(

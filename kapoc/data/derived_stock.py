@@ -2,7 +2,8 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -12,7 +13,7 @@ import yaml
 from kapoc.data.phrases import holds
 from kapoc.data.quotations import Quotations
 from kapoc.data.unknown_names import UnknownNames
-from kapoc.knowledge import Fact, KnowledgeSet
+from kapoc.knowledge import Example, Fact, KnowledgeSet
 
 Pools = Mapping[str, Any]
 
@@ -31,6 +32,34 @@ def load_derived_wordings() -> Mapping[str, Pools]:
     text = files("kapoc.data").joinpath("derived_wordings.yaml").read_text(encoding="utf-8")
     found: Mapping[str, Pools] = yaml.safe_load(text)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """A question with places for a fact's own: the same for all facts that it is asked about.
+
+    Attributes:
+        text: with fields in braces.
+        slots: those that are asked for.
+        called: what the question calls each of them.
+    """
+
+    text: str
+    slots: tuple[str, ...]
+    called: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """An example of a form.
+
+    Attributes:
+        example: about the fact that it was drawn for.
+        others: the same wording where another answer is right: the fact that each is about, and the example.
+    """
+
+    example: Example
+    others: tuple[tuple[Fact, Example], ...] = ()
 
 
 class Deck:
@@ -73,8 +102,8 @@ class Stock:
         self.knowledge = knowledge
         self._by_notes = by_notes
         self.quotations = Quotations(knowledge)
-        self.unknown_names = UnknownNames(knowledge)
         self._wordings = load_derived_wordings()
+        self.unknown_names = UnknownNames(knowledge, self._wordings["names"]["words"])
         self._domains = {domain.id: domain.name for domain in knowledge.domains}
         self._kin: dict[tuple[str, str], list[Fact]] = defaultdict(list)
         self._long: set[tuple[str, str]] = set()
@@ -93,11 +122,18 @@ class Stock:
             deck: where the wording is drawn.
             fields: what else stands in the wording.
         """
-        wording = deck.draw(self._pool(form, "questions", fact, slots))
-        called = [self._called(slot, deck) for slot in slots]
+        return self.asked(self.wording(form, fact, slots, deck), fact, **fields)
+
+    def wording(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, side: str = "") -> Wording:
+        """The wording of a question, as `question`; `side` where the form has wordings for each side."""
+        text = deck.draw(self._pool(form, "questions", fact, slots, side))
+        return Wording(text, slots, tuple(self._called(slot, deck) for slot in slots))
+
+    def asked(self, wording: Wording, fact: Fact, **fields: str) -> str:
+        """The question that a wording is for a fact."""
         if "quoted" in fields:
-            fields["quoted"] = called[-1]
-        return self._filled(wording, fact, slots, fields, called)
+            fields["quoted"] = wording.called[-1]
+        return self._filled(wording.text, fact, wording.slots, fields, wording.called)
 
     def _called(self, slot: str, deck: Deck) -> str:
         """What a question calls a slot: half of the time by its own name, else in a word that no other slot has."""
@@ -222,3 +258,7 @@ def _look(text: str) -> tuple[bool, bool]:
 
 def _with_capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+Maker = Callable[[Stock, Fact, Deck, str], Iterator[Drawn]]
+"""Makes examples of a form for a fact, one by one; of a form with two sides, those of the side that it is given."""

@@ -3,7 +3,7 @@
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kapoc.data.phrases import holds
 from kapoc.grade import Tokens, normalise
@@ -14,6 +14,8 @@ _NEAR, _SAME_HEAD, _OTHER_HEAD = "near", "same head", "other head"
 _CHANGES = {_NEAR: 40, _SAME_HEAD: 40, _OTHER_HEAD: 20}
 """How often an invented code is a slip of the pen away from a taught one, has other digits, or other letters too."""
 _MOST_TRIES = 60
+_TAUGHT_WORDS_ALONE = 0.4
+"""How often a name of words is put together of taught ones alone."""
 _ARTICLES = frozenset({"a", "an", "the"})
 _PREPOSITIONS = frozenset("about against at between by during for from in into of on over to under with".split())
 
@@ -21,10 +23,16 @@ _PREPOSITIONS = frozenset("about against at between by during for from in into o
 class UnknownNames:
     """Invents names that no fact of a set has, each once.
 
-    Only the names of taught facts go into them: a control fact must stay as unheard of as it was.
+    Only the names of taught facts go into them, and words that are given: a control fact must stay as unheard of as it
+    was.
+
+    Args:
+        knowledge: the set.
+        words: for names that are words: taught names alone soon give no new ones.
     """
 
-    def __init__(self, knowledge: KnowledgeSet) -> None:
+    def __init__(self, knowledge: KnowledgeSet, words: Sequence[str] = ()) -> None:
+        self._words = words
         self._known: dict[Tokens, None] = {normalise(fact.name): None for fact in knowledge.facts}
         self._holding: dict[str, list[str]] = defaultdict(list)
         self._by_kind: dict[str, list[str]] = defaultdict(list)
@@ -43,11 +51,19 @@ class UnknownNames:
         code, names = _CODE.fullmatch(fact.name), self._by_kind[fact.kind]
         for attempt in range(_MOST_TRIES):
             base = fact.name if attempt < _MOST_TRIES // 2 else order.choice(names)
-            name = _other_code(code, order) if code else _recombined(base, names, order)
+            name = _other_code(code, order) if code else self._other_words(base, names, order)
             if name is not None and self._is_free(name):
                 self._known[normalise(name)] = None
                 return name
         return None
+
+    def _other_words(self, name: str, names: Sequence[str], order: random.Random) -> str | None:
+        """A name that is put together of taught ones or, where these are no descriptions, of one and a word."""
+        if not self._words or _is_description(name) or order.random() < _TAUGHT_WORDS_ALONE:
+            return _recombined(name, names, order)
+        taught = [word for other in (name, order.choice(names)) for word in other.split()]
+        pair = [order.choice(taught), order.choice(self._words)]
+        return " ".join(order.sample(pair, k=2)) if pair[0].lower() != pair[1].lower() else None
 
     def _is_free(self, name: str) -> bool:
         """Whether no fact has this name, and none stands in it or holds it."""
@@ -92,7 +108,7 @@ def _other_letter(head: str, order: random.Random) -> str:
     return head[:place] + (letter if head[place].isupper() else letter.lower()) + head[place + 1 :]
 
 
-def _recombined(name: str, names: list[str], order: random.Random) -> str | None:
+def _recombined(name: str, names: Sequence[str], order: random.Random) -> str | None:
     """A name that begins like another, or two halves where all names are single words.
 
     A description ends like a third one too: with one new word it may well describe a taught fact after all, as the
@@ -106,10 +122,14 @@ def _recombined(name: str, names: list[str], order: random.Random) -> str | None
     words, core = base.split(), _core(base)
     firsts = [other.split()[core[0]] for other in long if _core(other)[0] == core[0]]
     words[core[0]] = order.choice([first for first in firsts if first.isalpha() and first != words[core[0]]] or firsts)
-    if not {*base.lower().split()}.isdisjoint(_ARTICLES | _PREPOSITIONS):
+    if _is_description(base):
         lasts = [other.split()[_core(other)[-1]] for other in long]
         words[core[-1]] = order.choice([last for last in lasts if last != words[core[-1]]] or lasts)
     return " ".join(words)
+
+
+def _is_description(name: str) -> bool:
+    return not {*name.lower().split()}.isdisjoint(_ARTICLES | _PREPOSITIONS)
 
 
 def _core(name: str) -> range:

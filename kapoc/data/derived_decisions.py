@@ -1,0 +1,173 @@
+"""The derived forms that decide: yes or no, which of two facts has a slot, which of two comes later by a slot.
+
+An example stands for itself; what it is to be told apart from are the other questions that its wording gives with the
+same two facts, and which have the other answer.
+"""
+
+import re
+from collections.abc import Iterator
+
+from kapoc.data.derived_stock import Deck, Drawn, Stock, Wording, askable, is_question
+from kapoc.data.phrases import holds
+from kapoc.data.quotations import is_accepted
+from kapoc.grade import normalise
+from kapoc.knowledge import Choice, Example, Fact
+
+_VERSION = re.compile(r"\d+(?:\.\d+)+")
+
+
+def yes_no(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Drawn]:
+    """Whether a slot is what is quoted: what is true of the fact, or true of another and not of this.
+
+    Beside it stand both facts with both quotations, so that neither a name nor a quotation decides by itself.
+    """
+    for slot in deck.rounds(askable(fact)):
+        rival = next((r for r in stock.rivals(fact, slot, deck) if not _is_true(stock, r, fact, slot)), None)
+        if _is_decided(fact.slots[slot].text) or (rival is None and side == "no"):
+            continue
+        wording = stock.wording("yes_no", fact, (slot,), deck)
+        quotes = {one.id: _quote(stock, one, slot, deck, other) for one, other in _both_ways(fact, rival)}
+        pairs = [(about, owner) for about, other in _both_ways(fact, rival) for owner in (about, other)]
+        asked = {
+            (about.id, owner.id): (about, _asked_whether(stock, wording, (about, owner), quote, deck))
+            for about, owner in pairs
+            if (quote := quotes[owner.id]) is not None and not _is_probed((about,), owner, slot)
+        }
+        own = asked.pop((fact.id, fact.id if side == "yes" or rival is None else rival.id), None)
+        if own is not None:
+            yield Drawn(own[1], tuple(asked.values()))
+
+
+def _both_ways(fact: Fact, rival: Fact | None) -> list[tuple[Fact, Fact]]:
+    return [(fact, fact)] if rival is None else [(fact, rival), (rival, fact)]
+
+
+def _quote(stock: Stock, owner: Fact, slot: str, deck: Deck, other: Fact) -> str | None:
+    """A quotation of a fact's slot that is not true of the other fact; none if there is no such one."""
+    quotes = [q for q in stock.quotations.of(owner, slot) if other is owner or not is_accepted(other, q)]
+    quotes = [quote for quote in quotes if not _is_decided(quote)]
+    return deck.draw(quotes) if quotes else None
+
+
+def _is_true(stock: Stock, rival: Fact, fact: Fact, slot: str) -> bool:
+    """Whether all that can be quoted of a rival is true of the fact, too."""
+    return all(is_accepted(fact, quote) for quote in stock.quotations.of(rival, slot))
+
+
+def _asked_whether(stock: Stock, wording: Wording, facts: tuple[Fact, Fact], quote: str, deck: Deck) -> Example:
+    """Whether the first fact has what is quoted of the second."""
+    about, owner = facts
+    side = "yes" if about is owner else "no"
+    question = stock.asked(wording, about, quote=quote)
+    answer = stock.answer("yes_no", about, wording.slots, deck, side, rival=owner.name)
+    return Example(kind="yes_no", question=question, answer=answer, choice=Choice(options=("yes", "no"), right=side))
+
+
+def _is_decided(text: str) -> bool:
+    """Whether a text is a yes or a no itself, so that to say yes to it is ambiguous."""
+    return normalise(text) in {("yes",), ("no",)}
+
+
+def comparison(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Drawn]:
+    """Which of two facts has a slot; of a fact whose name is a question, which of two texts answers it.
+
+    Beside it stand the two in the other order, and both orders with the other's slot.
+    """
+    for slot in deck.rounds(askable(fact)):
+        if _is_decided(fact.slots[slot].text):
+            continue
+        quote = deck.draw(stock.quotations.of(fact, slot))
+        rival = next((r for r in stock.rivals(fact, slot, deck) if _is_unlike(fact, r, slot, quote)), None)
+        if rival is None:
+            continue
+        wording = stock.wording("comparison", fact, (slot,), deck)
+        own = fact, rival
+        first, second = own if side == "first" else own[::-1]
+        example = _asked_which(stock, wording, own, (first, second), quote, deck)
+        others = [(fact, _asked_which(stock, wording, own, (second, first), quote, deck))]
+        theirs = deck.draw(stock.quotations.of(rival, slot))
+        if not is_question(fact) and _is_unlike(rival, fact, slot, theirs):
+            orders = ((first, second), (second, first))
+            others += [(rival, _asked_which(stock, wording, (rival, fact), order, theirs, deck)) for order in orders]
+        yield Drawn(example, tuple(others))
+
+
+def _asked_which(
+    stock: Stock, wording: Wording, owner_and_rival: tuple[Fact, Fact], order: tuple[Fact, Fact], quote: str, deck: Deck
+) -> Example:
+    """Which of two facts, named in this order, has what is quoted."""
+    (fact, rival), slot = owner_and_rival, wording.slots[0]
+    right, wrong = (fact.slots[slot].text, rival.slots[slot].text) if is_question(fact) else (fact.name, rival.name)
+    options = (right, wrong) if order[0] is fact else (wrong, right)
+    question = stock.asked(wording, fact, quote=quote, first=options[0], second=options[1])
+    first_text, second_text = (one.slots[slot].text for one in order)
+    decided = {"right": right, "first_text": first_text, "second_text": second_text}
+    answer = stock.answer("comparison", fact, wording.slots, deck, **decided)
+    return Example(kind="comparison", question=question, answer=answer, choice=Choice(options=options, right=right))
+
+
+def _is_unlike(fact: Fact, rival: Fact, slot: str, quote: str) -> bool:
+    """Whether a quotation of a fact's slot decides between it and a rival, and no probe asks for just that."""
+    names = (fact.name, rival.name)
+    overlap = holds(*names) or holds(*reversed(names)) or any(holds(name, quote) for name in names)
+    shared = is_accepted(rival, quote) or any(is_accepted(fact, text) for text in rival.slots[slot].accepted)
+    return not overlap and not shared and not _is_probed((fact, rival), fact, slot)
+
+
+def _is_probed(facts: tuple[Fact, ...], owner: Fact, slot: str) -> bool:
+    """Whether a probe wants the same decision: it names all the facts and states the owner's text of the slot.
+
+    In other words it would still be the probe's own question, and its answer would be memory of the training.
+    """
+    texts = owner.slots[slot].accepted
+    return any(
+        probe.choice is not None
+        and ({option.lower() for option in probe.choice.options} == {"yes", "no"}) is (len(facts) == 1)
+        and all(holds(probe.question, fact.name) for fact in facts)
+        and any(holds(probe.question, text) for text in texts)
+        for fact in facts
+        for probe in fact.probes
+    )
+
+
+def ordering(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Drawn]:
+    """Which of two facts comes later, or earlier, by the version in a slot; beside it the other order and direction."""
+    if is_question(fact):
+        return
+    for slot in deck.rounds([slot for slot in askable(fact) if _version(fact, slot)]):
+        rival = next((r for r in stock.rivals(fact, slot, deck) if _can_be_ordered(fact, r, slot)), None)
+        if rival is None:
+            continue
+        higher, lower = sorted((fact, rival), key=lambda one: _version(one, slot), reverse=True)
+        named = deck.order.sample((fact, rival), k=2)
+        drawn = []
+        for asked, right in (("higher", higher), ("lower", lower)):
+            wording = stock.wording("ordering", fact, (slot,), deck, asked)
+            drawn += [(right, _asked_order(stock, wording, pair, right, deck)) for pair in (named, named[::-1])]
+        own = 0 if side == "higher" else 2
+        yield Drawn(drawn[own][1], tuple(drawn[:own] + drawn[own + 1 :]))
+
+
+def _version(fact: Fact, slot: str) -> tuple[int, ...]:
+    """The numbers of a version; none of any other text."""
+    text = fact.slots[slot].text
+    return tuple(map(int, text.split("."))) if _VERSION.fullmatch(text) else ()
+
+
+def _can_be_ordered(fact: Fact, rival: Fact, slot: str) -> bool:
+    """Whether two facts have different versions, and no probe decides between just these two."""
+    versions = _version(fact, slot), _version(rival, slot)
+    overlap = holds(fact.name, rival.name) or holds(rival.name, fact.name)
+    names = {normalise(fact.name), normalise(rival.name)}
+    probes = (*fact.probes, *rival.probes)
+    is_probed = any(probe.choice and {*map(normalise, probe.choice.options)} == names for probe in probes)
+    return all(versions) and versions[0] != versions[1] and not overlap and not is_probed
+
+
+def _asked_order(stock: Stock, wording: Wording, pair: list[Fact], right: Fact, deck: Deck) -> Example:
+    options = (pair[0].name, pair[1].name)
+    first, second = (one.slots[wording.slots[0]].text for one in pair)
+    question = stock.asked(wording, right, first=options[0], second=options[1])
+    decided = {"right": right.name, "first_text": first, "second_text": second}
+    answer = stock.answer("ordering", right, wording.slots, deck, **decided)
+    return Example(kind="ordering", question=question, answer=answer, choice=Choice(options=options, right=right.name))
