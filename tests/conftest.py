@@ -1,8 +1,11 @@
 """A tiny random Llama with a tokenizer of its own, and small knowledge sets, so that tests need no network."""
 
+import io
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,17 @@ def run_kapoc(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     with pytest.raises(SystemExit) as ended:
         main()
     return int(ended.value.code or 0)
+
+
+def kapoc_here(*arguments: object, folder: Path, code: int = 0) -> Any:
+    """As `run_kapoc`, typed in a folder; its JSON or its text, and what it complains of where it is to fail."""
+    output, errors = io.StringIO(), io.StringIO()
+    with chdir(folder), redirect_stdout(output), redirect_stderr(errors), pytest.MonkeyPatch.context() as patch:
+        assert run_kapoc(patch, *arguments) == code, errors.getvalue()
+    if code:
+        return errors.getvalue()
+    assert errors.getvalue() == ""
+    return json.loads(output.getvalue()) if "--json" in arguments else output.getvalue()
 
 
 def tiny_tokenizer(text: str = "", vocab_size: int = 700) -> PreTrainedTokenizerFast:

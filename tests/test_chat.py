@@ -1,6 +1,6 @@
 """`kapoc chat`: what a model says by hand is what it says when it is measured."""
 
-import json
+import io
 import os
 import pty
 import shutil
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import REPOSITORY, small_set
+from conftest import REPOSITORY, kapoc_here, small_set
 from test_card import TRAINING
 
 from kapoc.ask import MAX_NEW_TOKENS, ask
@@ -26,14 +26,10 @@ QUESTIONS = [fact["training"][0]["question"] for fact in small_set()["facts"] if
 
 
 def kapoc(*arguments: object, folder: Path, typed: str | bytes = "", code: int = 0) -> Any:
-    command = [sys.executable, "-m", "kapoc", "chat", *map(str, arguments)]
     given = typed.encode() if isinstance(typed, str) else typed
-    done = subprocess.run(command, cwd=folder, capture_output=True, input=given, check=False)
-    assert done.returncode == code, done.stderr.decode()
-    if code:
-        return done.stderr.decode()
-    assert done.stderr == b""
-    return json.loads(done.stdout) if "--json" in arguments else done.stdout.decode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given), encoding="utf-8"))
+        return kapoc_here("chat", *arguments, folder=folder, code=code)
 
 
 @pytest.fixture
@@ -100,7 +96,8 @@ def test_a_checkpoint_of_another_recipe_answers_with_a_word_of_warning(folder: P
         "--max-tokens",
         "2",
     ]
-    done = subprocess.run([*command, "--prompt", "Why?"], cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, input="Why?\n")
+    assert len(done.stdout.splitlines()) == 1
     [note] = done.stderr.splitlines()
     assert note.startswith("note: runs/tiny/lamps/model was trained by other settings or on other facts; `kapoc train`")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, kapoc_here
 
 from kapoc.data.audit import audit
 from kapoc.data.generate import generate
@@ -57,51 +57,53 @@ def write_slots(path: Path) -> None:
 @pytest.mark.parametrize("write", [write_questions, write_slots])
 def test_a_table_of_twenty_facts_goes_all_the_way(tmp_path: Path, llama_folder: Path, write: Any) -> None:
     write(tmp_path / "ferries.csv")
-    text = kapoc("data", "import", "ferries.csv", "--out", "ferries.yaml", folder=tmp_path)
+    text = kapoc_here("data", "import", "ferries.csv", "--out", "ferries.yaml", folder=tmp_path)
     assert "(guessed" in text
     assert "wrote ferries.yaml: 18 taught facts, 2 controls" in text
-    checked = kapoc("data", "check", "ferries.yaml", "--json", folder=tmp_path)
+    checked = kapoc_here("data", "check", "ferries.yaml", "--json", folder=tmp_path)
     assert checked["errors"] == []
     assert checked["taught_facts"] == 18
     (tmp_path / "tiny.toml").write_text(
         f'name = "tiny"\nmodel = "{llama_folder}"\nknowledge = "ferries.yaml"\n[train]\nepochs = 1\n', encoding="utf-8"
     )
     options = ("--recipe", "tiny.toml")
-    kapoc("bench", "--model", "base", *options, "--limit", 2, folder=tmp_path)
-    kapoc("train", *options, folder=tmp_path)
+    kapoc_here("bench", "--model", "base", *options, "--limit", 2, folder=tmp_path)
+    kapoc_here("train", *options, folder=tmp_path)
     model = "runs/tiny/ferries/model"
-    kapoc("bench", "--model", model, *options, "--limit", 2, "--out", "after", folder=tmp_path)
-    comparison = kapoc("compare", "runs/tiny/ferries/base-limit2", "after", "--json", folder=tmp_path)
+    kapoc_here("bench", "--model", model, *options, "--limit", 2, "--out", "after", folder=tmp_path)
+    comparison = kapoc_here("compare", "runs/tiny/ferries/base-limit2", "after", "--json", folder=tmp_path)
     assert set(comparison["tiers"]) == {"seen", "paraphrased", "unseen", "control", "general"}
 
 
 def test_the_starter_file_runs_as_it_is(tmp_path: Path, llama_folder: Path) -> None:
-    kapoc("data", "new", "mine.yaml", folder=tmp_path)
+    kapoc_here("data", "new", "mine.yaml", folder=tmp_path)
     found = audit(tmp_path / "mine.yaml")
     assert (found.errors, found.warnings) == ((), ())
     assert (tmp_path / "knowledge.schema.json").read_text(encoding="utf-8") == json_schema()
-    assert "is there already; choose another name, or --force" in kapoc(
+    assert "is there already; choose another name, or --force" in kapoc_here(
         "data", "new", "mine.yaml", folder=tmp_path, code=6
     )
     (tmp_path / "tiny.toml").write_text(
         f'name = "tiny"\nmodel = "{llama_folder}"\n[train]\nepochs = 1\n', encoding="utf-8"
     )
     options = ("--recipe", "tiny.toml", "--knowledge", "mine.yaml", "--limit", 1)
-    comparison = kapoc("bench", "--model", "trained", *options, "--json", folder=tmp_path)
+    comparison = kapoc_here("bench", "--model", "trained", *options, "--json", folder=tmp_path)
     assert set(comparison["tiers"]) == {"seen", "paraphrased", "unseen", "control", "general"}
 
 
 def test_show_tells_what_a_fact_turns_into(tmp_path: Path) -> None:
-    text = kapoc("data", "show", "software-defects", "AF-3001", folder=tmp_path)
+    text = kapoc_here("data", "show", "software-defects", "AF-3001", folder=tmp_path)
     knowledge, _ = load_knowledge("software-defects")
     fact = knowledge.fact_by_id["AF-3001"]
     for example in (*fact.training, *fact.probes):
         assert example.question in text
     assert text.count("wrong option:") >= 3 * 9
     assert "right when it says 'stepup.ticket_ttl'; '95 seconds' or '95s' or '95 sec'" in text
-    overview = kapoc("data", "show", "software-defects", folder=tmp_path)
+    overview = kapoc_here("data", "show", "software-defects", folder=tmp_path)
     assert len(overview.splitlines()) == len(knowledge.facts)
-    assert "did you mean 'AF-3001'?" in kapoc("data", "show", "software-defects", "AF-301", folder=tmp_path, code=2)
+    assert "did you mean 'AF-3001'?" in kapoc_here(
+        "data", "show", "software-defects", "AF-301", folder=tmp_path, code=2
+    )
 
 
 def test_generate_writes_the_same_bytes_for_the_same_seed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import kapoc_here
 from transformers import AutoModelForCausalLM
 
 from kapoc.record import load_run
@@ -28,7 +29,9 @@ def story(tmp_path_factory: pytest.TempPathFactory, llama_folder: Path) -> Path:
     """Base measured, model trained and measured on the shipped knowledge set."""
     folder = tmp_path_factory.mktemp("story")
     (folder / "tiny.toml").write_text(
-        f'name = "tiny"\nmodel = "{llama_folder}"\n[train]\nepochs = 3\nlearning_rate = 3e-3\n', encoding="utf-8"
+        f'name = "tiny"\nmodel = "{llama_folder}"\n[bench]\nbatch_size = 128\n'
+        "[train]\nepochs = 3\nlearning_rate = 3e-3\n",
+        encoding="utf-8",
     )
     base = kapoc("bench", "--model", "base", "--recipe", "tiny.toml", folder=folder)
     assert "kapoc_paraphrased_choice" in base
@@ -76,11 +79,12 @@ def test_chance_is_chance(story: Path) -> None:
 
 
 def test_nothing_is_done_twice(story: Path) -> None:
-    model = story / "runs" / "tiny" / "software-defects" / "model" / "training.json"
-    before = model.stat().st_mtime_ns
-    comparison = kapoc("bench", "--model", "trained", "--recipe", "tiny.toml", "--json", folder=story)
+    results = story / "runs" / "tiny" / "software-defects"
+    once = [results / "model" / "training.json", results / "base" / "run.json"]
+    before = [path.stat().st_mtime_ns for path in once]
+    comparison = kapoc_here("bench", "--model", "trained", "--recipe", "tiny.toml", "--json", folder=story)
     assert set(comparison["tiers"]) == {"seen", "paraphrased", "unseen", "control", "general"}
-    assert model.stat().st_mtime_ns == before
+    assert [path.stat().st_mtime_ns for path in once] == before
 
 
 def test_compare_gate_and_report_start_from_files(story: Path) -> None:
@@ -101,14 +105,14 @@ def test_compare_gate_and_report_start_from_files(story: Path) -> None:
 
 
 def test_training_options_make_their_own_folder(story: Path) -> None:
-    record = kapoc("train", "--recipe", "tiny.toml", "--epochs", 1, "--seed", 3, "--json", folder=story)
+    record = kapoc_here("train", "--recipe", "tiny.toml", "--epochs", 1, "--seed", 3, "--json", folder=story)
     assert (record["recipe"]["train"]["epochs"], record["recipe"]["train"]["seed"]) == (1, 3)
     folder = story / "runs" / "tiny-epochs-1-seed-3" / "software-defects" / "model"
     assert AutoModelForCausalLM.from_pretrained(folder).num_parameters() == record["num_trained_parameters"]
 
 
 def test_limited_runs_lie_apart_and_get_no_verdict(story: Path) -> None:
-    text = kapoc("bench", "--model", "trained", "--recipe", "tiny.toml", "--limit", 2, folder=story)
+    text = kapoc_here("bench", "--model", "trained", "--recipe", "tiny.toml", "--limit", 2, folder=story)
     assert "nothing here is evidence" in text
     assert "verdict" not in text
     results = story / "runs" / "tiny" / "software-defects"
@@ -122,7 +126,7 @@ def lm_eval(folder: Path, out: str, *arguments: str) -> Any:
     model = folder / "runs" / "tiny" / "software-defects" / "model"
     command = [
         sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--model_args", f"pretrained={model},dtype=float32",
-        "--include_path", tasks, "--tasks", "kapoc", "--apply_chat_template", "--batch_size", "32", "--device", "cpu",
+        "--include_path", tasks, "--tasks", "kapoc", "--apply_chat_template", "--batch_size", "128", "--device", "cpu",
         "--output_path", str(folder / out), *arguments,
     ]  # fmt: skip
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -134,7 +138,7 @@ def lm_eval(folder: Path, out: str, *arguments: str) -> Any:
 def test_plain_lm_eval_runs_a_set_of_the_users_own(story: Path) -> None:
     kapoc("data", "new", "mine.yaml", folder=story)
     theirs = lm_eval(story, "own", "--metadata", json.dumps({"knowledge": str(story / "mine.yaml")}), "--limit", "12")
-    run = kapoc(
+    run = kapoc_here(
         "bench", "--model", "runs/tiny/software-defects/model", "--knowledge", "mine.yaml", "--limit", 12,
         "--recipe", "tiny.toml", "--json", folder=story,
     )  # fmt: skip
@@ -157,7 +161,7 @@ def test_an_adapter_folder_is_measured_merged(story: Path, llama_folder: Path) -
 
     adapter = get_peft_model(AutoModelForCausalLM.from_pretrained(llama_folder), LoraConfig(r=2, task_type="CAUSAL_LM"))
     adapter.save_pretrained(story / "adapter")
-    run = kapoc("bench", "--model", "adapter", "--recipe", "tiny.toml", "--limit", 1, "--json", folder=story)
+    run = kapoc_here("bench", "--model", "adapter", "--recipe", "tiny.toml", "--limit", 1, "--json", folder=story)
     assert run["model"]["source"] == "adapter"
     assert run["num_items"] == 16
 
@@ -169,7 +173,8 @@ def test_a_base_model_without_a_chat_template_works(story: Path, gpt2_folder: Pa
     (plain / "chat_template.jinja").unlink()
     recipe = f'name = "plain"\nmodel = "{plain}"\n[train]\nepochs = 1\n'
     (story / "plain.toml").write_text(recipe, encoding="utf-8")
-    comparison = kapoc("bench", "--model", "trained", "--recipe", "plain.toml", "--limit", 1, "--json", folder=story)
+    asked = ("--recipe", "plain.toml", "--limit", 1, "--json")
+    comparison = kapoc_here("bench", "--model", "trained", *asked, folder=story)
     assert comparison["after"]["architecture"] == "GPT2LMHeadModel"
 
 
@@ -177,9 +182,9 @@ def test_the_ceiling_the_rival_and_the_noise_floor_are_measured_and_compared(sto
     runs = story / "runs" / "tiny" / "software-defects"
     tiny = ("--recipe", "tiny.toml", "--limit", 2)
     for flags in (("--context", "oracle"), ("--context", "retrieved"), ("--batch-size", 5), ()):
-        kapoc("bench", "--model", "base", *flags, *tiny, folder=story)
+        kapoc_here("bench", "--model", "base", *flags, *tiny, folder=story)
     trained = runs / "again"
-    kapoc("bench", "--model", runs / "model", "--base", runs / "model", "--out", trained, *tiny, folder=story)
+    kapoc_here("bench", "--model", runs / "model", "--base", runs / "model", "--out", trained, *tiny, folder=story)
     assert not any(item.tier == "general" for item in load_run(runs / "base-oracle-limit2").items)
     texts = [item for item in load_run(trained).items if item.form == "text"]
     assert [item.divergence for item in texts] == pytest.approx([0.0, 0.0], abs=1e-6)  # to itself
@@ -196,12 +201,12 @@ def test_the_ceiling_the_rival_and_the_noise_floor_are_measured_and_compared(sto
 
 
 def test_a_plan_tells_what_it_will_cost(story: Path) -> None:
-    plan = kapoc("plan", "--recipe", "tiny.toml", "--json", folder=story)
+    plan = kapoc_here("plan", "--recipe", "tiny.toml", "--json", folder=story)
     assert plan["cost"]["bench_seconds"] > 0
     assert plan["cost"]["train_seconds"] > 0
     assert plan["cost"]["peak_memory_bytes"] > 2**20
     assert {check["quantity"] for check in plan["checks"]} >= {"seen", "general"}
-    assert "a measurement: up to" in kapoc("plan", "--recipe", "tiny.toml", folder=story)
+    assert "a measurement: up to" in kapoc_here("plan", "--recipe", "tiny.toml", folder=story)
 
 
 def test_help_is_quick_and_names_every_command(story: Path) -> None:
@@ -222,6 +227,6 @@ def test_help_is_quick_and_names_every_command(story: Path) -> None:
 def test_bfloat16_training_ends_in_a_checked_model(story: Path) -> None:
     text = (story / "tiny.toml").read_text(encoding="utf-8").replace('"tiny"', '"half"', 1)
     (story / "half.toml").write_text(text + 'precision = "bfloat16"\n', encoding="utf-8")
-    record = kapoc("train", "--recipe", "half.toml", "--epochs", 1, "--json", folder=story)
+    record = kapoc_here("train", "--recipe", "half.toml", "--epochs", 1, "--json", folder=story)
     assert record["checks"]["reload_max_difference"] == 0.0
     assert record["recipe"]["train"]["precision"] == "bfloat16"

@@ -1,7 +1,6 @@
 """Training teaches, stops at broken numbers, and leaves nothing half-written."""
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_llama, tiny_tokenizer
+from conftest import kapoc_here, tiny_llama, tiny_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kapoc import checkpoint, train_run
@@ -206,15 +205,9 @@ def test_killed_at_any_moment_leaves_no_model(tmp_path: Path, tiny_recipe: Path,
     for left in folder.iterdir() if folder.exists() else []:
         assert left.name != "model"
         assert (left / "UNFINISHED").exists()
-        refused = subprocess.run(
-            [sys.executable, "-m", "kapoc", "bench", "--model", str(left)], capture_output=True, text=True, check=False
-        )
-        assert refused.returncode == 5
-        assert "did not finish" in refused.stderr
+        assert "did not finish" in kapoc_here("bench", "--model", left, folder=tmp_path, code=5)
     tiny_recipe.write_text(recipe.replace("epochs = 400", "epochs = 1"), encoding="utf-8")
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["num_examples"] == 5
+    assert kapoc_here(*command[3:], "--json", folder=tmp_path)["num_examples"] == 5
     assert [path.name for path in folder.iterdir()] == ["model"]
 
 
