@@ -48,7 +48,6 @@ def typed(command: str) -> str:
 def enter(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a command; one of kapoc alone in this process, which need not import everything again."""
     monkeypatch.setenv("KAPOC_HOME", "home")
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # else what runs beside the tests takes the time of a sweep's trials
     if not command.startswith("kapoc ") or set(command) & set("|&>$"):
         shell(command, folder)
         return
