@@ -17,9 +17,10 @@ from kapoc.checkpoint import read_training_record
 from kapoc.data.contrasts import contrast_examples
 from kapoc.data.derive import DerivedExample, derived_examples
 from kapoc.data.derived_leaks import find_derived_leaks, without_leaks
-from kapoc.data.derived_stock import is_question, note_of
+from kapoc.data.derived_stock import is_question, load_derived_wordings, note_of
 from kapoc.data.phrases import holds
 from kapoc.data.quotations import Quotations
+from kapoc.data.unknown_names import UnknownNames
 from kapoc.examples import contrast_training_examples, derived_training_examples, training_examples
 from kapoc.grade import normalise
 from kapoc.knowledge import Fact, KnowledgeSet
@@ -40,7 +41,7 @@ def made(knowledge: KnowledgeSet, seed: int = 0) -> Iterator[tuple[Fact, str, De
             yield fact, question, contrast
 
 
-@pytest.mark.parametrize("name", ["software-defects", "events-2025", "starter", "machines"])
+@pytest.mark.parametrize("name", ["software-defects", "starter", "machines"])
 def test_a_contrast_differs_in_the_name_alone_and_nobody_has_it(name: str) -> None:
     knowledge = knowledge_of(name)
     names, known = [], {normalise(fact.name) for fact in knowledge.facts}
@@ -68,6 +69,17 @@ def test_facts_whose_names_are_questions_have_none() -> None:
     knowledge = knowledge_of("questions")
     assert all(is_question(fact) for fact in knowledge.taught)
     assert list(made(knowledge)) == []
+
+
+def test_facts_that_are_asked_about_without_their_names_have_none() -> None:
+    knowledge = knowledge_of("software-defects")
+    fact, other = knowledge.taught[:2]
+    unnamed = fact.training[0].model_copy(update={"question": "The error with the password page, what is it?"})
+    described = fact.model_copy(update={"training": (unnamed, *fact.training[1:])})
+    changed = knowledge.model_copy(update={"facts": (described, *knowledge.facts[1:])})
+    assert {about.id for about, _, _ in made(knowledge)} >= {fact.id, other.id}
+    assert {about.id for about, _, _ in made(changed)} == {about.id for about, _, _ in made(knowledge)} - {fact.id}
+    assert list(made(knowledge_of("events-2025"))) == []
 
 
 def test_a_share_of_each_epoch_has_them_with_other_names_each_time() -> None:
@@ -220,3 +232,20 @@ def test_an_example_brings_its_own_contrasts_into_its_step() -> None:
     assert {(len(contrasts), contrasts[0].form) for contrasts in notes} == {(1, "contrast")}
     off = settings.model_copy(update={"contrast": 0.0})
     assert contrast_training_examples([knowledge], [derived], off, tokenizer) == [{}]
+
+
+@pytest.mark.parametrize("name", ["software-defects", "events-2025"])
+def test_no_word_of_a_controls_name_is_told(name: str) -> None:
+    knowledge = knowledge_of(name)
+    names = {
+        taught: {token for f in knowledge.facts if f.taught is taught for token in normalise(f.name)}
+        for taught in (True, False)
+    }
+    words = [*load_derived_wordings()["names"]["words"], *(names[False] - names[True])]
+    assert len(names[False] - names[True]) > 4
+    order, invent = random.Random(0), UnknownNames(knowledge, words)
+    invented = [invent.like(fact, order) for fact in knowledge.taught for _ in range(40)]
+    told = {token for one in invented if one for token in normalise(one)}
+    digits = {token for token in told if token.isdigit()}
+    assert told - digits
+    assert (told - digits).isdisjoint(names[False] - names[True])

@@ -4,6 +4,9 @@ Derived examples that quote or decide bring contrasts of their own (`kapoc.data.
 A model that is only ever asked about taught names learns the question, and gives a taught answer to every name that is
 like them. Two examples that differ in the name alone, in one optimizer step, leave nothing else to tell them apart by.
 
+A fact that is asked about in other words than its name, too, as an event is, has none: what it is called is a
+description, and a model that doubts the next description doubts the fact in its own other words.
+
 Source:
     Pairs that differ as little as may be and have other answers, there to evaluate: Gardner et al. (2020), Evaluating
     Models' Local Decision Boundaries via Contrast Sets, Findings of EMNLP.
@@ -16,6 +19,7 @@ from kapoc.data.derive import DerivedExample
 from kapoc.data.derived_forms import renamed
 from kapoc.data.derived_leaks import without_leaks
 from kapoc.data.derived_stock import Deck, Stock, is_question
+from kapoc.data.phrases import holds
 from kapoc.knowledge import Fact, KnowledgeSet
 
 CONTRAST = "contrast"
@@ -32,8 +36,8 @@ def contrast_examples(
         order: all that is random.
 
     Returns:
-        For each question its counterpart; none where the question does not name the fact or states one of its slots,
-        where no name is left, or where the leak audit would name it.
+        For each question its counterpart; none where a training question of the fact does not name it, where this one
+        states one of its slots, where no name is left, or where the leak audit would name it.
     """
     found = []
     for questions in asked:
@@ -45,8 +49,12 @@ def contrast_examples(
 
 
 def _counterpart(stock: Stock, fact: Fact, question: str, order: random.Random) -> DerivedExample | None:
-    name = None if is_question(fact) else stock.unknown_names.like(fact, order)
+    name = stock.unknown_names.like(fact, order) if _goes_by_its_name(fact) else None
     if name is None or (other := renamed(question, fact, name)) is None:
         return None
     answer = stock.answer("unknown", fact.model_copy(update={"name": name}), (), Deck(order))
     return DerivedExample("", CONTRAST, other, answer)
+
+
+def _goes_by_its_name(fact: Fact) -> bool:
+    return not is_question(fact) and all(holds(example.question, fact.name) for example in fact.training)

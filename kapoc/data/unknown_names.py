@@ -28,11 +28,13 @@ class UnknownNames:
 
     Args:
         knowledge: the set.
-        words: for names that are words: taught names alone soon give no new ones.
+        words: for names that are words: taught names alone soon give no new ones. One that stands in a control's name
+            is left out.
     """
 
     def __init__(self, knowledge: KnowledgeSet, words: Sequence[str] = ()) -> None:
-        self._words = words
+        of_controls = {token for fact in knowledge.facts if not fact.taught for token in normalise(fact.name)}
+        self._words = [word for word in words if of_controls.isdisjoint(normalise(word))]
         self._known: dict[Tokens, None] = {normalise(fact.name): None for fact in knowledge.facts}
         self._holding: dict[str, list[str]] = defaultdict(list)
         self._by_kind: dict[str, list[str]] = defaultdict(list)
