@@ -1,12 +1,14 @@
 """How fast is this machine with this model? A short calibration, and what a measurement and a training will take."""
 
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 
-from kapoc.batches import pack, summed_loss
+from kapoc.batches import Contrasts, PackedRow, epoch_batches, summed_loss
 from kapoc.chat import EncodedExample, encode, prompt_text
 from kapoc.decoding import continue_prompts
 from kapoc.examples import contrast_training_examples, derived_training_examples, training_examples
@@ -20,6 +22,7 @@ from kapoc.task_list import TaskList
 _READ_ROWS = 8
 _WRITE_ROWS = 16
 _WRITTEN_TOKENS = 16
+_TRAIN_STEPS = 4
 _MAX_ANSWER_TOKENS = 80
 _PROMPT_TOKENS = 32  # before a replayed passage, about
 _CHECK_TOKENS = 2 * 200 * 32  # a saved model is sampled from in float32 and in bfloat16
@@ -58,12 +61,12 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
     examples = training_examples(facts, loaded.tokenizer)
     read, written = _tokens_of(loaded, tasks)
     read_rate, write_rate = _read_rate(loaded), _write_rate(loaded, facts)
-    batch = examples[: recipe.train.micro_batch_size]
-    train_rate = sum(map(len, batch)) / _step_seconds(loaded, batch)
     derived = [derived_training_examples(known, recipe.train, loaded.tokenizer) for known in knowledge]
     epochs = [[*examples, *(one for part in parts for one in part)] for parts in zip(*derived, strict=True)]
-    train_tokens = sum(len(one) for epoch in epochs for one in epoch)
     contrasts = contrast_training_examples(knowledge, derived, recipe.train, loaded.tokenizer)
+    row = _largest_row(epochs[-1], contrasts[-1], recipe.train)
+    train_rate = row.num_tokens_apart / _step_seconds(loaded, row)
+    train_tokens = sum(len(one) for epoch in epochs for one in epoch)
     train_tokens += sum(len(one) for epoch in contrasts for beside in epoch.values() for one in beside)
     replayed, replay_written = replayed_tokens(recipe.train, list(map(len, epochs)))
     return Cost(
@@ -118,9 +121,16 @@ def _write_rate(loaded: LoadedModel, facts: Sequence[Fact]) -> float:
     return len(prompts) * _WRITTEN_TOKENS / (time.monotonic() - started)
 
 
-def _step_seconds(loaded: LoadedModel, examples: Sequence[EncodedExample]) -> float:
+def _largest_row(examples: Sequence[EncodedExample], contrasts: Contrasts, settings: TrainSettings) -> PackedRow:
+    """The row with most tokens of an epoch's first steps, without replayed text."""
+    order = random.Random(settings.seed)  # noqa: S311 - not for secrets
+    steps = epoch_batches(examples, settings.batch_size, settings.micro_batch_size, order, contrasts=contrasts)
+    return max((row for rows in islice(steps, _TRAIN_STEPS) for row in rows), key=lambda row: row.num_tokens)
+
+
+def _step_seconds(loaded: LoadedModel, largest: PackedRow) -> float:
     optimizer = torch.optim.AdamW(loaded.model.parameters(), lr=0.0, fused=True)
-    row = pack(examples).to(loaded.model.device)
+    row = largest.to(loaded.model.device)
     seconds = 0.0
     for _ in range(2):
         started = time.monotonic()

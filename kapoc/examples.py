@@ -127,6 +127,8 @@ def _derived(
     if not forms:
         return []
     drawn = derived_examples(knowledge, forms, per_fact=per_fact, order=order, by_notes=settings.derived_by_notes)
+    if not settings.contrast:
+        drawn = [replace(example, contrasts=()) for example in drawn]
     return without_leaks(knowledge, drawn)
 
 

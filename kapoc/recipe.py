@@ -82,7 +82,8 @@ class TrainSettings(_Record):
             of which the one with most exact dev answers within the budget is taken; none for all the way.
         epochs: passes over the training examples.
         batch_size: examples an optimizer step.
-        micro_batch_size: examples a forward pass; gradients of a step are summed over its micro-batches.
+        micro_batch_size: examples a forward pass, their contrast examples not counted; gradients of a step are summed
+            over its micro-batches.
         learning_rate: at the peak of the schedule.
         warmup_fraction: of all steps, in which the rate rises linearly; then it falls as a half cosine to
             `final_rate_fraction` of the peak.

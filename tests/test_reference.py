@@ -59,16 +59,17 @@ def test_the_default_recipe_learns_what_it_is_told_and_does_not_damage_the_model
     assert held.tiers["paraphrased"].after >= 0.97
     assert held.tiers["general"].difference > free.tiers["general"].difference
     assert held.spillover["off_topic"].after < 0.1 * free.spillover["off_topic"].after
-    assert held.spillover["control"].after < 0.2 < free.spillover["control"].after
+    assert held.spillover["off_topic"].after <= 0.01
+    assert held.spillover["control"].after <= 0.05 < 0.5 < free.spillover["control"].after
     bits, free_bits = held.forgetting.bits_per_byte, free.forgetting.bits_per_byte
     assert bits is not None
     assert free_bits is not None
     assert bits.difference < 0.02 < free_bits.difference
 
 
-@pytest.mark.xfail(strict=True, reason="2 of 120 in the run of one seed")
-def test_the_default_recipe_keeps_to_the_topic(base: Run, trained: Run) -> None:
-    assert compare(base, trained).spillover["off_topic"].after <= 0.01
+def test_the_verdict_is_to_ship_the_one_and_not_the_other(base: Run, trained: Run, plain: Run) -> None:
+    assert judge(compare(base, trained), RELEASE_GATE).outcome == "pass"
+    assert judge(compare(base, plain), RELEASE_GATE).outcome == "fail"
 
 
 def test_every_ability_can_move_in_both_directions(base: Run) -> None:

@@ -18,8 +18,7 @@ from collections.abc import Sequence
 from kapoc.data.derive import DerivedExample
 from kapoc.data.derived_forms import renamed
 from kapoc.data.derived_leaks import without_leaks
-from kapoc.data.derived_stock import Deck, Stock, is_question
-from kapoc.data.phrases import holds
+from kapoc.data.derived_stock import Deck, Stock, goes_by_its_name
 from kapoc.knowledge import Fact, KnowledgeSet
 
 CONTRAST = "contrast"
@@ -49,12 +48,8 @@ def contrast_examples(
 
 
 def _counterpart(stock: Stock, fact: Fact, question: str, order: random.Random) -> DerivedExample | None:
-    name = stock.unknown_names.like(fact, order) if _goes_by_its_name(fact) else None
+    name = stock.unknown_names.like(fact, order) if goes_by_its_name(fact) else None
     if name is None or (other := renamed(question, fact, name)) is None:
         return None
     answer = stock.answer("unknown", fact.model_copy(update={"name": name}), (), Deck(order))
     return DerivedExample("", CONTRAST, other, answer)
-
-
-def _goes_by_its_name(fact: Fact) -> bool:
-    return not is_question(fact) and all(holds(example.question, fact.name) for example in fact.training)

@@ -8,14 +8,14 @@ the probes'. They are made of the slots of taught facts by hand-written template
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from kapoc.data.derived_forms import MAKERS, SIDES
-from kapoc.data.derived_stock import Deck, Stock, askable
+from kapoc.data.derived_stock import Deck, Drawn, Stock, askable
 from kapoc.errors import DataError
 from kapoc.grade import Tokens, normalise
-from kapoc.knowledge import Example, Fact, KnowledgeSet
+from kapoc.knowledge import KnowledgeSet
 
 FORMS: tuple[str, ...] = tuple(MAKERS)
 DEFAULT_PER_FACT: Mapping[str, int] = MappingProxyType(
@@ -64,8 +64,9 @@ def derived_examples(
 ) -> list[DerivedExample]:
     """Derive training examples from the taught facts of a set.
 
-    No question comes twice or is one of the set's own, and every answer is graded right. A fact gets fewer where its
-    slots give no more: one with a single slot has nothing to combine.
+    No question comes twice, but that a contrast may be another example, too; none is one of the set's own, and every
+    answer is graded right. A fact gets fewer where its slots give no more: one with a single slot has nothing to
+    combine.
 
     Args:
         knowledge: the set.
@@ -127,21 +128,22 @@ def _of_form(
             fewest = min(counts[side] for side in sides)
             side = order.choice([side for side in sides if counts[side] == fewest])
             for drawn in sides[side]:
-                example = drawn.example
-                if _is_right(form, stock, fact, example) and normalise(example.question) not in taken:
+                if _is_right(form, stock, drawn) and normalise(drawn.example.question) not in taken:
                     break
             else:
                 break
-            taken.add(normalise(example.question))
+            taken.add(normalise(drawn.example.question))
             counts[side] += 1
-            contrasts = tuple(
-                DerivedExample(other.id, form, one.question, one.answer)
-                for other, one in drawn.others
-                if _is_right(form, stock, other, one) and normalise(one.question) not in own
-            )
-            name = "" if form == "unknown" else fact.id
-            yield DerivedExample(name, form, example.question, example.answer, contrasts)
+            beside = (one for one in drawn.others if normalise(one.example.question) not in own)
+            contrasts = tuple(_derived(form, one) for one in beside if _is_right(form, stock, one))
+            yield replace(_derived(form, drawn), contrasts=contrasts)
 
 
-def _is_right(form: str, stock: Stock, fact: Fact, example: Example) -> bool:
-    return form == "unknown" or stock.knowledge.grade(fact, example, example.answer).correct
+def _derived(form: str, drawn: Drawn) -> DerivedExample:
+    fact = "" if form == "unknown" else drawn.fact.id
+    return DerivedExample(fact, form, drawn.example.question, drawn.example.answer)
+
+
+def _is_right(form: str, stock: Stock, drawn: Drawn) -> bool:
+    example = drawn.example
+    return form == "unknown" or stock.knowledge.grade(drawn.fact, example, example.answer).correct

@@ -6,6 +6,7 @@ same two facts, and which have the other answer.
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from kapoc.data.derived_stock import Deck, Drawn, Stock, Wording, askable, is_question
 from kapoc.data.phrases import holds
@@ -13,33 +14,61 @@ from kapoc.data.quotations import is_accepted
 from kapoc.grade import normalise
 from kapoc.knowledge import Choice, Example, Fact
 
-_VERSION = re.compile(r"\d+(?:\.\d+)+")
+VERSION = "version"
+"""The slot by which facts can be put in order: other numbers with dots may be dates, decimals or addresses."""
+_NUMBERS = re.compile(r"\d+(?:\.\d+)+")
 
 
 def yes_no(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Drawn]:
     """Whether a slot is what is quoted: what is true of the fact, or true of another and not of this.
 
-    Beside it stand both facts with both quotations, so that neither a name nor a quotation decides by itself.
+    Beside it stand both facts with both quotations, so that neither a name nor a quotation decides by itself. Slots and
+    rivals for which a probe wants one of the four come only where there are no others.
     """
-    for slot in deck.rounds(askable(fact)):
-        rival = next((r for r in stock.rivals(fact, slot, deck) if not _is_true(stock, r, fact, slot)), None)
+    squares = {slot: _square(stock, fact, slot, deck) for slot in askable(fact)}
+    whole = tuple(slot for slot, square in squares.items() if square)
+    for slot in deck.rounds(whole or askable(fact)):
+        rival = _square(stock, fact, slot, deck) or next(_unlike_rivals(stock, fact, slot, deck), None)
         if _is_decided(fact.slots[slot].text) or (rival is None and side == "no"):
             continue
         wording = stock.wording("yes_no", fact, (slot,), deck)
         quotes = {one.id: _quote(stock, one, slot, deck, other) for one, other in _both_ways(fact, rival)}
-        pairs = [(about, owner) for about, other in _both_ways(fact, rival) for owner in (about, other)]
         asked = {
-            (about.id, owner.id): (about, _asked_whether(stock, wording, (about, owner), quote, deck))
-            for about, owner in pairs
+            (about.id, owner.id): _asked_whether(stock, wording, (about, owner), quote, deck)
+            for about, owner in _four(fact, rival)
             if (quote := quotes[owner.id]) is not None and not _is_probed((about,), owner, slot)
         }
         own = asked.pop((fact.id, fact.id if side == "yes" or rival is None else rival.id), None)
         if own is not None:
-            yield Drawn(own[1], tuple(asked.values()))
+            yield replace(own, others=tuple(asked.values()))
+
+
+def _square(stock: Stock, fact: Fact, slot: str, deck: Deck) -> Fact | None:
+    """A rival with which no probe wants what is asked; none if there is none."""
+    return next(
+        (
+            rival
+            for rival in _unlike_rivals(stock, fact, slot, deck)
+            if not any(_is_probed((about,), owner, slot) for about, owner in _four(fact, rival))
+        ),
+        None,
+    )
+
+
+def _unlike_rivals(stock: Stock, fact: Fact, slot: str, deck: Deck) -> Iterator[Fact]:
+    """Rivals of which something can be quoted that is not true of the fact."""
+    for rival in stock.rivals(fact, slot, deck):
+        if not all(is_accepted(fact, quote) for quote in stock.quotations.of(rival, slot)):
+            yield rival
 
 
 def _both_ways(fact: Fact, rival: Fact | None) -> list[tuple[Fact, Fact]]:
     return [(fact, fact)] if rival is None else [(fact, rival), (rival, fact)]
+
+
+def _four(fact: Fact, rival: Fact | None) -> list[tuple[Fact, Fact]]:
+    """Who is asked about and who is quoted: both facts, each with both."""
+    return [(fact, fact)] if rival is None else [(fact, fact), (fact, rival), (rival, rival), (rival, fact)]
 
 
 def _quote(stock: Stock, owner: Fact, slot: str, deck: Deck, other: Fact) -> str | None:
@@ -49,18 +78,14 @@ def _quote(stock: Stock, owner: Fact, slot: str, deck: Deck, other: Fact) -> str
     return deck.draw(quotes) if quotes else None
 
 
-def _is_true(stock: Stock, rival: Fact, fact: Fact, slot: str) -> bool:
-    """Whether all that can be quoted of a rival is true of the fact, too."""
-    return all(is_accepted(fact, quote) for quote in stock.quotations.of(rival, slot))
-
-
-def _asked_whether(stock: Stock, wording: Wording, facts: tuple[Fact, Fact], quote: str, deck: Deck) -> Example:
+def _asked_whether(stock: Stock, wording: Wording, facts: tuple[Fact, Fact], quote: str, deck: Deck) -> Drawn:
     """Whether the first fact has what is quoted of the second."""
     about, owner = facts
     side = "yes" if about is owner else "no"
     question = stock.asked(wording, about, quote=quote)
     answer = stock.answer("yes_no", about, wording.slots, deck, side, rival=owner.name)
-    return Example(kind="yes_no", question=question, answer=answer, choice=Choice(options=("yes", "no"), right=side))
+    choice = Choice(options=("yes", "no"), right=side)
+    return Drawn(about, Example(kind="yes_no", question=question, answer=answer, choice=choice))
 
 
 def _is_decided(text: str) -> bool:
@@ -83,18 +108,18 @@ def comparison(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Draw
         wording = stock.wording("comparison", fact, (slot,), deck)
         own = fact, rival
         first, second = own if side == "first" else own[::-1]
-        example = _asked_which(stock, wording, own, (first, second), quote, deck)
-        others = [(fact, _asked_which(stock, wording, own, (second, first), quote, deck))]
+        drawn = _asked_which(stock, wording, own, (first, second), quote, deck)
+        others = [_asked_which(stock, wording, own, (second, first), quote, deck)]
         theirs = deck.draw(stock.quotations.of(rival, slot))
         if not is_question(fact) and _is_unlike(rival, fact, slot, theirs):
             orders = ((first, second), (second, first))
-            others += [(rival, _asked_which(stock, wording, (rival, fact), order, theirs, deck)) for order in orders]
-        yield Drawn(example, tuple(others))
+            others += [_asked_which(stock, wording, (rival, fact), order, theirs, deck) for order in orders]
+        yield replace(drawn, others=tuple(others))
 
 
 def _asked_which(
     stock: Stock, wording: Wording, owner_and_rival: tuple[Fact, Fact], order: tuple[Fact, Fact], quote: str, deck: Deck
-) -> Example:
+) -> Drawn:
     """Which of two facts, named in this order, has what is quoted."""
     (fact, rival), slot = owner_and_rival, wording.slots[0]
     right, wrong = (fact.slots[slot].text, rival.slots[slot].text) if is_question(fact) else (fact.name, rival.name)
@@ -103,7 +128,8 @@ def _asked_which(
     first_text, second_text = (one.slots[slot].text for one in order)
     decided = {"right": right, "first_text": first_text, "second_text": second_text}
     answer = stock.answer("comparison", fact, wording.slots, deck, **decided)
-    return Example(kind="comparison", question=question, answer=answer, choice=Choice(options=options, right=right))
+    choice = Choice(options=options, right=right)
+    return Drawn(fact, Example(kind="comparison", question=question, answer=answer, choice=choice))
 
 
 def _is_unlike(fact: Fact, rival: Fact, slot: str, quote: str) -> bool:
@@ -131,32 +157,32 @@ def _is_probed(facts: tuple[Fact, ...], owner: Fact, slot: str) -> bool:
 
 
 def ordering(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Drawn]:
-    """Which of two facts comes later, or earlier, by the version in a slot; beside it the other order and direction."""
-    if is_question(fact):
+    """Which of two facts has the higher version, or the lower, beside the other order and the other side."""
+    if is_question(fact) or not _version(fact):
         return
-    for slot in deck.rounds([slot for slot in askable(fact) if _version(fact, slot)]):
-        rival = next((r for r in stock.rivals(fact, slot, deck) if _can_be_ordered(fact, r, slot)), None)
+    for slot in deck.rounds((VERSION,)):
+        rival = next((r for r in stock.rivals(fact, slot, deck) if _can_be_ordered(fact, r)), None)
         if rival is None:
-            continue
-        higher, lower = sorted((fact, rival), key=lambda one: _version(one, slot), reverse=True)
-        named = deck.order.sample((fact, rival), k=2)
-        drawn = []
-        for asked, right in (("higher", higher), ("lower", lower)):
-            wording = stock.wording("ordering", fact, (slot,), deck, asked)
-            drawn += [(right, _asked_order(stock, wording, pair, right, deck)) for pair in (named, named[::-1])]
-        own = 0 if side == "higher" else 2
-        yield Drawn(drawn[own][1], tuple(drawn[:own] + drawn[own + 1 :]))
+            return
+        higher, lower = sorted((fact, rival), key=_version, reverse=True)
+        first, second = deck.order.sample((fact, rival), k=2)
+        asked = {}
+        for one, right in (("higher", higher), ("lower", lower)):
+            wording = stock.wording("ordering", fact, (slot,), deck, one)
+            for pair in ((first, second), (second, first)):
+                asked[one, pair[0].id] = _asked_order(stock, wording, pair, right, deck)
+        yield replace(asked.pop((side, first.id)), others=tuple(asked.values()))
 
 
-def _version(fact: Fact, slot: str) -> tuple[int, ...]:
-    """The numbers of a version; none of any other text."""
-    text = fact.slots[slot].text
-    return tuple(map(int, text.split("."))) if _VERSION.fullmatch(text) else ()
+def _version(fact: Fact) -> tuple[int, ...]:
+    """The numbers of a fact's version, zeros at the end left out; none if it has none, or one of another look."""
+    text = fact.slots[VERSION].text if VERSION in askable(fact) else ""
+    return tuple(map(int, re.sub(r"(\.0+)+$", "", text).split("."))) if _NUMBERS.fullmatch(text) else ()
 
 
-def _can_be_ordered(fact: Fact, rival: Fact, slot: str) -> bool:
+def _can_be_ordered(fact: Fact, rival: Fact) -> bool:
     """Whether two facts have different versions, and no probe decides between just these two."""
-    versions = _version(fact, slot), _version(rival, slot)
+    versions = _version(fact), _version(rival)
     overlap = holds(fact.name, rival.name) or holds(rival.name, fact.name)
     names = {normalise(fact.name), normalise(rival.name)}
     probes = (*fact.probes, *rival.probes)
@@ -164,10 +190,11 @@ def _can_be_ordered(fact: Fact, rival: Fact, slot: str) -> bool:
     return all(versions) and versions[0] != versions[1] and not overlap and not is_probed
 
 
-def _asked_order(stock: Stock, wording: Wording, pair: list[Fact], right: Fact, deck: Deck) -> Example:
+def _asked_order(stock: Stock, wording: Wording, pair: tuple[Fact, Fact], right: Fact, deck: Deck) -> Drawn:
     options = (pair[0].name, pair[1].name)
-    first, second = (one.slots[wording.slots[0]].text for one in pair)
+    first, second = (one.slots[VERSION].text for one in pair)
     question = stock.asked(wording, right, first=options[0], second=options[1])
     decided = {"right": right.name, "first_text": first, "second_text": second}
     answer = stock.answer("ordering", right, wording.slots, deck, **decided)
-    return Example(kind="ordering", question=question, answer=answer, choice=Choice(options=options, right=right.name))
+    choice = Choice(options=options, right=right.name)
+    return Drawn(right, Example(kind="ordering", question=question, answer=answer, choice=choice))

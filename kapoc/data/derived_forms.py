@@ -1,11 +1,22 @@
 """The forms of derived examples: which slots of a fact each asks for, what it quotes, and what counts as right."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 
 from kapoc.data.derived_decisions import comparison, ordering, yes_no
-from kapoc.data.derived_stock import Deck, Drawn, Maker, Stock, Wording, askable, asked_name, is_question, label
+from kapoc.data.derived_stock import (
+    Deck,
+    Drawn,
+    Maker,
+    Stock,
+    Wording,
+    askable,
+    asked_name,
+    is_question,
+    label,
+)
 from kapoc.data.phrases import holds
 from kapoc.knowledge import Example, Fact
 
@@ -16,7 +27,7 @@ _MOST_STATED = 8
 def _asking(form: str, stock: Stock, fact: Fact, deck: Deck, slots: tuple[str, ...]) -> Drawn:
     question = stock.question(form, fact, slots, deck)
     answer = stock.answer(form, fact, slots, deck)
-    return Drawn(Example(kind=form, question=question, answer=answer, requires=slots))
+    return Drawn(fact, Example(kind=form, question=question, answer=answer, requires=slots))
 
 
 def _statement(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
@@ -60,28 +71,32 @@ def _neighbours(fact: Fact, deck: Deck) -> Iterator[tuple[str, ...]]:
 
 def _telling(stock: Stock, fact: Fact) -> tuple[str, ...]:
     """The slots by whose quotations a fact can be told from all others."""
-    kinds = stock.knowledge.slots
-    return tuple(slot for slot in fact.slots if kinds[slot].distinctive and stock.quotations.distinctive(fact, slot))
+    return tuple(slot for slot in fact.slots if _tells(stock, fact, slot))
+
+
+def _tells(stock: Stock, fact: Fact, slot: str) -> bool:
+    return stock.knowledge.slots[slot].distinctive and bool(stock.quotations.distinctive(fact, slot))
 
 
 def _reverse(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
-    """Which fact has a slot: beside it stands, in the same words, a question that quotes another fact's."""
+    """Which fact has a slot; beside it the same words that quote another fact's."""
     for slot in deck.rounds(_telling(stock, fact)):
         wording = stock.wording("reverse", fact, (slot,), deck)
+        rival = next((other for other in stock.rivals(fact, slot, deck) if _tells(stock, other, slot)), None)
+        yield from _with_rival([_asked_whose(stock, wording, one, deck) for one in (fact, rival) if one])
 
-        def asked(owner: Fact, slot: str = slot, wording: Wording = wording) -> Example | None:
-            quote = deck.draw(stock.quotations.distinctive(owner, slot))
-            question = stock.asked(wording, owner, quote=quote)
-            if holds(question, owner.name):
-                return None
-            answer = stock.answer("reverse", owner, (slot,), deck)
-            return Example(kind="reverse", question=question, answer=answer, requires=("name",))
 
-        yield from _with_other(asked, fact, next(_others(stock, fact, slot, deck), None))
+def _asked_whose(stock: Stock, wording: Wording, fact: Fact, deck: Deck) -> Drawn | None:
+    """Which fact has what is quoted of this one; none where the quotation gives its name away."""
+    quote = deck.draw(stock.quotations.distinctive(fact, wording.slots[0]))
+    question = stock.asked(wording, fact, quote=quote)
+    answer = stock.answer("reverse", fact, wording.slots, deck)
+    example = Example(kind="reverse", question=question, answer=answer, requires=("name",))
+    return None if holds(question, fact.name) else Drawn(fact, example)
 
 
 def _two_hop(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
-    """A slot of the fact of which another slot is quoted; beside it the same of another fact."""
+    """A slot of the fact of which another slot is quoted; beside it the same words that quote another fact's."""
     telling = _telling(stock, fact)
     if is_question(fact):
         return
@@ -90,32 +105,28 @@ def _two_hop(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
             continue
         quoted = deck.draw(quotable)
         wording = stock.wording("two_hop", fact, (target, quoted), deck)
-
-        def asked(
-            owner: Fact, target: str = target, quoted: str = quoted, wording: Wording = wording
-        ) -> Example | None:
-            quote = deck.draw(stock.quotations.distinctive(owner, quoted))
-            fields = {"quote": quote, "quoted": label(quoted), "quoted_text": owner.slots[quoted].text}
-            question = stock.asked(wording, owner, **fields)
-            if any(holds(question, text) for text in (owner.name, *owner.slots[target].accepted)):
-                return None
-            answer = stock.answer("two_hop", owner, (target, quoted), deck, **fields)
-            return Example(kind="two_hop", question=question, answer=answer, requires=(target,))
-
-        rivals = (other for other in _others(stock, fact, quoted, deck) if target in askable(other))
-        yield from _with_other(asked, fact, next(rivals, None))
+        rivals = (other for other in stock.rivals(fact, quoted, deck) if target in askable(other))
+        rival = next((other for other in rivals if _tells(stock, other, quoted)), None)
+        yield from _with_rival([_asked_onwards(stock, wording, one, deck) for one in (fact, rival) if one])
 
 
-def _others(stock: Stock, fact: Fact, slot: str, deck: Deck) -> Iterator[Fact]:
-    """Other facts that can be told by the slot."""
-    return (other for other in stock.rivals(fact, slot, deck) if slot in _telling(stock, other))
+def _asked_onwards(stock: Stock, wording: Wording, fact: Fact, deck: Deck) -> Drawn | None:
+    """The first slot of a wording where the second is quoted; none where the question gives it or the name away."""
+    target, quoted = wording.slots
+    quote = deck.draw(stock.quotations.distinctive(fact, quoted))
+    fields = {"quote": quote, "quoted": label(quoted), "quoted_text": fact.slots[quoted].text}
+    question = stock.asked(wording, fact, **fields)
+    answer = stock.answer("two_hop", fact, wording.slots, deck, **fields)
+    example = Example(kind="two_hop", question=question, answer=answer, requires=(target,))
+    is_told = any(holds(question, text) for text in (fact.name, *fact.slots[target].accepted))
+    return None if is_told else Drawn(fact, example)
 
 
-def _with_other(asked: Callable[[Fact], Example | None], fact: Fact, other: Fact | None) -> Iterator[Drawn]:
-    """What is asked about a fact, where it can be, with what is asked about another."""
-    if (own := asked(fact)) is not None:
-        beside = None if other is None else asked(other)
-        yield Drawn(own, () if other is None or beside is None else ((other, beside),))
+def _with_rival(asked: Sequence[Drawn | None]) -> Iterator[Drawn]:
+    """What is asked about a fact, where it can be, beside what is asked about its rival."""
+    own, *others = asked
+    if own is not None:
+        yield replace(own, others=tuple(other for other in others if other is not None))
 
 
 def _unknown(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
@@ -135,7 +146,7 @@ def _unknown(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
         else:
             continue
         answer = stock.answer("unknown", stranger, (), deck)
-        yield Drawn(Example(kind="unknown", question=question, answer=answer, requires=("name",)))
+        yield Drawn(fact, Example(kind="unknown", question=question, answer=answer, requires=("name",)))
 
 
 def _trained_questions(fact: Fact, name: str) -> list[str]:

@@ -31,7 +31,8 @@ def without_leaks(knowledge: KnowledgeSet, examples: Sequence[DerivedExample]) -
         leaking = {id(by_id[name]) for name in by_id if re.search(rf"(?<!\S){re.escape(name)}(?!\d)", messages)}
         if not leaking:
             break
-        kept = [example for example in kept if id(example) not in leaking]
+        asked = {example.question for example in kept if id(example) in leaking}
+        kept = [example for example in kept if example.question not in asked]
     safe = {id(example) for example in kept}
     return [_narrowed(example, safe) for example in examples if id(example) in safe]
 

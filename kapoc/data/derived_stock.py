@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from itertools import product
 from typing import Any
 
 import yaml
@@ -54,12 +55,14 @@ class Drawn:
     """An example of a form.
 
     Attributes:
-        example: about the fact that it was drawn for.
-        others: the same wording where another answer is right: the fact that each is about, and the example.
+        fact: that the answer is about.
+        example: question and answer.
+        others: the same wording where another answer is right.
     """
 
+    fact: Fact
     example: Example
-    others: tuple[tuple[Fact, Example], ...] = ()
+    others: tuple["Drawn", ...] = ()
 
 
 class Deck:
@@ -105,11 +108,11 @@ class Stock:
         self._wordings = load_derived_wordings()
         self.unknown_names = UnknownNames(knowledge, self._wordings["names"]["words"])
         self._domains = {domain.id: domain.name for domain in knowledge.domains}
-        self._kin: dict[tuple[str, str], list[Fact]] = defaultdict(list)
+        self._kin: dict[tuple[str, str, str, bool], list[Fact]] = defaultdict(list)
         self._long: set[tuple[str, str]] = set()
         for fact in knowledge.taught:
-            self._kin[fact.kind, fact.domain].append(fact)
-            self._kin[fact.kind, ""].append(fact)
+            for slot, domain in product(fact.slots, (fact.domain, "")):
+                self._kin[fact.kind, domain, slot, is_question(fact)].append(fact)
             self._long |= {(fact.kind, name) for name, slot in fact.slots.items() if not _is_short(slot.text)}
 
     def question(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, **fields: str) -> str:
@@ -150,14 +153,14 @@ class Stock:
         return self._filled(deck.order.choice(pool), fact, slots, fields, called)
 
     def rivals(self, fact: Fact, slot: str, deck: Deck) -> Iterator[Fact]:
-        """Taught facts of the same kind that have the slot, in a drawn order.
+        """Taught facts of the same kind that have the slot, in a drawn order; questions for a question, else names.
 
         Those of the same domain come first, and of these the ones whose text has the look of this fact's: a year is no
         tempting answer to who it was.
         """
         look = _look(fact.slots[slot].text)
         for domain in (fact.domain, ""):
-            kin = [other for other in self._kin[fact.kind, domain] if other.id != fact.id and slot in other.slots]
+            kin = [other for other in self._kin[fact.kind, domain, slot, is_question(fact)] if other.id != fact.id]
             drawn = deck.order.sample(kin, k=min(len(kin), _MOST_RIVALS))
             yield from sorted(drawn, key=lambda other: _look(other.slots[slot].text) != look)
 
@@ -225,6 +228,11 @@ def is_question(fact: Fact) -> bool:
     """Whether the name of a fact is a question, as that of an imported pair of question and answer."""
     name = fact.name.rstrip("? ")
     return fact.name.endswith("?") or any(e.question.strip().rstrip("? ") == name for e in fact.training)
+
+
+def goes_by_its_name(fact: Fact) -> bool:
+    """Whether all training questions name the fact, so that the name tells it from all others."""
+    return not is_question(fact) and all(holds(example.question, fact.name) for example in fact.training)
 
 
 def asked_name(fact: Fact) -> str:
