@@ -93,18 +93,32 @@ def gated(folder: Path, **given: str) -> Job:
     return job
 
 
+STRICT = """
+[[check]]
+name = "control spillover"
+kind = "non_inferiority"
+quantity = "spillover/control"
+margin = 0.05
+"""
+
+
 @pytest.mark.parametrize(
-    ("run", "mode", "code"),
+    ("run", "mode", "gate", "code"),
     [
-        ("trained", "pull_request", 0),
-        ("trained", "release", 4),
-        ("plain", "release", 1),
-        ("base", "pull_request", 1),
+        ("trained", "pull_request", "", 0),
+        ("trained", "release", "", 0),
+        ("trained", "release", STRICT, 4),  # 13 control facts cannot show a margin of 5 points
+        ("plain", "release", "", 1),
+        ("base", "pull_request", "", 1),
     ],
 )
-def test_the_action_leaves_its_files_and_ends_with_the_verdict(tmp_path: Path, run: str, mode: str, code: int) -> None:
+def test_the_action_leaves_its_files_and_ends_with_the_verdict(
+    tmp_path: Path, run: str, mode: str, gate: str, code: int
+) -> None:
     baseline = REPOSITORY / "reports" / "baseline" if mode == "pull_request" else REFERENCE / "base"
-    job = gated(tmp_path, baseline=str(baseline), run=str(REFERENCE / run), mode=mode)
+    (tmp_path / "strict.toml").write_text(gate, encoding="utf-8")
+    own = {"gate": str(tmp_path / "strict.toml")} if gate else {}
+    job = gated(tmp_path, baseline=str(baseline), run=str(REFERENCE / run), mode=mode, **own)
     assert (job.code, job.outputs["gate.exit-code"]) == (code, str(code)), job.log
     out = tmp_path / "kapoc-gate"
     assert {path.name for path in out.iterdir()} >= LEFT

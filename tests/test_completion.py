@@ -46,7 +46,7 @@ def test_names_that_ship_and_what_lies_here(folder: Path) -> None:
     assert "smollm2-135m-full" in recipes
     assert "tinyllama-1.1b-full" in recipes
     assert recipes[-1] == "mine.toml"
-    assert complete("kapoc train --recipe smollm2-135m-t", folder) == ["smollm2-135m-top"]
+    assert complete("kapoc train --recipe smollm2-135m-to", folder) == ["smollm2-135m-top"]
     assert complete("kapoc bench --knowledge ", folder) == [*sorted(bundled_sets()), "mine.yaml"]
     assert complete("kapoc data check eve", folder) == ["events-2025"]
     assert complete("kapoc bench --model ", folder) == ["base", "default", "trained", "runs/r/lamps/model"]
