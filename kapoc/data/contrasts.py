@@ -38,9 +38,9 @@ def contrast_examples(
         For each question its counterpart; none where a training question of the fact does not name it, where this one
         states one of its slots, where no name is left, or where the leak audit would name it.
     """
-    found = []
+    found, stock = [], Stock(knowledge)
     for questions in asked:
-        stock = Stock(knowledge)
+        stock.unknown_names.forget()
         found.append([_counterpart(stock, fact, question, order) for fact, question in questions])
     made = [example for epoch in found for example in epoch if example is not None]
     kept = {id(example) for example in without_leaks(knowledge, made)}

@@ -25,8 +25,7 @@ def yes_no(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Drawn]:
     Beside it stand both facts with both quotations, so that neither a name nor a quotation decides by itself. Slots and
     rivals for which a probe wants one of the four come only where there are no others.
     """
-    squares = {slot: _square(stock, fact, slot, deck) for slot in askable(fact)}
-    whole = tuple(slot for slot, square in squares.items() if square)
+    whole = tuple(slot for slot in askable(fact) if _square(stock, fact, slot, deck))
     for slot in deck.rounds(whole or askable(fact)):
         rival = _square(stock, fact, slot, deck) or next(_unlike_rivals(stock, fact, slot, deck), None)
         if _is_decided(fact.slots[slot].text) or (rival is None and side == "no"):

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from kapoc.data.phrases import holds
-from kapoc.grade import Tokens, normalise
+from kapoc.grade import normalise
 from kapoc.knowledge import Fact, KnowledgeSet
 
 _CODE = re.compile(r"(?P<head>\S*[^\W\d_](?:\S*\D)?)(?P<digits>\d{2,})(?P<tail>[^\d\s]*)")
@@ -21,7 +21,7 @@ _PREPOSITIONS = frozenset("about against at between by during for from in into o
 
 
 class UnknownNames:
-    """Invents names that no fact of a set has, each once.
+    """Invents names that no fact of a set has, each once until they are forgotten.
 
     Only the names of taught facts go into them, and words that are given: a control fact must stay as unheard of as it
     was.
@@ -35,7 +35,8 @@ class UnknownNames:
     def __init__(self, knowledge: KnowledgeSet, words: Sequence[str] = ()) -> None:
         of_controls = {token for fact in knowledge.facts if not fact.taught for token in normalise(fact.name)}
         self._words = [word for word in words if of_controls.isdisjoint(normalise(word))]
-        self._known: dict[Tokens, None] = {normalise(fact.name): None for fact in knowledge.facts}
+        self._own = frozenset(normalise(fact.name) for fact in knowledge.facts)
+        self._known = set(self._own)
         self._holding: dict[str, list[str]] = defaultdict(list)
         self._by_kind: dict[str, list[str]] = defaultdict(list)
         for fact in knowledge.taught:
@@ -43,6 +44,10 @@ class UnknownNames:
         for fact in knowledge.facts:
             for token in dict.fromkeys(normalise(fact.name)):
                 self._holding[token].append(fact.name)
+
+    def forget(self) -> None:
+        """Let the names that were invented so far come again."""
+        self._known = set(self._own)
 
     def like(self, fact: Fact, order: random.Random) -> str | None:
         """A new name in the likeness of a taught fact's, or none where none was found.
@@ -55,7 +60,7 @@ class UnknownNames:
             base = fact.name if attempt < _MOST_TRIES // 2 else order.choice(names)
             name = _other_code(code, order) if code else self._other_words(base, names, order)
             if name is not None and self._is_free(name):
-                self._known[normalise(name)] = None
+                self._known.add(normalise(name))
                 return name
         return None
 
