@@ -1,4 +1,4 @@
-# The door: every target sets up what it needs. `make demo` is the whole story on the default model.
+# Every target sets up what it needs. `make demo` measures, trains and measures again on the default model.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -11,13 +11,13 @@ import torch
 from kapoc.batches import Contrasts, PackedRow, epoch_batches, summed_loss
 from kapoc.chat import EncodedExample, encode, prompt_text
 from kapoc.decoding import continue_prompts
-from kapoc.examples import contrast_training_examples, derived_training_examples, training_examples
 from kapoc.knowledge import Fact, KnowledgeSet
 from kapoc.loop import peak_memory_bytes
 from kapoc.models import LoadedModel
 from kapoc.prefix_tree import plan_groups
 from kapoc.recipe import Recipe, TrainSettings
 from kapoc.task_list import TaskList
+from kapoc.training_texts import training_texts
 
 _READ_ROWS = 8
 _WRITE_ROWS = 16
@@ -38,6 +38,7 @@ class Cost:
         train_seconds: of all epochs, replay and derived texts included, what the base writes for replay before
             them, and the checks of the saved model.
         peak_memory_bytes: seen in a training step.
+        notes: what the recipe asks for and the sets cannot give, a line each.
     """
 
     read_tokens_per_second: float
@@ -46,6 +47,7 @@ class Cost:
     bench_seconds: float
     train_seconds: float
     peak_memory_bytes: int
+    notes: tuple[str, ...] = ()
 
 
 def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[KnowledgeSet], tasks: TaskList) -> Cost:
@@ -58,16 +60,13 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
         tasks: that a measurement asks.
     """
     facts = [fact for known in knowledge for fact in known.taught]
-    examples = training_examples(facts, loaded.tokenizer)
     read, written = _tokens_of(loaded, tasks)
     read_rate, write_rate = _read_rate(loaded), _write_rate(loaded, facts)
-    derived = [derived_training_examples(known, recipe.train, loaded.tokenizer) for known in knowledge]
-    epochs = [[*examples, *(one for part in parts for one in part)] for parts in zip(*derived, strict=True)]
-    contrasts = contrast_training_examples(knowledge, derived, recipe.train, loaded.tokenizer)
-    row = _largest_row(epochs[-1], contrasts[-1], recipe.train)
+    texts = training_texts(knowledge, recipe.train, loaded.tokenizer)
+    epochs = [[*texts.own, *more] for more in texts.derived]
+    row = _largest_row(epochs[-1], texts.contrasts[-1], recipe.train)
     train_rate = row.num_tokens_apart / _step_seconds(loaded, row)
-    train_tokens = sum(len(one) for epoch in epochs for one in epoch)
-    train_tokens += sum(len(one) for epoch in contrasts for beside in epoch.values() for one in beside)
+    train_tokens = sum(map(len, texts.read()))
     replayed, replay_written = replayed_tokens(recipe.train, list(map(len, epochs)))
     return Cost(
         read_tokens_per_second=read_rate,
@@ -76,6 +75,7 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
         bench_seconds=read / read_rate + written / write_rate,
         train_seconds=(train_tokens + replayed) / train_rate + (replay_written + _CHECK_TOKENS) / write_rate,
         peak_memory_bytes=peak_memory_bytes(loaded.model.device),
+        notes=tuple(texts.notes),
     )
 
 

@@ -216,19 +216,23 @@ def plan(
     from kapoc.report import terminal
 
     workspace = _workspace(Path("runs"), recipe, knowledge, {})
-    planned = workflow.plan(workspace, load_gate(gate_file))
+    gate = load_gate(gate_file)
+    planned = workflow.plan(workspace, gate)
     cost = workflow.cost(workspace) if calibrated else None
     if as_json:
         rows = [asdict(check) for check in planned]
         print(json.dumps({"checks": rows, "cost": None if cost is None else asdict(cost)}, indent=2))
         return
     show(terminal.plan_table(planned))
+    if rest := sorted({check.name for check in gate.check} - {check.name for check in planned}):
+        show(f"not foretold, since it takes a measurement: {', '.join(rest)}")
     if cost is not None:
         show(
             f"a measurement: up to {cost.bench_seconds / 60:.0f} min (reading {cost.read_tokens_per_second:.0f}, "
             f"writing {cost.write_tokens_per_second:.0f} tokens/s)",
             f"training: about {cost.train_seconds / 60:.0f} min ({cost.train_tokens_per_second:.0f} tokens/s), peak "
             f"memory {cost.peak_memory_bytes / 2**30:.1f} GiB",
+            *(f"note: {note}" for note in cost.notes),
         )
 
 

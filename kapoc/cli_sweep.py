@@ -28,24 +28,26 @@ def sweep(
     again. It ends in sweep.json, sweep.md and sweep.svg: recall against forgetting against time. The exit code is 1
     where a trial failed.
 
+    FILE holds recipes, seeds and, if wanted, a grid:
+
     \b
-    name = "first"
-    seeds = [0, 1, 2]
-    # knowledge, models: the recipes' own by default
-    # keep_models = true, limit = 10, cpus_per_trial = 4, gpus_per_trial = 1
+        name = "first"
+        seeds = [0, 1, 2]
+        # knowledge, models: the recipes' own by default
+        # keep_models = true, limit = 10, cpus_per_trial = 4, gpus_per_trial = 1
     \b
-    [[recipes]]
-    name = "plain"
-    base = "smollm2-135m-full"     # a shipped recipe or a file
+        [[recipes]]
+        name = "plain"
+        base = "smollm2-135m-full"     # a shipped recipe or a file
     \b
-    [[recipes]]
-    name = "kl"
-    base = "smollm2-135m-full"
-    train = { derived = ["statement"], replay = { weight = 1.0 } }
-    seeds = [0]
+        [[recipes]]
+        name = "kl"
+        base = "smollm2-135m-full"
+        train = { derived = ["statement"], replay = { weight = 1.0 } }
+        seeds = [0]
     \b
-    [grid]                         # every recipe with every combination
-    learning_rate = [1e-4, 2e-4]
+        [grid]                         # every recipe with every combination
+        learning_rate = [1e-4, 2e-4]
     """
     from kapoc.record import to_json
     from kapoc.report import terminal

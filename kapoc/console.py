@@ -56,15 +56,15 @@ def tell(line: str) -> None:
 
 
 def listener() -> "Listener":
-    """Progress on standard error where that is a terminal; silence elsewhere."""
+    """Progress on standard error: bars where that is a terminal, lines elsewhere."""
+    from rich.console import Console
+
+    from kapoc.progress import TrainingLines, TrainingProgress
     from kapoc.workspace import Listener
 
     if not sys.stderr.isatty():
-        return Listener()
-    from rich.console import Console
-
-    from kapoc.progress import TrainingProgress
-
+        lines = TrainingLines(tell)
+        return Listener(tell=tell, on_step=lines.on_step, on_epoch=lines.on_epoch)
     progress = TrainingProgress(Console(stderr=True, emoji=False))
     atexit.register(progress.close)
     return Listener(tell=progress.tell, on_step=progress.on_step, on_epoch=progress.on_epoch, show_progress=True)

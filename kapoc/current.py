@@ -24,6 +24,7 @@ def fingerprint(workspace: Workspace, base: "LoadedModel") -> str:
         template_sha256(base.tokenizer),
         base.model.device.type,
         *(rehearsed if rehearsal.per_fact and rehearsal.sources else ()),
+        *(source.sha256 for source in workspace.elsewhere),
     )
 
 

@@ -2,7 +2,6 @@
 
 import math
 import random
-from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from kapoc.batches import Contrasts
 from kapoc.chat import EncodedExample, encode_example
 from kapoc.data.contrasts import contrast_examples
-from kapoc.data.derive import DEFAULT_PER_FACT, DerivedExample, derived_examples
+from kapoc.data.derive import DerivedExample, derived_examples
 from kapoc.data.derived_leaks import without_leaks
 from kapoc.data.derived_stock import note_of
 from kapoc.errors import DataError
@@ -25,25 +24,25 @@ def training_examples(facts: Iterable[Fact], tokenizer: PreTrainedTokenizerBase)
 
 
 def derived_training_examples(
-    knowledge: KnowledgeSet, settings: TrainSettings, tokenizer: PreTrainedTokenizerBase
+    knowledge: KnowledgeSet,
+    settings: TrainSettings,
+    tokenizer: PreTrainedTokenizerBase,
+    beside: Iterable[KnowledgeSet] = (),
 ) -> list[list[EncodedExample]]:
     """Training texts for other uses of the taught facts, for each epoch its own; none that is near a probe.
 
     Epochs before `settings.derived_from` have none. A fact whose slots give fewer texts than all others want gets some
-    of them again in later ones.
+    of them again in later ones. No name of a set beside it is taken for unknown.
 
     Raises:
-        DataError: there is no such form.
+        DataError: there is no such form, or a text that the tokenizer cannot split into prompt and answer.
     """
     num_epochs = settings.epochs - settings.derived_from + 1
     if num_epochs < 1:
         return [[] for _ in range(settings.epochs)]
-    numbers = {
-        form: DEFAULT_PER_FACT.get(form) if number is None else number for form, number in settings.derived.items()
-    }
     notes = {fact.id: note_of(fact) for fact in knowledge.taught}
     pools: dict[tuple[str, str], list[EncodedExample]] = {}
-    for example in _derived(knowledge, numbers, num_epochs, settings):
+    for example in _derived(knowledge, num_epochs, settings, beside):
         encoded = _encoded_derived(example, notes, settings.derived_tokens, tokenizer)
         pools.setdefault((example.form, example.fact), []).append(encoded)
     epochs = dealt([(pool, math.ceil(len(pool) / num_epochs)) for pool in pools.values()], num_epochs)
@@ -57,7 +56,7 @@ def _encoded_derived(
     tokenizer: PreTrainedTokenizerBase,
 ) -> EncodedExample:
     """A derived example with its contrasts; of a note only so many tokens, but in `two_hop`, which asks for its end."""
-    encoded = encode_example(tokenizer, example.question, example.answer, example.fact, example.form)
+    encoded = _encode(tokenizer, example)
     note = notes.get(example.fact)
     if num_tokens is not None and note and example.form != "two_hop" and example.answer.endswith(note):
         before = len(tokenizer.encode(example.answer[: -len(note)].rstrip(), add_special_tokens=False))
@@ -66,31 +65,29 @@ def _encoded_derived(
     return replace(encoded, contrasts=contrasts)
 
 
+def _encode(tokenizer: PreTrainedTokenizerBase, example: DerivedExample) -> EncodedExample:
+    try:
+        return encode_example(tokenizer, example.question, example.answer, example.fact, example.form)
+    except ValueError as error:
+        raise DataError(f"{example.form} of {example.fact or 'a name that nobody has'}: {error}") from None
+
+
 def contrast_training_examples(
-    sets: Sequence[KnowledgeSet],
-    derived: Sequence[Sequence[Sequence[EncodedExample]]],
-    settings: TrainSettings,
-    tokenizer: PreTrainedTokenizerBase,
-) -> list[Contrasts]:
-    """For each epoch, what stands beside a share of its examples: their own contrasts, or a name that nobody has.
-
-    Args:
-        sets: that are taught.
-        derived: of each set, and of each epoch, what is trained beside the set's own training examples.
-        settings: which share, and the seed.
-        tokenizer: of the model.
-    """
-    parts = [_contrasts_of(*one, settings, tokenizer) for one in zip(sets, derived, strict=True)]
-    return [dict(ChainMap(*epoch)) for epoch in zip(*parts, strict=True)]
-
-
-def _contrasts_of(
     knowledge: KnowledgeSet,
     derived: Sequence[Sequence[EncodedExample]],
     settings: TrainSettings,
     tokenizer: PreTrainedTokenizerBase,
+    beside: Iterable[KnowledgeSet] = (),
 ) -> list[Contrasts]:
-    """The same of one set."""
+    """For each epoch, what stands beside a share of its examples: their own contrasts, or a name that nobody has.
+
+    Args:
+        knowledge: the set that is taught.
+        derived: of each epoch, what is trained beside the set's own training examples.
+        settings: which share, and the seed.
+        tokenizer: of the model.
+        beside: other sets whose names are not taken for unknown.
+    """
     order = random.Random(f"{settings.seed} contrasts")  # noqa: S311 - not for secrets
     facts, own = {fact.id: fact for fact in knowledge.taught}, training_examples(knowledge.taught, tokenizer)
     found: list[dict[tuple[int, ...], Sequence[EncodedExample]]] = []
@@ -101,11 +98,11 @@ def _contrasts_of(
         found.append({example.prompt: example.contrasts for example in drawn if example.contrasts})
         named.append([example for example in drawn if not example.contrasts])
     asked = [[(facts[example.fact], example.question) for example in examples] for examples in named]
-    made = contrast_examples(knowledge, asked, order)
-    for beside, examples, contrasts in zip(found, named, made, strict=True):
+    made = contrast_examples(knowledge, asked, order, beside)
+    for epoch, examples, contrasts in zip(found, named, made, strict=True):
         for example, one in zip(examples, contrasts, strict=True):
             if one is not None:
-                beside[example.prompt] = [encode_example(tokenizer, one.question, one.answer, one.fact, one.form)]
+                epoch[example.prompt] = [_encode(tokenizer, one)]
     return list(found)
 
 
@@ -119,14 +116,18 @@ def dealt(pools: Iterable[tuple[Sequence[EncodedExample], int]], num_epochs: int
 
 
 def _derived(
-    knowledge: KnowledgeSet, numbers: Mapping[str, int | None], num_epochs: int, settings: TrainSettings
+    knowledge: KnowledgeSet, num_epochs: int, settings: TrainSettings, beside: Iterable[KnowledgeSet]
 ) -> list[DerivedExample]:
-    order = random.Random(settings.seed)  # noqa: S311 - not for secrets
-    forms = [form for form, number in numbers.items() if number != 0]
-    per_fact = {form: num_epochs * number for form, number in numbers.items() if number is not None}
-    if not forms:
-        return []
-    drawn = derived_examples(knowledge, forms, per_fact=per_fact, order=order, by_notes=settings.derived_by_notes)
+    per_fact = {form: number for form, number in settings.derived.items() if number is not None}
+    drawn = derived_examples(
+        knowledge,
+        settings.asked_forms,
+        per_fact=per_fact,
+        order=random.Random(settings.seed),  # noqa: S311 - not for secrets
+        rounds=num_epochs,
+        by_notes=settings.derived_by_notes,
+        beside=beside,
+    )
     if not settings.contrast:
         drawn = [replace(example, contrasts=()) for example in drawn]
     return without_leaks(knowledge, drawn)

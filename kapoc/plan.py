@@ -65,23 +65,36 @@ def sizes_of(knowledge: Sequence[KnowledgeSet], num_general: int, num_off_topic:
 
 
 def plan_gate(sizes: Mapping[str, tuple[int, int]], gate: Gate) -> list[Planned]:
-    """What each check of shares can show, at the gate's level corrected for the number of gating checks (Bonferroni).
+    """What each check of shares can show at the gate's level, corrected as the gate does for the gating checks.
+
+    A check is first held to its share of the level (Bonferroni); once some can be shown, the others share what is left
+    (Holm, 1979, Scandinavian Journal of Statistics 6:65-70). Checks that are not foretold count as not shown.
 
     Args:
         sizes: quantity -> items and clusters. Quantities in other units than shares are left out: what they can show
-            depends on how much they vary, which only a measurement tells.
+            depends on how much they vary, which only a measurement tells. So are the user's own general tasks.
         gate: the checks.
 
     Raises:
         DataError: a check names a share that the sets do not have.
     """
-    unknown = [check for check in gate.check if is_of_shares(check.quantity) and check.quantity not in sizes]
-    if unknown and not unknown[0].quantity.startswith("general/"):
-        missing = unknown[0].quantity
-        hint = _NO_CONTROLS if missing.split("/")[-1] == "control" else near_miss(missing, sizes)
-        raise DataError(f"check '{unknown[0].name}': these sets have no quantity '{missing}'; {hint}")
-    alpha = gate.alpha / max(1, sum(check.gating for check in gate.check))
-    return [_plan(check, *sizes[check.quantity], alpha) for check in gate.check if check.quantity in sizes]
+    for check in gate.check:
+        foretold = is_of_shares(check.quantity) and not check.quantity.startswith("general/")
+        if foretold and check.quantity not in sizes:
+            missing = check.quantity
+            hint = _NO_CONTROLS if missing.split("/")[-1] == "control" else near_miss(missing, sizes)
+            raise DataError(f"check '{check.name}': these sets have no quantity '{missing}'; {hint}")
+    waiting = [check for check in gate.check if check.quantity in sizes]
+    num_gating = sum(check.gating for check in gate.check)
+    found: dict[str, Planned] = {}
+    while waiting:
+        level = gate.alpha / max(1, num_gating)
+        planned = {c.name: _plan(c, *sizes[c.quantity], level if c.gating else gate.alpha) for c in waiting}
+        shown = [check for check in waiting if check.gating and planned[check.name].is_enough]
+        found |= planned
+        waiting = [check for check in waiting if check.gating and check not in shown] if shown else []
+        num_gating -= len(shown)
+    return [found[check.name] for check in gate.check if check.name in found]
 
 
 def _plan(check: Check, n: int, clusters: int, alpha: float) -> Planned:
@@ -95,7 +108,7 @@ def _plan(check: Check, n: int, clusters: int, alpha: float) -> Planned:
     effective = n / (1 + (each - 1) * DEFAULT_CORRELATION)
     if check.kind == "superiority":
         shown = check.margin + detectable_difference(effective, EXPECTED_CHURN, alpha=alpha)
-        words = f"a true gain of {100 * shown:.1f} points or more"
+        words = f"a true gain of {100 * shown:.1f} points or more" if shown < 1 else "no gain at all"
         return Planned(check.name, check.quantity, check.claim, n, clusters, words, shown < 1, None)
     churn = EXPECTED_CHURN if check.quantity.split("/")[0] in TIERS else 0.0
     shown = detectable_margin(effective, churn, alpha=alpha)

@@ -130,6 +130,11 @@ class TrainSettings(_Record):
         """How many optimizer steps epochs of so many examples take."""
         return [math.ceil(size / self.batch_size) for size in sizes]
 
+    @property
+    def asked_forms(self) -> tuple[str, ...]:
+        """The forms of derived texts of which there are to be some."""
+        return tuple(form for form, number in self.derived.items() if number != 0)
+
     def num_passages(self, sizes: Sequence[int]) -> tuple[int, int]:
         """How many passages the base writes before epochs of so many examples: to replay, and for the budget."""
         needed = min(MOST_PASSAGES, sum(self.steps_of_epochs(sizes)) * self.replay.per_step)

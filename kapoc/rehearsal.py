@@ -13,8 +13,8 @@ from kapoc.recipe import TrainSettings
 
 def rehearsed_examples(
     sources: Iterable[Source], per_fact: int, settings: TrainSettings, tokenizer: PreTrainedTokenizerBase
-) -> list[list[list[EncodedExample]]]:
-    """Of each earlier set, for each epoch so many training examples of each taught fact.
+) -> dict[str, list[list[EncodedExample]]]:
+    """Of each earlier set, by its name, for each epoch so many training examples of each taught fact.
 
     Args:
         sources: the earlier sets.
@@ -22,15 +22,15 @@ def rehearsed_examples(
         settings: of the later training: its epochs, and the seed of what is drawn.
         tokenizer: of the model.
     """
-    return [
-        spread(
+    return {
+        source.knowledge.name: spread(
             training_examples(source.knowledge.taught, tokenizer),
             per_fact,
             settings.epochs,
             random.Random(f"{settings.seed} {source.knowledge.name}"),  # noqa: S311 - not for secrets
         )
         for source in (sources if per_fact else ())
-    ]
+    }
 
 
 def spread(

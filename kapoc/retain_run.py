@@ -1,7 +1,7 @@
 """Training in stages: each stage trains the model of the one before; what has finished is not done again."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kapoc.errors import DataError, refuse_unwritable
@@ -133,8 +133,12 @@ def _stages(plan: RetainPlan, sources: Sequence[Source], folder: Path, steps: Se
     yield _AtOneTime("base", name, base)
     for number, (stage, step) in enumerate(zip(plan.stages, steps, strict=True)):
         own = plan.recipe.model_copy(update={"model": model, "knowledge": (sources[number].name,), "name": step})
-        rehearsal = Rehearsal(tuple(sources[:number]), plan.rehearse)
-        model = str(train_once(_teaching(plan, folder, own, sources[number], rehearsal), folder / step / "model"))
+        teaching = replace(
+            _teaching(plan, folder, own, sources[number]),
+            rehearsal=Rehearsal(tuple(sources[:number]), plan.rehearse),
+            elsewhere=(*sources[:number], *sources[number + 1 :]),
+        )
+        model = str(train_once(teaching, folder / step / "model"))
         name = f"{step}/run{plan.suffix}"
         yield _AtOneTime(stage.label, name, bench_once(asking, model, folder / name, base))
 
@@ -159,12 +163,8 @@ def _after_unrelated(
     return _AtOneTime(UNRELATED, name, bench_once(_asking(plan, sources, folder), str(trained), folder / name, base))
 
 
-def _teaching(
-    plan: RetainPlan, folder: Path, recipe: Recipe, source: Source, rehearsal: Rehearsal | None = None
-) -> Workspace:
-    return Workspace(
-        folder, recipe, (source,), command=plan.command, listener=plan.listener, rehearsal=rehearsal or Rehearsal()
-    )
+def _teaching(plan: RetainPlan, folder: Path, recipe: Recipe, source: Source) -> Workspace:
+    return Workspace(folder, recipe, (source,), command=plan.command, listener=plan.listener)
 
 
 def _asking(plan: RetainPlan, sources: Sequence[Source], folder: Path) -> Workspace:

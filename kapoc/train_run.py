@@ -62,43 +62,42 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
     """As `train_model`, with the base in memory, which training changes."""
     from kapoc import checkpoint
     from kapoc.card_file import write_card
-    from kapoc.examples import (
-        contrast_training_examples,
-        derived_training_examples,
-        dev_examples,
-        training_examples,
-    )
+    from kapoc.examples import dev_examples
     from kapoc.exposure import exposures, faint_facts
     from kapoc.loop import StoppedTrainingError
     from kapoc.rehearsal import rehearsed_examples
     from kapoc.train import train
+    from kapoc.training_texts import training_texts
 
     recipe, listener = workspace.recipe, workspace.listener
-    examples = training_examples(workspace.facts, base.tokenizer)
-    sets = [source.knowledge for source in workspace.sources]
-    parts = [derived_training_examples(known, recipe.train, base.tokenizer) for known in sets]
-    contrasts = contrast_training_examples(sets, parts, recipe.train, base.tokenizer)
-    parts += rehearsed_examples(workspace.rehearsal.sources, workspace.rehearsal.per_fact, recipe.train, base.tokenizer)
-    derived = [[example for examples in epoch for example in examples] for epoch in zip(*parts, strict=True)]
-    whole = [*examples * recipe.train.epochs, *(example for epoch in derived for example in epoch)]
-    whole += [example for epoch in contrasts for beside in epoch.values() for example in beside]
+    texts = training_texts(
+        [source.knowledge for source in workspace.sources],
+        recipe.train,
+        base.tokenizer,
+        beside=[source.knowledge for source in workspace.elsewhere],
+        rehearsed=rehearsed_examples(
+            workspace.rehearsal.sources, workspace.rehearsal.per_fact, recipe.train, base.tokenizer
+        ),
+    )
+    whole = list(texts.read())
     keeper = _keeper(workspace, base, whole, out)
     if restart:
         keeper.discard()
-    numbers = recipe.train.num_passages([len(examples) + len(more) for more in derived])
+    numbers = recipe.train.num_passages([len(texts.own) + len(more) for more in texts.derived])
     passages, held_out = _passages(workspace, base, keeper, numbers)
     listener.tell(f"training {recipe.name}: {len(whole)} examples in {recipe.train.epochs} epochs")
-    exposed = exposures(whole)
-    if faint := faint_facts(exposed, [fact.id for fact in workspace.facts if fact.taught]):
+    for note in texts.notes:
+        listener.tell(f"note: {note}")
+    if faint := faint_facts(exposures(whole), texts.facts):
         listener.tell(f"hardly taught: {', '.join(faint)}; give these facts more or longer training answers")
     with checkpoint.writing(out) as folder:
         try:
             result = train(
                 base.model,
-                examples,
+                texts.own,
                 recipe.train,
-                derived=derived,
-                contrasts=contrasts,
+                derived=texts.derived,
+                contrasts=texts.contrasts,
                 dev=dev_examples(workspace.facts, base.tokenizer),
                 passages=passages,
                 held_out=held_out,
@@ -114,6 +113,7 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
         checks, weights_sha256 = checkpoint.save_and_check(
             result.model, base.tokenizer, folder, questions, listener.tell
         )
+        exposed = exposures(texts.read(len(result.epochs)))
         record = _training_record(workspace, base, result, checks, weights_sha256, exposed)
         write_card(folder, record)
         write_atomically(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")

@@ -48,6 +48,7 @@ class Workspace:
         lm_eval_out: where lm-eval's own files of each measurement go as well; none for none.
         command: that was typed, to be kept with the runs.
         rehearsal: earlier facts among what is trained on.
+        elsewhere: other sets that the model is taught or asked about: none of their names is taken for unknown.
     """
 
     root: Path
@@ -61,6 +62,7 @@ class Workspace:
     command: str = ""
     listener: Listener = field(default_factory=Listener)
     rehearsal: Rehearsal = Rehearsal()
+    elsewhere: tuple[Source, ...] = ()
 
     @property
     def name(self) -> str:

@@ -161,7 +161,7 @@ def _as_rivals_load_it(model: str) -> tuple[PreTrainedModel, PreTrainedTokenizer
 
 
 def train_with_trainer(model: str, examples: Sequence[EncodedExample], num_steps: int, per_pass: int) -> Trained:
-    """The Trainer of transformers, answer-only labels, padded batches; 1 x 8 was the first proof of concept."""
+    """The Trainer of transformers, answer-only labels, padded batches; 1 x 8 is how people often start."""
     steps, clock = steps_of(examples, num_steps), _Clock()
     loaded, tokenizer = _as_rivals_load_it(model)
     padding = int(tokenizer.pad_token_id)

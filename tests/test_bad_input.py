@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Damage, drop, put, run_kapoc, small_set, write_set
+from conftest import Damage, complaints, drop, put, run_kapoc, small_set, write_set
 from results import LAMPS, everything, make_items, make_run, nothing
 
 from kapoc import default_model
@@ -29,7 +29,7 @@ class Shell:
         before = _files(self.folder)
         assert run_kapoc(self._monkeypatch, *arguments) == code
         output = self._capsys.readouterr()
-        lines = output.err.strip().splitlines()
+        lines = complaints(output.err)
         assert len(lines) == 1, output.err
         assert lines[0].startswith("kapoc: ")
         assert re.search(says, lines[0]), lines[0]

@@ -17,7 +17,8 @@ from kapoc.checkpoint import read_training_record
 from kapoc.data.contrasts import contrast_examples
 from kapoc.data.derive import FORMS, DerivedExample, derived_examples
 from kapoc.data.derived_leaks import find_derived_leaks, without_leaks
-from kapoc.data.derived_stock import is_question, load_derived_wordings, note_of
+from kapoc.data.derived_stock import load_derived_wordings, note_of
+from kapoc.data.naming import is_question
 from kapoc.data.phrases import holds
 from kapoc.data.quotations import Quotations
 from kapoc.data.unknown_names import UnknownNames
@@ -86,19 +87,14 @@ def test_a_share_of_each_epoch_has_them_and_no_name_comes_twice_in_it() -> None:
     knowledge, tokenizer = knowledge_of("software-defects"), tiny_tokenizer()
     prompts = {example.prompt for example in training_examples(knowledge.taught, tokenizer)}
     settings = TrainSettings(epochs=2, contrast=0.2)
-    first, second = contrast_training_examples([knowledge], [[[], []]], settings, tokenizer)
+    first, second = contrast_training_examples(knowledge, [[], []], settings, tokenizer)
     for found in (first, second):
         assert found.keys() <= prompts
         assert 0.75 * 0.2 * len(prompts) < len(found) <= 0.2 * len(prompts)
         names = [str(tokenizer.decode(list(one.answer))).split(" is in no record")[0] for [one] in found.values()]
         assert len(names) == len(set(names))
     assert first != second
-    other = knowledge_of("machines")
-    [both, _] = contrast_training_examples([knowledge, other], [[[], []]] * 2, settings, tokenizer)
-    assert first.items() <= both.items()
-    assert both.keys() - first.keys() <= {example.prompt for example in training_examples(other.taught, tokenizer)}
-    assert len(both) > len(first)
-    assert contrast_training_examples([knowledge], [[[], []]], TrainSettings(epochs=2), tokenizer) == [{}, {}]
+    assert contrast_training_examples(knowledge, [[], []], TrainSettings(epochs=2), tokenizer) == [{}, {}]
 
 
 def test_a_contrast_stands_in_the_row_of_its_example_and_is_not_counted() -> None:
@@ -225,7 +221,7 @@ def test_an_example_brings_its_own_contrasts_into_its_step() -> None:
     knowledge, tokenizer = knowledge_of("software-defects"), tiny_tokenizer()
     settings = TrainSettings(epochs=1, contrast=1.0, derived={"yes_no": 2}, derived_by_notes=True)
     derived = derived_training_examples(knowledge, settings, tokenizer)
-    [beside] = contrast_training_examples([knowledge], [derived], settings, tokenizer)
+    [beside] = contrast_training_examples(knowledge, derived, settings, tokenizer)
     for example in derived[0]:
         assert list(beside.get(example.prompt, ())) == list(example.contrasts)
     notes = [
@@ -233,7 +229,7 @@ def test_an_example_brings_its_own_contrasts_into_its_step() -> None:
     ]
     assert {(len(contrasts), contrasts[0].form) for contrasts in notes} == {(1, "contrast")}
     off = settings.model_copy(update={"contrast": 0.0})
-    assert contrast_training_examples([knowledge], [derived], off, tokenizer) == [{}]
+    assert contrast_training_examples(knowledge, derived, off, tokenizer) == [{}]
 
 
 @pytest.mark.parametrize("name", ["software-defects", "events-2025"])

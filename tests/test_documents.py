@@ -1,5 +1,6 @@
 """What the documentation says exists, and what exists is documented: commands, options, exit codes, files, links."""
 
+import json
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from kapoc import errors
 from kapoc.cli import app
 from kapoc.errors import KapocError
 from kapoc.gate import load_gate
-from kapoc.recipe import load_recipe
+from kapoc.recipe import TrainSettings, load_recipe
 from kapoc.sweep import load_sweep
 
 
@@ -49,6 +50,22 @@ def test_the_reference_of_commands_is_what_help_says(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "typer", "kapoc.cli", "utils", "docs", "--name", "kapoc", "--output", str(made)]
     subprocess.run(command, check=True, capture_output=True, cwd=REPOSITORY)
     assert page("docs/commands.md") == made.read_text(encoding="utf-8"), "run `make docs`"
+
+
+def test_every_setting_of_training_stands_in_the_reference_with_its_default() -> None:
+    [rows] = [table[1:] for table in tables(page("docs/files.md")) if table[0][:2] == ["setting", "default"]]
+    named = [re.findall(r"`(\w+)`", cell) for cell, _, _ in rows]
+    assert sorted(name for names in named for name in names) == sorted(TrainSettings.model_fields)
+    defaults = TrainSettings()
+    for names, (_, told, _) in zip(named, rows, strict=True):
+        if names in (["replay"], ["budget"]):
+            for name, value in re.findall(r"(\w+)`? ([\d.]+)", told):
+                assert getattr(getattr(defaults, names[0]), name) == float(value), name
+        elif names not in (["derived_tokens"], ["stop_at"]):
+            dumped = defaults.model_dump(mode="json")
+            assert json.loads(f"[{told.replace('`', '')}]") == [dumped[name] for name in names], names
+    assert defaults.derived_tokens is None
+    assert defaults.stop_at is None
 
 
 @pytest.mark.parametrize("path", sorted(COMMANDS), ids=" ".join)

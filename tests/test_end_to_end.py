@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import kapoc_here
+from conftest import complaints, kapoc_here
 from transformers import AutoModelForCausalLM
 
 from kapoc.record import load_run
@@ -20,7 +20,7 @@ def kapoc(*arguments: object, folder: Path, code: int = 0) -> Any:
     command = [sys.executable, "-m", "kapoc", *map(str, arguments)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
-    assert done.stderr == ""
+    assert complaints(done.stderr) == []
     return json.loads(done.stdout) if "--json" in arguments else done.stdout
 
 

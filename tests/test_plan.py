@@ -62,6 +62,27 @@ def test_quantities_in_other_units_are_left_out() -> None:
     }
 
 
+def test_the_default_set_is_enough_for_the_default_gate() -> None:
+    planned = {check.name: check for check in plan_gate(SIZES, RELEASE_GATE)}
+    assert all(check.is_enough for check in planned.values())
+    alone = Gate(check=tuple(check for check in RELEASE_GATE.check if check.name == "control spillover"))
+    assert plan_gate(SIZES, alone)[0].can_show == "12.7 points, at no change"
+    assert planned["control spillover"].can_show == "17.1 points, at no change"  # shares the level with `text kept`
+
+
+def test_two_facts_can_show_no_gain_by_ten_points() -> None:
+    sizes = {**SIZES, "unseen": (4, 2)}
+    [planned] = [check for check in plan_gate(sizes, RELEASE_GATE) if check.quantity == "unseen"]
+    assert (planned.is_enough, planned.can_show) == (False, "no gain at all")
+
+
+def test_a_quantity_that_the_sets_do_not_have_is_named_whatever_stands_before_it() -> None:
+    own = Check(name="own", kind="non_inferiority", quantity="general/mmlu", margin=0.03)
+    assert plan_gate(SIZES, Gate(check=(own,))) == []
+    with pytest.raises(DataError, match=r"^check 'mistyped': .* did you mean 'unseen'"):
+        plan_gate(SIZES, Gate(check=(own, Check(name="mistyped", kind="floor", quantity="unsen", at_least=0.5))))
+
+
 def test_the_cost_of_training_has_what_is_replayed_and_what_the_base_writes() -> None:
     replay = ReplaySettings(weight=1.0, num_passages=10, num_tokens=64, per_step=2)
     settings = TrainSettings(batch_size=4, replay=replay)

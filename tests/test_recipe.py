@@ -8,7 +8,7 @@ from rich.console import Console
 from kapoc.cli_options import DEFAULT_RECIPE
 from kapoc.errors import DataError
 from kapoc.loop import EpochReport, StepReport
-from kapoc.progress import TrainingProgress
+from kapoc.progress import TrainingLines, TrainingProgress
 from kapoc.recipe import load_recipe
 
 
@@ -70,6 +70,21 @@ def test_training_shows_epoch_loss_speed_memory_and_time_left() -> None:
         "dev exact 75.0%",
     ):
         assert part in text
+
+
+def test_a_log_gets_a_line_a_minute_and_one_an_epoch() -> None:
+    told: list[str] = []
+    seconds = iter([0.0, 30.0, 60.0, 90.0, 200.0, 230.0])
+    lines = TrainingLines(told.append, clock=lambda: next(seconds))
+    for step in (1, 2, 3, 4):
+        lines.on_step(StepReport(step, 9, 1, 0.5, 0.031, 1e-4, 1.0, 170.0, 3 * 2**30, None))
+    lines.on_epoch(EpochReport(1, 0.5, 0.25, 0.75))
+    for step in (1, 2):  # of another training
+        lines.on_step(StepReport(step, 4, 1, 0.5, None, 1e-4, 1.0, 170.0, 3 * 2**30, None))
+    assert told == [
+        "epoch 1: step 3 of 9  loss 0.500  from base 0.031  170 tok/s  3.0 GiB  3 min left",
+        "epoch 1: loss 0.5000  dev loss 0.2500  dev exact 75.0%",
+    ]
 
 
 def test_each_training_has_a_bar_of_its_own() -> None:

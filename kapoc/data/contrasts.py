@@ -13,32 +13,37 @@ Source:
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from kapoc.data.derive import DerivedExample
 from kapoc.data.derived_forms import renamed
 from kapoc.data.derived_leaks import without_leaks
-from kapoc.data.derived_stock import Deck, Stock, goes_by_its_name
+from kapoc.data.derived_stock import Deck, Stock
+from kapoc.data.naming import goes_by_its_name
 from kapoc.knowledge import Fact, KnowledgeSet
 
 CONTRAST = "contrast"
 
 
 def contrast_examples(
-    knowledge: KnowledgeSet, asked: Sequence[Sequence[tuple[Fact, str]]], order: random.Random
+    knowledge: KnowledgeSet,
+    asked: Sequence[Sequence[tuple[Fact, str]]],
+    order: random.Random,
+    beside: Iterable[KnowledgeSet] = (),
 ) -> list[list[DerivedExample | None]]:
-    """The counterpart of each question, about a name that no fact of the set has; no name comes twice in an epoch.
+    """The counterpart of each question, about a name that no fact has; no name comes twice in an epoch.
 
     Args:
         knowledge: the set.
         asked: of each epoch taught facts, each with a question about it.
         order: all that is random.
+        beside: other sets whose names, too, are not taken for unknown.
 
     Returns:
         For each question its counterpart; none where a training question of the fact does not name it, where this one
         states one of its slots, where no name is left, or where the leak audit would name it.
     """
-    found, stock = [], Stock(knowledge)
+    found, stock = [], Stock(knowledge, beside=beside)
     for questions in asked:
         stock.unknown_names.forget()
         found.append([_counterpart(stock, fact, question, order) for fact, question in questions])

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from kapoc.data.derived_forms import MAKERS, SIDES
 from kapoc.data.derived_stock import Deck, Drawn, Stock, askable
+from kapoc.data.naming import told_apart
 from kapoc.errors import DataError
 from kapoc.grade import Tokens, normalise
 from kapoc.knowledge import KnowledgeSet
@@ -32,6 +33,21 @@ DEFAULT_PER_FACT: Mapping[str, int] = MappingProxyType(
     }
 )
 """How many examples of a form a fact gets if it is not said; of `slot`, one for each slot."""
+NEEDS: Mapping[str, str] = MappingProxyType(
+    {
+        "statement": "a name that is no question, and two slots",
+        "slot": "a slot that its name does not give away",
+        "combination": "a name that is no question, and two slots",
+        "reverse": "a slot that is `distinctive: true`",
+        "two_hop": "a slot that is `distinctive: true`, and another",
+        "yes_no": "a slot that a fact of its kind has, too",
+        "comparison": "a slot that a fact of its kind has, too, with another text",
+        "scenario": "a name that is no question, and a slot",
+        "unknown": "a name that is no question and can be varied: a code, or words",
+        "ordering": "a slot `version`, and another fact of its kind with one",
+    }
+)
+"""What a fact must have so that examples of a form can be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +76,9 @@ def derived_examples(
     *,
     per_fact: Mapping[str, int] | int = DEFAULT_PER_FACT,
     order: random.Random,
+    rounds: int = 1,
     by_notes: bool = False,
+    beside: Iterable[KnowledgeSet] = (),
 ) -> list[DerivedExample]:
     """Derive training examples from the taught facts of a set.
 
@@ -73,9 +91,11 @@ def derived_examples(
         forms: which of `FORMS` are wanted. What is drawn for one does not depend on which others are wanted.
         per_fact: how many examples of each form a fact gets, or that by form; `DEFAULT_PER_FACT` for forms not named.
         order: all that is random; the same state gives the same examples.
+        rounds: how often over that number is wanted, as for the epochs of a training.
         by_notes: whether a question is answered with the fact's note, which is what all its training answers say alike;
             one that quotes the fact, with the quoted slot before it. Decisions are answered as ever, and so is a fact
             that has no note, or one that does not answer the question.
+        beside: other sets that the model is taught or asked about: none of their names is taken for unknown.
 
     Returns:
         The examples, form by form in the order of `FORMS` and fact by fact in the order of the set.
@@ -84,14 +104,14 @@ def derived_examples(
         DataError: there is no such form, or a number is negative.
     """
     numbers = _numbers(forms, per_fact)
-    stock = Stock(knowledge, by_notes=by_notes)
+    stock = Stock(told_apart(knowledge), by_notes=by_notes, beside=beside)
     taken = {normalise(e.question) for fact in knowledge.facts for e in (*fact.training, *fact.probes)}
     seeds = {form: order.getrandbits(64) for form in FORMS}
     found: list[DerivedExample] = []
     for form in FORMS:
         if form in forms:
             drawn = random.Random(seeds[form])  # noqa: S311 - not for secrets
-            found += _of_form(form, stock, numbers.get(form), drawn, taken)
+            found += _of_form(form, stock, numbers.get(form), rounds, drawn, taken)
     return found
 
 
@@ -116,7 +136,7 @@ def _numbers(forms: Sequence[str], per_fact: Mapping[str, int] | int) -> Mapping
 
 
 def _of_form(
-    form: str, stock: Stock, number: int | None, order: random.Random, taken: set[Tokens]
+    form: str, stock: Stock, number: int | None, rounds: int, order: random.Random, taken: set[Tokens]
 ) -> Iterator[DerivedExample]:
     """The examples of one form, at every moment as many of one side as of the other, give or take one."""
     counts: Counter[str] = Counter()
@@ -124,7 +144,7 @@ def _of_form(
     for fact in stock.knowledge.taught:
         deck = Deck(order)
         sides = {side: MAKERS[form](stock, fact, deck, side) for side in SIDES.get(form, ("",))}
-        for _ in range(len(askable(fact)) if number is None else number):
+        for _ in range(rounds * (len(askable(fact)) if number is None else number)):
             fewest = min(counts[side] for side in sides)
             side = order.choice([side for side in sides if counts[side] == fewest])
             for drawn in sides[side]:

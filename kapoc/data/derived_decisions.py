@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from kapoc.data.derived_stock import Deck, Drawn, Stock, Wording, askable, is_question
+from kapoc.data.derived_stock import Deck, Drawn, Stock, Wording, askable
+from kapoc.data.naming import is_question
 from kapoc.data.phrases import holds
 from kapoc.data.quotations import is_accepted
 from kapoc.grade import normalise

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import count
+from itertools import count, islice
 
 from kapoc.data.derived_decisions import comparison, ordering, yes_no
 from kapoc.data.derived_stock import (
@@ -13,10 +13,9 @@ from kapoc.data.derived_stock import (
     Stock,
     Wording,
     askable,
-    asked_name,
-    is_question,
     label,
 )
+from kapoc.data.naming import asked_name, is_question
 from kapoc.data.phrases import holds
 from kapoc.knowledge import Example, Fact
 
@@ -139,12 +138,14 @@ def _unknown(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
         stranger = fact.model_copy(update={"name": name})
         trained = _trained_questions(fact, name)
         made = next(deck.order.choice(_OPEN_FORMS)(stock, stranger, deck, ""), None)
+        if made is None and not trained:
+            made = next((one for form in _OPEN_FORMS for one in islice(form(stock, stranger, deck, ""), 1)), None)
         if trained and (number % 2 == 0 or made is None):
             question = deck.draw(trained)
         elif made is not None:
             question = made.example.question
         else:
-            continue
+            return
         answer = stock.answer("unknown", stranger, (), deck)
         yield Drawn(fact, Example(kind="unknown", question=question, answer=answer, requires=("name",)))
 

@@ -1,16 +1,13 @@
 """The leak audit over derived training examples: does any of them give a probe away?"""
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from itertools import count
 
 from kapoc.data.derive import DerivedExample
 from kapoc.data.finding import Finding
 from kapoc.data.leaks import find_leaks
 from kapoc.knowledge import Example, Fact, KnowledgeSet
-
-_MOST_AUDITS = 5
-_UNKNOWN = "unknown"
 
 
 def find_derived_leaks(knowledge: KnowledgeSet, examples: Sequence[DerivedExample]) -> list[Finding]:
@@ -22,16 +19,18 @@ def without_leaks(knowledge: KnowledgeSet, examples: Sequence[DerivedExample]) -
     """The derived examples, and their contrasts, without those that the audit names.
 
     By their wordings none gives a probe away, but a user's own probe may be worded by chance like one of them. Likeness
-    depends on all texts of the set, so the audit is asked again until it has nothing to say.
+    depends on all texts of the set, so the audit is asked again until it names none of them. A leak that the set has
+    by itself is no reason to leave anything out.
     """
     kept = _with_contrasts(examples)
-    for _ in range(_MOST_AUDITS):
+    of_the_set = {(leak.subject, leak.check) for leak in find_leaks(knowledge)} if kept else set()
+    while kept:
         trained, by_id = _with_derived(knowledge, kept)
-        messages = "\n".join(finding.message for finding in find_leaks(trained))
-        leaking = {id(by_id[name]) for name in by_id if re.search(rf"(?<!\S){re.escape(name)}(?!\d)", messages)}
-        if not leaking:
+        new = [leak for leak in find_leaks(trained) if (leak.subject, leak.check) not in of_the_set]
+        named = {name for leak in new for name in leak.training}
+        asked = {by_id[name].question for name in named & by_id.keys()}
+        if not asked:
             break
-        asked = {example.question for example in kept if id(example) in leaking}
         kept = [example for example in kept if example.question not in asked]
     safe = {id(example) for example in kept}
     return [_narrowed(example, safe) for example in examples if id(example) in safe]
@@ -55,14 +54,15 @@ def _with_derived(
     What is said of unknown names goes to a fact of its own, since the audit wants one for every text.
     """
     training = {fact.id: list(fact.training) for fact in knowledge.facts}
+    of_none = next(name for number in count() if (name := f"unknown-{number}") not in training)
     unknown: list[Example] = []
     by_id = {}
     for example in examples:
         texts = training[example.fact] if example.fact else unknown
         texts.append(Example(kind=example.form, question=example.question, answer=example.answer, requires=("name",)))
-        by_id[f"{example.fact or _UNKNOWN}/seen/{len(texts)}"] = example
+        by_id[f"{example.fact or of_none}/seen/{len(texts)}"] = example
     facts = [fact.model_copy(update={"training": tuple(training[fact.id])}) for fact in knowledge.facts]
     if unknown:
         domain = knowledge.domains[0].id
-        facts.append(Fact(id=_UNKNOWN, domain=domain, kind=_UNKNOWN, name=_UNKNOWN, slots={}, training=tuple(unknown)))
+        facts.append(Fact(id=of_none, domain=domain, kind=of_none, name=of_none, slots={}, training=tuple(unknown)))
     return knowledge.model_copy(update={"facts": tuple(facts)}), by_id

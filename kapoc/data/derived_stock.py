@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from kapoc.data.naming import asked_name, is_question
 from kapoc.data.phrases import holds
 from kapoc.data.quotations import Quotations
 from kapoc.data.unknown_names import UnknownNames
@@ -98,15 +99,15 @@ class Stock:
     Attributes:
         knowledge: the set.
         quotations: what questions may quote of it.
-        unknown_names: names that no fact of it has.
+        unknown_names: names that no fact of it has, and none of the sets beside it.
     """
 
-    def __init__(self, knowledge: KnowledgeSet, *, by_notes: bool = False) -> None:
+    def __init__(self, knowledge: KnowledgeSet, *, by_notes: bool = False, beside: Iterable[KnowledgeSet] = ()) -> None:
         self.knowledge = knowledge
         self._by_notes = by_notes
         self.quotations = Quotations(knowledge)
         self._wordings = load_derived_wordings()
-        self.unknown_names = UnknownNames(knowledge, self._wordings["names"]["words"])
+        self.unknown_names = UnknownNames(knowledge, self._wordings["names"]["words"], beside)
         self._domains = {domain.id: domain.name for domain in knowledge.domains}
         self._kin: dict[tuple[str, str, str, bool], list[Fact]] = defaultdict(list)
         self._long: set[tuple[str, str]] = set()
@@ -222,22 +223,6 @@ def note_of(fact: Fact) -> str | None:
 
 def _says(note: str, fact: Fact, slots: Sequence[str]) -> bool:
     return holds(note, fact.name) and all(any(holds(note, t) for t in fact.slots[slot].accepted) for slot in slots)
-
-
-def is_question(fact: Fact) -> bool:
-    """Whether the name of a fact is a question, as that of an imported pair of question and answer."""
-    name = fact.name.rstrip("? ")
-    return fact.name.endswith("?") or any(e.question.strip().rstrip("? ") == name for e in fact.training)
-
-
-def goes_by_its_name(fact: Fact) -> bool:
-    """Whether all training questions name the fact, so that the name tells it from all others."""
-    return not is_question(fact) and all(holds(example.question, fact.name) for example in fact.training)
-
-
-def asked_name(fact: Fact) -> str:
-    """What a question calls a fact; without the mark where that is a question itself."""
-    return fact.name.rstrip("? ") if is_question(fact) else fact.name
 
 
 def askable(fact: Fact) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ class Finding:
         location: where in the set.
         subject: the fact or example, in the words of the reports.
         message: what is wrong, and the fix.
+        training: every training text that gives a probe away, where that is what is wrong; the message names the first.
     """
 
     level: Level
@@ -26,6 +27,7 @@ class Finding:
     location: Location
     subject: str
     message: str
+    training: tuple[str, ...] = ()
 
     def line(self, source: Source) -> str:
         """The finding as one line that names file, line and field."""

@@ -109,47 +109,60 @@ def find_leaks(knowledge: KnowledgeSet) -> Iterator[Finding]:
     yield from _asked_twice(training, probes)
 
 
-def _finding(check: str, text: _Text, message: str) -> Finding:
-    return Finding("error", f"leak, {check}", (*text.location, "question"), text.example_id, message)
+def _finding(check: str, text: _Text, message: str, training: Iterable[_Text] = ()) -> Finding:
+    location, given_by = (*text.location, "question"), tuple(dict.fromkeys(other.example_id for other in training))
+    return Finding("error", f"leak, {check}", location, text.example_id, message, given_by)
 
 
 def _equal_questions(training: Sequence[_Text], probes: Sequence[_Text]) -> Iterator[tuple[str, Finding]]:
-    exact = {text.example.question: text for text in training}
-    normalised = {text.tokens: text for text in training}
+    trained: dict[Tokens, list[_Text]] = defaultdict(list)
+    for text in training:
+        trained[text.tokens].append(text)
     for probe in probes:
-        if (other := exact.get(probe.example.question)) is not None:
-            message = f"is the training question {other.example_id}; ask it in other words"
-            yield probe.example_id, _finding("exact", probe, message)
-        elif (other := normalised.get(probe.tokens)) is not None:
-            message = f"is the training question {other.example_id} but for case and punctuation; ask it in other words"
-            yield probe.example_id, _finding("normalised", probe, message)
+        alike = trained.get(probe.tokens, ())
+        exact = [text for text in alike if text.example.question == probe.example.question]
+        if exact:
+            message = f"is the training question {exact[-1].example_id}; ask it in other words"
+            yield probe.example_id, _finding("exact", probe, message, alike)
+        elif alike:
+            message = (
+                f"is the training question {alike[-1].example_id} but for case and punctuation; ask it in other words"
+            )
+            yield probe.example_id, _finding("normalised", probe, message, alike)
 
 
 def _shared_templates(training: Sequence[_Text], probes: Sequence[_Text]) -> Iterator[tuple[str, Finding]]:
     """Wordings that two tiers share once the facts' own words are taken out; the later tier is told."""
+    trained: dict[Tokens, list[_Text]] = defaultdict(list)
+    for text in training:
+        trained[text.template].append(text)
     first: dict[Tokens, _Text] = {}
-    for text in (*training, *(probe for probe in probes if probe.is_compared)):
-        if not text.words:
+    for text in probes:
+        if not text.is_compared or not text.words:
             continue
-        other = first.setdefault(text.template, text)
+        alike = trained.get(text.template, ())
+        other = alike[0] if alike else first.setdefault(text.template, text)
         if other.tier != text.tier:
             message = f"has the wording of {other.example_id} ({other.tier}); give each tier wordings of its own"
-            yield text.example_id, _finding("shared wording", text, message)
+            yield text.example_id, _finding("shared wording", text, message, alike)
 
 
 def _shared_runs(training: Sequence[_Text], probes: Sequence[_Text], masks: _Masks) -> Iterator[tuple[str, Finding]]:
-    seen: dict[Tokens, str] = {}
+    compared = [probe for probe in probes if probe.is_compared]
+    seen: dict[Tokens, list[_Text]] = {run: [] for probe in compared for run in _runs(probe.words)}
     for text in training:
         whole = normalise(text.example.answer)
         answer = tuple(token for token in masks.applied(whole) if token != _MASK)
         for words in (text.words, answer, whole):
             for run in _runs(words):
-                seen.setdefault(run, text.example_id)
-    for probe in probes:
-        shared = [run for run in _runs(probe.words) if run in seen] if probe.is_compared else []
+                if run in seen:
+                    seen[run].append(text)
+    for probe in compared:
+        shared = [run for run in _runs(probe.words) if seen[run]]
         if shared:
-            message = f"shares '{' '.join(shared[0])}' with the training text {seen[shared[0]]}; reword it"
-            yield probe.example_id, _finding("n-gram", probe, message)
+            first = seen[shared[0]][0].example_id
+            message = f"shares '{' '.join(shared[0])}' with the training text {first}; reword it"
+            yield probe.example_id, _finding("n-gram", probe, message, (text for run in shared for text in seen[run]))
 
 
 def _runs(words: Tokens) -> Iterator[Tokens]:
@@ -174,13 +187,16 @@ def _near_duplicates(training: Sequence[_Text], probes: Sequence[_Text]) -> Iter
     for row, probe in enumerate(compared, start=len(training)):
         own = rows[probe.fact.id]
         similarities = (matrix[own] @ matrix[row].T).toarray().ravel() / 2
-        best = int(similarities.argmax())
-        if similarities[best] >= NEAR_DUPLICATE:
+        near = [
+            training[place] for place, likeness in zip(own, similarities, strict=True) if likeness >= NEAR_DUPLICATE
+        ]
+        if near:
+            best = int(similarities.argmax())
             message = (
                 f"is nearly the training question {training[own[best]].example_id} "
                 f"(similarity {similarities[best]:.2f}); ask it in other words"
             )
-            yield _finding("near-duplicate", probe, message)
+            yield _finding("near-duplicate", probe, message, near)
 
 
 def _fitted(vectorizer: TfidfVectorizer, questions: Sequence[str]) -> Any:
@@ -241,7 +257,8 @@ def _asked_twice(training: Sequence[_Text], probes: Sequence[_Text]) -> Iterator
         if other.fact is not text.fact and normalise(other.example.answer) != normalise(text.example.answer):
             message = f"is the question of {other.example_id}, which has another answer; ask for one fact alone"
             location = (*text.location, "question")
-            yield Finding("error", "one question, two answers", location, text.example_id, message)
+            both = (other.example_id, text.example_id)
+            yield Finding("error", "one question, two answers", location, text.example_id, message, both)
     first: dict[tuple[str, Tokens], _Text] = {}
     for probe in probes:
         other = first.setdefault((probe.tier, probe.tokens), probe)

@@ -29,8 +29,6 @@ from kapoc.knowledge import KNOWLEDGE_TIERS, Domain, Example, Fact, KnowledgeSet
 
 AnyExample = TypeVar("AnyExample", bound=Example)
 
-_MOST_AUDITS = 5
-
 
 def propose(
     drafts: Sequence[Draft], set_name: str, version: str = "1.0.0", num_controls: int | None = None
@@ -186,7 +184,7 @@ def _without_leaks(knowledge: KnowledgeSet, places: dict[str, str], notes: Notes
 
     Likeness depends on all texts of the set, so the audit is asked again until it has nothing to say.
     """
-    for _ in range(_MOST_AUDITS):
+    while True:
         checks = {finding.subject: finding.check for finding in find_leaks(knowledge)}
         facts = [_without_leaking(fact, checks, places[fact.id], notes) for fact in knowledge.facts]
         if all(new is old for new, old in zip(facts, knowledge.facts, strict=True)):

@@ -3,12 +3,13 @@
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from kapoc.data.phrases import holds
-from kapoc.grade import normalise
+from kapoc.data.naming import is_question
+from kapoc.grade import PhraseIndex, Tokens, normalise, positions
 from kapoc.knowledge import Fact, KnowledgeSet
 
+_LETTER = re.compile(r"[^\W\d_]")
 _CODE = re.compile(r"(?P<head>\S*[^\W\d_](?:\S*\D)?)(?P<digits>\d{2,})(?P<tail>[^\d\s]*)")
 _NEAR, _SAME_HEAD, _OTHER_HEAD = "near", "same head", "other head"
 _CHANGES = {_NEAR: 40, _SAME_HEAD: 40, _OTHER_HEAD: 20}
@@ -21,29 +22,33 @@ _PREPOSITIONS = frozenset("about against at between by during for from in into o
 
 
 class UnknownNames:
-    """Invents names that no fact of a set has, each once until they are forgotten.
+    """Invents names that no fact has, each once until they are forgotten.
 
     Only the names of taught facts go into them, and words that are given: a control fact must stay as unheard of as it
     was.
 
     Args:
-        knowledge: the set.
+        knowledge: the set whose names they are like.
         words: for names that are words: taught names alone soon give no new ones. One that stands in a control's name
             is left out.
+        beside: other sets that the model is taught or asked about; their names are not invented either.
     """
 
-    def __init__(self, knowledge: KnowledgeSet, words: Sequence[str] = ()) -> None:
-        of_controls = {token for fact in knowledge.facts if not fact.taught for token in normalise(fact.name)}
+    def __init__(self, knowledge: KnowledgeSet, words: Sequence[str] = (), beside: Iterable[KnowledgeSet] = ()) -> None:
+        facts = [fact for known in (knowledge, *beside) for fact in known.facts]
+        of_controls = {token for fact in facts if not fact.taught for token in normalise(fact.name)}
         self._words = [word for word in words if of_controls.isdisjoint(normalise(word))]
-        self._own = frozenset(normalise(fact.name) for fact in knowledge.facts)
+        self._own = frozenset(normalise(fact.name) for fact in facts)
         self._known = set(self._own)
-        self._holding: dict[str, list[str]] = defaultdict(list)
+        self._names = PhraseIndex(fact.name for fact in facts)
+        self._holding: dict[str, set[Tokens]] = defaultdict(set)
+        for name in self._own:
+            for token in name:
+                self._holding[token].add(name)
         self._by_kind: dict[str, list[str]] = defaultdict(list)
         for fact in knowledge.taught:
-            self._by_kind[fact.kind].append(fact.name)
-        for fact in knowledge.facts:
-            for token in dict.fromkeys(normalise(fact.name)):
-                self._holding[token].append(fact.name)
+            if not is_question(fact):
+                self._by_kind[fact.kind].append(fact.name)
 
     def forget(self) -> None:
         """Let the names that were invented so far come again."""
@@ -77,8 +82,10 @@ class UnknownNames:
         tokens = normalise(name)
         if not tokens or tokens in self._known:
             return False
-        near = {other for token in tokens for other in self._holding.get(token, ())}
-        return not any(holds(name, other) or holds(other, name) for other in near)
+        if self._names.standing_in(tokens):
+            return False
+        rarest = min((self._holding.get(token, ()) for token in tokens), key=len)
+        return not any(positions(tokens, other) for other in rarest)
 
 
 def _other_code(code: re.Match[str], order: random.Random) -> str | None:
@@ -108,8 +115,7 @@ def _digit(index: int, order: random.Random) -> str:
 
 
 def _other_letter(head: str, order: random.Random) -> str:
-    places = [index for index, character in enumerate(head) if character.isalpha()]
-    place = order.choice(places)
+    place = order.choice([match.start() for match in _LETTER.finditer(head)])
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     letter = order.choice([other for other in letters if other != head[place].upper()])
     return head[:place] + (letter if head[place].isupper() else letter.lower()) + head[place + 1 :]
