@@ -7,9 +7,8 @@ that carries loss.
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import torch
 from transformers import PreTrainedModel
@@ -19,8 +18,6 @@ from kapoc.divergence import Passage, divergence_and_surprise
 from kapoc.prefix_tree import plan_rows
 from kapoc.reading import tree_mask
 
-Contrasts = Mapping[tuple[int, ...], Sequence[EncodedExample]]
-"""The prompt of an example -> the contrast examples that stand beside it."""
 MAX_PACKING_ERROR = 1e-3
 """Nats per answer token by which the loss of packed examples may differ from that of separate ones."""
 
@@ -179,7 +176,6 @@ def epoch_batches(
     order: random.Random,
     first: int = 0,
     passages: Iterator[Sequence[Passage]] | None = None,
-    contrasts: Contrasts = MappingProxyType({}),
 ) -> Iterator[list[PackedRow]]:
     """One pass in random order: for each optimizer step its micro-batches, from step `first` (from 0) of the pass.
 
@@ -189,7 +185,7 @@ def epoch_batches(
     shuffled = order.sample(list(examples), k=len(examples))
     for start in range(first * batch_size, len(shuffled), batch_size):
         step = shuffled[start : start + batch_size]
-        rows = [_beside(step[i : i + micro_batch_size], contrasts) for i in range(0, len(step), micro_batch_size)]
+        rows = [_with_contrasts(step[i : i + micro_batch_size]) for i in range(0, len(step), micro_batch_size)]
         replayed = next(passages) if passages else ()
         if micro_batch_size == 1:
             alone = [pack([example]) for row in rows for example in row]
@@ -198,6 +194,6 @@ def epoch_batches(
             yield [*map(pack, rows[:-1]), pack(rows[-1], replayed)]
 
 
-def _beside(examples: Sequence[EncodedExample], contrasts: Contrasts) -> list[EncodedExample]:
-    """Examples with their contrast examples."""
-    return [*examples, *(one for example in examples for one in contrasts.get(example.prompt, ()))]
+def _with_contrasts(examples: Sequence[EncodedExample]) -> list[EncodedExample]:
+    """Examples, and behind them their contrast examples."""
+    return [*examples, *(one for example in examples for one in example.contrasts)]

@@ -8,7 +8,7 @@ from itertools import islice
 
 import torch
 
-from kapoc.batches import Contrasts, PackedRow, epoch_batches, summed_loss
+from kapoc.batches import PackedRow, epoch_batches, summed_loss
 from kapoc.chat import EncodedExample, encode, prompt_text
 from kapoc.decoding import continue_prompts
 from kapoc.knowledge import Fact, KnowledgeSet
@@ -63,11 +63,10 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
     read, written = _tokens_of(loaded, tasks)
     read_rate, write_rate = _read_rate(loaded), _write_rate(loaded, facts)
     texts = training_texts(knowledge, recipe.train, loaded.tokenizer)
-    epochs = [[*texts.own, *more] for more in texts.derived]
-    row = _largest_row(epochs[-1], texts.contrasts[-1], recipe.train)
+    row = _largest_row(texts.epochs[-1], recipe.train)
     train_rate = row.num_tokens_apart / _step_seconds(loaded, row)
     train_tokens = sum(map(len, texts.read()))
-    replayed, replay_written = replayed_tokens(recipe.train, list(map(len, epochs)))
+    replayed, replay_written = replayed_tokens(recipe.train, list(map(len, texts.epochs)))
     return Cost(
         read_tokens_per_second=read_rate,
         write_tokens_per_second=write_rate,
@@ -121,10 +120,10 @@ def _write_rate(loaded: LoadedModel, facts: Sequence[Fact]) -> float:
     return len(prompts) * _WRITTEN_TOKENS / (time.monotonic() - started)
 
 
-def _largest_row(examples: Sequence[EncodedExample], contrasts: Contrasts, settings: TrainSettings) -> PackedRow:
+def _largest_row(examples: Sequence[EncodedExample], settings: TrainSettings) -> PackedRow:
     """The row with most tokens of an epoch's first steps, without replayed text."""
     order = random.Random(settings.seed)  # noqa: S311 - not for secrets
-    steps = epoch_batches(examples, settings.batch_size, settings.micro_batch_size, order, contrasts=contrasts)
+    steps = epoch_batches(examples, settings.batch_size, settings.micro_batch_size, order)
     return max((row for rows in islice(steps, _TRAIN_STEPS) for row in rows), key=lambda row: row.num_tokens)
 
 

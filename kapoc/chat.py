@@ -31,7 +31,7 @@ class EncodedExample:
         fact: the id of the fact that it teaches; empty for none.
         form: in which way it teaches it.
         question: what the prompt asks, in words.
-        contrasts: what may stand beside it in its step: the same wording where another answer is right.
+        contrasts: what stands beside it in its step: the same wording where another answer is right.
     """
 
     prompt: tuple[int, ...]

@@ -1,10 +1,12 @@
 """Which of a workspace's results on disk are current: what the same command would make again."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kapoc.context import CONTEXTS
+from kapoc.knowledge_file import Source
 from kapoc.record import Run, load_run
 from kapoc.workspace import Workspace
 
@@ -24,8 +26,13 @@ def fingerprint(workspace: Workspace, base: "LoadedModel") -> str:
         template_sha256(base.tokenizer),
         base.model.device.type,
         *(rehearsed if rehearsal.per_fact and rehearsal.sources else ()),
-        *(source.sha256 for source in workspace.elsewhere),
+        *(_names_of(source) for source in (workspace.elsewhere if workspace.recipe.train.invents_names else ())),
     )
+
+
+def _names_of(source: Source) -> str:
+    """What texts about invented names depend on of a set that is not trained on."""
+    return json.dumps([[fact.name, fact.taught] for fact in source.knowledge.facts])
 
 
 def has_current_model(workspace: Workspace, base: "LoadedModel", folder: Path) -> bool:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
-from kapoc.batches import Contrasts
 from kapoc.chat import EncodedExample, encode_example
 from kapoc.data.contrasts import contrast_examples
 from kapoc.data.derive import DerivedExample, derived_examples
@@ -55,7 +54,7 @@ def _encoded_derived(
     num_tokens: int | None,
     tokenizer: PreTrainedTokenizerBase,
 ) -> EncodedExample:
-    """A derived example with its contrasts; of a note only so many tokens, but in `two_hop`, which asks for its end."""
+    """A derived example and what may stand beside it; of a note so many tokens, but in `two_hop`, which needs all."""
     encoded = _encode(tokenizer, example)
     note = notes.get(example.fact)
     if num_tokens is not None and note and example.form != "two_hop" and example.answer.endswith(note):
@@ -72,38 +71,42 @@ def _encode(tokenizer: PreTrainedTokenizerBase, example: DerivedExample) -> Enco
         raise DataError(f"{example.form} of {example.fact or 'a name that nobody has'}: {error}") from None
 
 
-def contrast_training_examples(
+def with_contrasts(
     knowledge: KnowledgeSet,
-    derived: Sequence[Sequence[EncodedExample]],
+    epochs: Sequence[Sequence[EncodedExample]],
     settings: TrainSettings,
     tokenizer: PreTrainedTokenizerBase,
     beside: Iterable[KnowledgeSet] = (),
-) -> list[Contrasts]:
-    """For each epoch, what stands beside a share of its examples: their own contrasts, or a name that nobody has.
+) -> list[list[EncodedExample]]:
+    """The examples of each epoch, a share of them with contrasts: their own, or one about a name that nobody has.
 
     Args:
         knowledge: the set that is taught.
-        derived: of each epoch, what is trained beside the set's own training examples.
+        epochs: all that each epoch reads of it; derived examples with the contrasts that they may have.
         settings: which share, and the seed.
         tokenizer: of the model.
         beside: other sets whose names are not taken for unknown.
     """
     order = random.Random(f"{settings.seed} contrasts")  # noqa: S311 - not for secrets
-    facts, own = {fact.id: fact for fact in knowledge.taught}, training_examples(knowledge.taught, tokenizer)
-    found: list[dict[tuple[int, ...], Sequence[EncodedExample]]] = []
-    named: list[list[EncodedExample]] = []
-    for more in derived:
-        about_facts = [example for example in (*own, *more) if example.fact in facts]
-        drawn = order.sample(about_facts, k=round(settings.contrast * len(about_facts)))
-        found.append({example.prompt: example.contrasts for example in drawn if example.contrasts})
-        named.append([example for example in drawn if not example.contrasts])
-    asked = [[(facts[example.fact], example.question) for example in examples] for examples in named]
+    facts = {fact.id: fact for fact in knowledge.taught}
+    found: list[dict[int, tuple[EncodedExample, ...]]] = []
+    by_name: list[list[int]] = []
+    for examples in epochs:
+        places = [place for place, example in enumerate(examples) if example.fact in facts]
+        drawn = order.sample(places, k=round(settings.contrast * len(places)))
+        found.append({place: examples[place].contrasts for place in drawn})
+        by_name.append([place for place in drawn if not examples[place].contrasts])
+    asked = [
+        [(facts[examples[place].fact], examples[place].question) for place in places]
+        for examples, places in zip(epochs, by_name, strict=True)
+    ]
     made = contrast_examples(knowledge, asked, order, beside)
-    for epoch, examples, contrasts in zip(found, named, made, strict=True):
-        for example, one in zip(examples, contrasts, strict=True):
-            if one is not None:
-                epoch[example.prompt] = [_encode(tokenizer, one)]
-    return list(found)
+    for contrasts, places, ones in zip(found, by_name, made, strict=True):
+        contrasts |= {p: (_encode(tokenizer, one),) for p, one in zip(places, ones, strict=True) if one is not None}
+    return [
+        [replace(example, contrasts=contrasts.get(place, ())) for place, example in enumerate(examples)]
+        for examples, contrasts in zip(epochs, found, strict=True)
+    ]
 
 
 def dealt(pools: Iterable[tuple[Sequence[EncodedExample], int]], num_epochs: int) -> list[list[EncodedExample]]:

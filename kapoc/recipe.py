@@ -131,6 +131,11 @@ class TrainSettings(_Record):
         return [math.ceil(size / self.batch_size) for size in sizes]
 
     @property
+    def invents_names(self) -> bool:
+        """Whether the texts hold names that nobody has."""
+        return self.contrast > 0 or "unknown" in self.asked_forms
+
+    @property
     def asked_forms(self) -> tuple[str, ...]:
         """The forms of derived texts of which there are to be some."""
         return tuple(form for form, number in self.derived.items() if number != 0)

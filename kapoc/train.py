@@ -11,7 +11,7 @@ from accelerate.state import AcceleratorState
 from transformers import PreTrainedModel
 
 from kapoc.attention import use_tree_attention
-from kapoc.batches import Contrasts, answer_logits, epoch_batches, pack, packing_is_exact
+from kapoc.batches import answer_logits, epoch_batches, pack, packing_is_exact
 from kapoc.chat import EncodedExample
 from kapoc.divergence import Passage
 from kapoc.errors import DataError
@@ -47,8 +47,7 @@ def train(
     examples: Sequence[EncodedExample],
     settings: TrainSettings,
     *,
-    derived: Sequence[Sequence[EncodedExample]] = (),
-    contrasts: Sequence[Contrasts] = (),
+    epochs: Sequence[Sequence[EncodedExample]] = (),
     dev: Sequence[EncodedExample] = (),
     passages: Sequence[Passage] = (),
     held_out: Sequence[Passage] = (),
@@ -60,10 +59,10 @@ def train(
 
     Args:
         model: float32 weights; it is changed in place.
-        examples: prompts with answers; loss falls on the answers and their end tokens only.
+        examples: prompts with answers; loss falls on the answers and their end tokens only. What they end with is
+            where the trained model stops.
         settings: of the recipe.
-        derived: what each epoch trains on beside `examples`; none for no such texts.
-        contrasts: of each epoch, what stands beside some of its examples; none for no such texts.
+        epochs: what each epoch trains on, where that is not `examples` alone.
         dev: examples to score after every epoch, never trained on.
         passages: what the base wrote, to be held to it with the weight of `settings.replay`.
         held_out: what the base wrote to measure how far the model has moved, where `settings` have a budget.
@@ -92,13 +91,13 @@ def train(
     if not packing_is_exact(trainable, examples[:2]):
         _logger.warning("%s takes no rows of several examples: training takes longer", type(model).__name__)
         micro_batch_size = 1
-    epochs = [[*examples, *more] for more in derived] if derived else [list(examples)] * settings.epochs
+    epochs = epochs or [examples] * settings.epochs
     loop = Loop(accelerator, trainable, settings, [len(epoch) for epoch in epochs])
     if keeper is not None and (state := keeper.restore()) is not None:
         loop.restore(state)
     try:
         for report in _steps(
-            loop, epochs, contrasts, micro_batch_size, passages, lambda: on_epoch(_end_epoch(loop, dev, held_out))
+            loop, epochs, micro_batch_size, passages, lambda: on_epoch(_end_epoch(loop, dev, held_out))
         ):
             on_step(report)
             if keeper is not None:
@@ -134,7 +133,6 @@ def _pulled_back(
 def _steps(
     loop: Loop,
     epochs: Sequence[Sequence[EncodedExample]],
-    contrasts: Sequence[Contrasts],
     micro_batch_size: int,
     passages: Sequence[Passage],
     end_epoch: Callable[[], None],
@@ -149,8 +147,7 @@ def _steps(
         if epoch > len(loop.epochs) and _is_enough(settings, loop.epochs):
             return
         first = max(0, loop.done - sum(loop.steps_of_epochs[: epoch - 1]))
-        beside = contrasts[epoch - 1] if contrasts else {}
-        for rows in epoch_batches(examples, settings.batch_size, micro_batch_size, order, first, replay, beside):
+        for rows in epoch_batches(examples, settings.batch_size, micro_batch_size, order, first, replay):
             yield loop.step(rows, epoch)
         if epoch > len(loop.epochs):
             end_epoch()

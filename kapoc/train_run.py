@@ -83,7 +83,7 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
     keeper = _keeper(workspace, base, whole, out)
     if restart:
         keeper.discard()
-    numbers = recipe.train.num_passages([len(texts.own) + len(more) for more in texts.derived])
+    numbers = recipe.train.num_passages(list(map(len, texts.epochs)))
     passages, held_out = _passages(workspace, base, keeper, numbers)
     listener.tell(f"training {recipe.name}: {len(whole)} examples in {recipe.train.epochs} epochs")
     for note in texts.notes:
@@ -96,8 +96,7 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
                 base.model,
                 texts.own,
                 recipe.train,
-                derived=texts.derived,
-                contrasts=texts.contrasts,
+                epochs=texts.epochs,
                 dev=dev_examples(workspace.facts, base.tokenizer),
                 passages=passages,
                 held_out=held_out,

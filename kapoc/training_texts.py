@@ -1,22 +1,20 @@
 """All that a training run reads of its knowledge sets: gathered, counted by set, with what could not be made."""
 
-from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from types import MappingProxyType
 
 from transformers import PreTrainedTokenizerBase
 
-from kapoc.batches import Contrasts
 from kapoc.chat import EncodedExample
 from kapoc.data.derive import NEEDS
 from kapoc.data.naming import goes_by_its_name
-from kapoc.examples import contrast_training_examples, derived_training_examples, training_examples
+from kapoc.examples import derived_training_examples, training_examples, with_contrasts
 from kapoc.knowledge import KnowledgeSet
 from kapoc.recipe import TrainSettings
 
 _MOST_NAMED = 8
+_BY_NAME = "a fact would need a name that is no question, and that all its training questions hold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,27 +22,24 @@ class TrainingTexts:
     """All that a training run reads of its knowledge sets.
 
     Attributes:
-        own: the sets' own training examples, the same in every epoch.
-        derived: what each epoch has beside them.
-        contrasts: what stands beside some of an epoch's examples.
+        own: the sets' own training examples.
+        epochs: what each epoch reads: these, what is derived or taught again, and their contrasts.
         facts: the taught facts, as the examples call them: by their ids, with the set before them where there are
             several sets.
         notes: what was asked for and could not be made, a line each.
     """
 
     own: Sequence[EncodedExample]
-    derived: Sequence[Sequence[EncodedExample]]
-    contrasts: Sequence[Contrasts]
+    epochs: Sequence[Sequence[EncodedExample]]
     facts: Sequence[str]
     notes: Sequence[str]
 
     def read(self, num_epochs: int | None = None) -> Iterator[EncodedExample]:
-        """Every example of the first epochs, or of all, as often as it is read."""
-        for derived, contrasts in islice(zip(self.derived, self.contrasts, strict=True), num_epochs):
-            yield from self.own
-            yield from derived
-            for beside in contrasts.values():
-                yield from beside
+        """Every example of the first epochs, or of all, contrasts among them, as often as it is read."""
+        for epoch in self.epochs[:num_epochs]:
+            for example in epoch:
+                yield example
+                yield from example.contrasts
 
 
 def training_texts(
@@ -67,61 +62,57 @@ def training_texts(
     Raises:
         DataError: there is no such form, or a text that the tokenizer cannot split into prompt and answer.
     """
-    names, known = [known.name for known in sets], (*sets, *beside)
-    own = [training_examples(one.taught, tokenizer) for one in sets]
-    derived = [derived_training_examples(one, settings, tokenizer, known) for one in sets]
-    contrasts = [
-        contrast_training_examples(one, texts, settings, tokenizer, known)
-        for one, texts in zip(sets, derived, strict=True)
-    ]
-    notes = [
-        note
-        for one, texts, its in zip(sets, derived, contrasts, strict=True)
-        for note in (*_missing_forms(one, texts, settings), *_missing_contrasts(one, its, settings))
-    ]
-    if len(sets) + len(rehearsed) > 1:
-        own = [_labelled(examples, name) for examples, name in zip(own, names, strict=True)]
-        derived = [[_labelled(epoch, name) for epoch in one] for one, name in zip(derived, names, strict=True)]
-        contrasts = [
-            [{prompt: _labelled(its, name) for prompt, its in epoch.items()} for epoch in one]
-            for one, name in zip(contrasts, names, strict=True)
-        ]
-    more = [*derived, *([_labelled(epoch, name) for epoch in one] for name, one in rehearsed.items())]
+    known = (*sets, *beside)
+    parts: dict[str, Sequence[Sequence[EncodedExample]]] = {
+        one.name: _epochs_of(one, settings, tokenizer, known) for one in sets
+    }
+    notes = [note for one in sets for note in _missing(one, parts[one.name], settings)]
+    parts |= rehearsed
+    if len(parts) > 1:
+        parts = {name: [_labelled(epoch, name) for epoch in epochs] for name, epochs in parts.items()}
+    epochs = [[example for part in epoch for example in part] for epoch in zip(*parts.values(), strict=True)]
+    taught = [example for one in sets for example in parts[one.name][0] if example.form == "seen"]
     return TrainingTexts(
-        own=[example for examples in own for example in examples],
-        derived=[[example for part in epoch for example in part] for epoch in zip(*more, strict=True)],
-        contrasts=[dict(ChainMap(*map(dict, epoch))) for epoch in zip(*contrasts, strict=True)],
-        facts=tuple(dict.fromkeys(example.fact for examples in own for example in examples)),
+        own=[replace(example, contrasts=()) for example in taught],
+        epochs=epochs,
+        facts=tuple(dict.fromkeys(example.fact for example in taught)),
         notes=notes,
     )
 
 
+def _epochs_of(
+    knowledge: KnowledgeSet,
+    settings: TrainSettings,
+    tokenizer: PreTrainedTokenizerBase,
+    known: Sequence[KnowledgeSet],
+) -> list[list[EncodedExample]]:
+    own = training_examples(knowledge.taught, tokenizer)
+    derived = derived_training_examples(knowledge, settings, tokenizer, known)
+    return with_contrasts(knowledge, [[*own, *more] for more in derived], settings, tokenizer, known)
+
+
 def _labelled(examples: Iterable[EncodedExample], name: str) -> list[EncodedExample]:
-    """The examples with the set's name before their facts, since ids are unique only in a set."""
-    return [replace(one, fact=f"{name}/{one.fact}") if one.fact else one for one in examples]
+    """The examples, and their contrasts, with the set's name before their facts: ids are unique only in a set."""
+    return [
+        replace(one, fact=one.fact and f"{name}/{one.fact}", contrasts=tuple(_labelled(one.contrasts, name)))
+        for one in examples
+    ]
 
 
-def _missing_forms(
-    knowledge: KnowledgeSet, derived: Sequence[Sequence[EncodedExample]], settings: TrainSettings
+def _missing(
+    knowledge: KnowledgeSet, epochs: Sequence[Sequence[EncodedExample]], settings: TrainSettings
 ) -> Iterator[str]:
-    if settings.derived_from > settings.epochs:
-        return
-    made = {example.form for epoch in derived for example in epoch}
-    for form in settings.asked_forms:
+    """What the settings ask for and the set does not give."""
+    made = {example.form for epoch in epochs for example in epoch}
+    for form in settings.asked_forms if settings.derived_from <= settings.epochs else ():
         if form not in made:
             yield f"{knowledge.name}: no '{form}' texts; a fact would need {NEEDS[form]}, and no probe worded like them"
-
-
-def _missing_contrasts(
-    knowledge: KnowledgeSet, contrasts: Sequence[Contrasts], settings: TrainSettings
-) -> Iterator[str]:
     if not settings.contrast:
         return
-    if not any(contrasts):
-        yield f"{knowledge.name}: no contrast examples; a fact would need a name that all its training questions hold"
-    elif lacking := [fact.id for fact in knowledge.taught if not goes_by_its_name(fact)]:
-        yield (
-            f"{knowledge.name}: no contrast by name of {len(lacking)} of {len(knowledge.taught)} facts, since not all "
-            f"their training questions hold their names: {', '.join(lacking[:_MOST_NAMED])}"
-            f"{', ...' if len(lacking) > _MOST_NAMED else ''}"
-        )
+    lacking = [fact.id for fact in knowledge.taught if not goes_by_its_name(fact)]
+    if len(lacking) == len(knowledge.taught):
+        yield f"{knowledge.name}: no contrasts by name; {_BY_NAME}"
+    elif lacking:
+        few = ", ".join(lacking[:_MOST_NAMED]) + (", ..." if len(lacking) > _MOST_NAMED else "")
+        number = f"{len(lacking)} of {len(knowledge.taught)} facts"
+        yield f"{knowledge.name}: no contrasts by name of {number} ({few}); {_BY_NAME}"

@@ -22,7 +22,7 @@ from kapoc.data.naming import is_question
 from kapoc.data.phrases import holds
 from kapoc.data.quotations import Quotations
 from kapoc.data.unknown_names import UnknownNames
-from kapoc.examples import contrast_training_examples, derived_training_examples, training_examples
+from kapoc.examples import derived_training_examples, training_examples, with_contrasts
 from kapoc.grade import normalise
 from kapoc.knowledge import Fact, KnowledgeSet, Slot
 from kapoc.recipe import TrainSettings, load_recipe
@@ -85,30 +85,31 @@ def test_facts_that_are_asked_about_without_their_names_have_none() -> None:
 
 def test_a_share_of_each_epoch_has_them_and_no_name_comes_twice_in_it() -> None:
     knowledge, tokenizer = knowledge_of("software-defects"), tiny_tokenizer()
-    prompts = {example.prompt for example in training_examples(knowledge.taught, tokenizer)}
-    settings = TrainSettings(epochs=2, contrast=0.2)
-    first, second = contrast_training_examples(knowledge, [[], []], settings, tokenizer)
-    for found in (first, second):
-        assert found.keys() <= prompts
-        assert 0.75 * 0.2 * len(prompts) < len(found) <= 0.2 * len(prompts)
-        names = [str(tokenizer.decode(list(one.answer))).split(" is in no record")[0] for [one] in found.values()]
+    own = training_examples(knowledge.taught, tokenizer)
+    first, second = with_contrasts(knowledge, [own, own], TrainSettings(epochs=2, contrast=0.2), tokenizer)
+    for epoch in (first, second):
+        assert [replace(example, contrasts=()) for example in epoch] == own
+        found = [example.contrasts for example in epoch if example.contrasts]
+        assert 0.75 * 0.2 * len(own) < len(found) <= 0.2 * len(own)
+        names = [str(tokenizer.decode(list(one.answer))).split(" is in no record")[0] for [one] in found]
         assert len(names) == len(set(names))
     assert first != second
-    assert contrast_training_examples(knowledge, [[], []], TrainSettings(epochs=2), tokenizer) == [{}, {}]
+    assert with_contrasts(knowledge, [own, own], TrainSettings(epochs=2), tokenizer) == [own, own]
 
 
 def test_a_contrast_stands_in_the_row_of_its_example_and_is_not_counted() -> None:
     examples = [EncodedExample((1, number), (2, 3)) for number in range(10, 20)]
-    contrasts = {one.prompt: [EncodedExample((1, one.prompt[1] + 50), (4, 5))] for one in examples[:4]}
+    contrasts = [replace(one, contrasts=(EncodedExample((1, one.prompt[1] + 50), (4, 5)),)) for one in examples[:4]]
+    beside = [*contrasts, *examples[4:]]
     plain = list(epoch_batches(examples, 4, 2, random.Random(0)))
-    steps = list(epoch_batches(examples, 4, 2, random.Random(0), contrasts=contrasts))
+    steps = list(epoch_batches(beside, 4, 2, random.Random(0)))
     assert [len(step) for step in steps] == [len(step) for step in plain] == [2, 2, 1]
     for rows, without in zip(steps, plain, strict=True):
         for row, bare in zip(rows, without, strict=True):
             asked_about = [int(token) for token in row.input_ids[0] if token >= 10]
             own = [int(token) for token in bare.input_ids[0] if token >= 10]
             assert sorted(asked_about) == sorted([*own, *(name + 50 for name in own if name < 14)])
-    alone = list(epoch_batches(examples, 4, 1, random.Random(0), contrasts=contrasts))
+    alone = list(epoch_batches(beside, 4, 1, random.Random(0)))
     assert sum(map(len, alone)) == len(examples) + len(contrasts)
 
 
@@ -221,15 +222,15 @@ def test_an_example_brings_its_own_contrasts_into_its_step() -> None:
     knowledge, tokenizer = knowledge_of("software-defects"), tiny_tokenizer()
     settings = TrainSettings(epochs=1, contrast=1.0, derived={"yes_no": 2}, derived_by_notes=True)
     derived = derived_training_examples(knowledge, settings, tokenizer)
-    [beside] = contrast_training_examples(knowledge, derived, settings, tokenizer)
-    for example in derived[0]:
-        assert list(beside.get(example.prompt, ())) == list(example.contrasts)
-    notes = [
-        beside[example.prompt] for example in training_examples(knowledge.taught, tokenizer) if example.prompt in beside
-    ]
-    assert {(len(contrasts), contrasts[0].form) for contrasts in notes} == {(1, "contrast")}
+    own = training_examples(knowledge.taught, tokenizer)
+    [found] = with_contrasts(knowledge, [[*own, *derived[0]]], settings, tokenizer)
+    assert found[len(own) :] == derived[0]
+    assert any(example.contrasts for example in derived[0])
+    beside_notes = [example.contrasts for example in found[: len(own)] if example.contrasts]
+    assert {(len(contrasts), contrasts[0].form) for contrasts in beside_notes} == {(1, "contrast")}
     off = settings.model_copy(update={"contrast": 0.0})
-    assert contrast_training_examples(knowledge, derived, off, tokenizer) == [{}]
+    [bare] = with_contrasts(knowledge, [derived[0]], off, tokenizer)
+    assert not any(example.contrasts for example in bare)
 
 
 @pytest.mark.parametrize("name", ["software-defects", "events-2025"])

@@ -235,7 +235,7 @@ def test_each_epoch_is_trained_on_its_own_examples(knowledge_file: Path) -> None
         tiny_llama(),
         examples[:2],
         settings,
-        derived=[examples[2:3], examples[3:4]],
+        epochs=[[*examples[:2], one] for one in examples[2:4]],
         on_step=lambda r: seen.append(r.epoch),
     )
     assert seen == [1, 2]
@@ -290,7 +290,7 @@ def test_epochs_of_different_length_take_the_steps_that_they_need(knowledge_file
     examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
     settings = TrainSettings(epochs=2, batch_size=2, micro_batch_size=2, learning_rate=1e-3)
     steps: list[StepReport] = []
-    result = train(tiny_llama(), examples[:2], settings, derived=[[], examples[2:5]], on_step=steps.append)
+    result = train(tiny_llama(), examples[:2], settings, epochs=[examples[:2], examples[:5]], on_step=steps.append)
     assert [step.epoch for step in steps] == [1, 2, 2, 2]
     assert {step.num_steps for step in steps} == {4} == {result.num_steps}
     assert result.num_examples == 5

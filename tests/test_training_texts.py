@@ -77,14 +77,19 @@ def test_a_probe_that_is_worded_like_derived_texts_of_many_facts_costs_all_of_th
     assert len(kept) > len(drawn) / 2
 
 
-def test_a_leak_of_the_sets_own_costs_no_derived_text() -> None:
+def test_a_leak_of_the_sets_own_hides_none_of_derived_texts() -> None:
     content = small_set()
     taught = content["facts"][0]
     taught["probes"][3]["question"] = taught["training"][0]["question"]
     knowledge = KnowledgeSet.model_validate(content)
-    assert find_derived_leaks(knowledge, []) != []
     drawn = all_texts(knowledge)
-    assert len(without_leaks(knowledge, drawn)) == len(without_leaks(KnowledgeSet.model_validate(small_set()), drawn))
+    kept = without_leaks(knowledge, drawn)
+    assert kept == drawn
+    [own] = find_derived_leaks(knowledge, [])
+    [alone] = find_derived_leaks(knowledge, kept)
+    assert own.training == alone.training == ("ZX-11/seen/1",)
+    copy = DerivedExample(taught["id"], "slot", taught["training"][0]["question"], "Amber lane.")
+    assert without_leaks(knowledge, [*kept, copy]) == kept
 
 
 # --- names ----------------------------------------------------------------------------------------------------
@@ -148,33 +153,73 @@ def test_names_that_hold_a_taught_name_or_stand_in_one_are_not_free() -> None:
 def test_facts_of_one_name_are_told_apart_by_their_domain_or_kind() -> None:
     parts = [("alpha", "feature", "500 rows"), ("beta", "feature", "90 files"), ("beta", "limit", "7 users")]
     facts = [
-        asked("Export", f"In {domain}, what is Export ({kind})?", id=f"{domain}-{kind}", domain=domain, kind=kind)
+        asked(
+            "Bulk Export",
+            f"In {domain}, what is Bulk Export ({kind})?",
+            id=f"{domain}-{kind}",
+            domain=domain,
+            kind=kind,
+        )
         | {"slots": {"size": size, "place": f"{domain} {kind} panel"}}
         for domain, kind, size in parts
     ]
-    knowledge = made_of("twins", [*facts, asked("Import", "What is Import?")], domains=("Alpha", "Beta"))
-    apart = {fact.id: fact.name for fact in told_apart(knowledge).facts}
-    assert apart["alpha-feature"] == "Export (Alpha)"
-    assert apart["beta-limit"] == "Export (limit)"
-    assert apart["beta-feature"] == "Export (Beta, feature)"
-    assert apart["Import"] == "Import"
-    for example in all_texts(knowledge):
-        if example.form in {"statement", "slot", "combination", "scenario"}:
-            assert holds(example.question, apart[example.fact]), example
-    untouched = knowledge_of("software-defects")
-    assert told_apart(untouched) is untouched
+    knowledge = made_of(
+        "twins", [*facts, asked("Fast Import", "What is Fast Import?", kind="feature")], domains=("Alpha", "Beta")
+    )
+    apart = told_apart(knowledge)
+    assert apart == {
+        "alpha-feature": "Bulk Export (Alpha)",
+        "beta-limit": "Bulk Export (limit)",
+        "beta-feature": "Bulk Export (Beta, feature)",
+    }
+    drawn = all_texts(knowledge)
+    assert {example.form for example in drawn} >= {"slot", "yes_no", "unknown"}
+    for example in drawn:
+        if example.form in {"statement", "slot", "combination", "scenario", "yes_no"}:
+            assert holds(example.question, apart.get(example.fact, "Fast Import")), example
+        if example.form == "unknown":
+            assert "(" not in example.answer
+            assert not holds(example.question, "Bulk Export")
+    assert told_apart(knowledge_of("software-defects")) == {}
+
+
+def test_facts_of_one_name_keep_their_probes_and_their_notes() -> None:
+    note = "In Alpha, Export takes 500 rows."
+    probe = {
+        "tier": "unseen",
+        "kind": "yes_no",
+        "question": "Am I right that Alpha's Export copes with 500 rows?",
+        "answer": "Yes.",
+        "choice": {"options": ["yes", "no"], "right": "yes"},
+    }
+    facts = [
+        asked("Export", f"In {domain}, what is Export?", id=domain, domain=domain, slots={"size": size})
+        for domain, size in (("alpha", "500 rows"), ("beta", "90 files"), ("gamma", "7 users"))
+    ]
+    facts[0]["training"][0]["answer"] = note
+    facts[0]["probes"] = [probe]
+    knowledge = made_of("twins", facts, domains=("Alpha", "Beta", "Gamma"))
+    for seed in range(5):
+        for example in derived_examples(knowledge, ["yes_no"], per_fact=4, order=random.Random(seed)):
+            texts = [one.question for one in (example, *example.contrasts)]
+            assert not any(holds(text, "Export (Alpha)") and holds(text, "500 rows") for text in texts)
+    drawn = derived_examples(knowledge, ["slot"], per_fact=1, order=random.Random(0), by_notes=True)
+    assert [example.answer for example in drawn if example.fact == "alpha"] == [note]
+
+
+def _asked_by(name: str, *questions: str) -> Fact:
+    training = [{**asked(name, question)["training"][0]} for question in questions]
+    return made_of("terms", [{**asked(name, name), "training": training}]).facts[0]
 
 
 def test_a_term_that_is_also_asked_for_by_itself_is_a_name() -> None:
-    [term] = made_of("terms", [asked("Photosynthesis", "Photosynthesis")]).facts
-    more = asked("x", "What does Photosynthesis do?")["training"]
-    [named] = made_of("terms", [{**asked("Photosynthesis", "Photosynthesis"), "training": more}]).facts
-    both: Fact = term.model_copy(update={"training": (*term.training, *named.training)})
-    assert is_question(term)  # nothing else is known of it
-    assert not is_question(both)
-    asking = both.model_copy(update={"name": "Who led it", "training": (term.training[0], *named.training)})
-    question = term.training[0].model_copy(update={"question": "Who led it"})
-    assert is_question(asking.model_copy(update={"training": (question, *named.training)}))
+    for term in ("Photosynthesis", "List comprehension", "Do Not Disturb", "CAN bus"):
+        assert not is_question(_asked_by(term, term, f"What does {term} mean?"))
+        assert is_question(_asked_by(term, term))  # nothing else is known of it
+    assert is_question(_asked_by("Who led it", "Who led it", "Name the leader."))
+    assert is_question(_asked_by("Who led it?", "Name the leader."))
+    assert is_question(_asked_by("Tell me who led it", "Tell me who led it", "Question: Tell me who led it"))
+    assert not is_question(_asked_by("Smart Login", "What is Smart Login?"))
 
 
 # --- how many, and what is missing ----------------------------------------------------------------------------
@@ -187,10 +232,11 @@ def read(sets: list[KnowledgeSet], **settings: Any) -> TrainingTexts:
 def test_a_listed_form_has_its_number_in_every_epoch() -> None:
     knowledge = knowledge_of("software-defects")
     texts = read([knowledge], epochs=3, derived=["slot", "statement"])
-    for epoch in texts.derived:
+    for epoch in texts.epochs:
         slots = [example for example in epoch if example.form == "slot"]
         assert len(slots) > 3 * len(knowledge.taught)  # one for each slot
-        assert len(epoch) - len(slots) == DEFAULT_PER_FACT["statement"] * len(knowledge.taught)
+        number = len(texts.own) + DEFAULT_PER_FACT["statement"] * len(knowledge.taught)
+        assert len(epoch) - len(slots) == number
 
 
 def test_what_is_read_is_counted_by_set_and_only_in_epochs_that_ran() -> None:
@@ -203,6 +249,16 @@ def test_what_is_read_is_counted_by_set_and_only_in_epochs_that_ran() -> None:
     assert faint_facts(exposures(texts.read()), texts.facts) == []
     [alone] = {example.fact for example in read(sets[:1], epochs=1).own if "1002" in example.question}
     assert alone == "INC1002"
+
+
+def test_contrasts_are_counted_by_set_too() -> None:
+    sets = [knowledge_of("software-defects"), knowledge_of("machines")]
+    texts = read(sets, epochs=1, derived={"yes_no": 1}, contrast=1.0)
+    counted = exposures(texts.read())
+    assert {one.fact for one in counted} == {*texts.facts, ""}
+    beside = sum(len(example.contrasts) for example in texts.epochs[0])
+    assert sum(one.num_examples for one in counted) == len(texts.epochs[0]) + beside
+    assert beside > len(texts.epochs[0])
 
 
 def test_what_is_taught_again_is_counted_apart() -> None:
@@ -219,9 +275,10 @@ def test_what_is_taught_again_is_counted_apart() -> None:
 def test_sets_that_are_taught_together_bring_contrasts_each_of_its_own_names() -> None:
     sets = [knowledge_of("software-defects"), knowledge_of("machines")]
     texts = read(sets, epochs=2, contrast=0.3)
-    for epoch in texts.contrasts:
-        asked_of = {prompt: example.fact.split("/")[0] for example in texts.own for prompt in [example.prompt]}
-        assert {asked_of[prompt] for prompt in epoch} == {known.name for known in sets}
+    for epoch in texts.epochs:
+        beside = [(example, one) for example in epoch for one in example.contrasts]
+        assert {example.fact.split("/")[0] for example, _ in beside} == {known.name for known in sets}
+        assert {one.fact for _, one in beside} == {""}
     assert texts.notes == []
 
 
@@ -230,12 +287,13 @@ def test_what_was_asked_for_and_could_not_be_made_is_said() -> None:
     assert read([knowledge], epochs=1, derived={"slot": 1, "reverse": 0}, contrast=0.5).notes == []
     [no_reverse, no_order] = read([knowledge], epochs=1, derived=["reverse", "slot", "ordering"]).notes
     assert no_reverse.startswith("plain: no 'reverse' texts; a fact would need a slot that is `distinctive: true`")
-    assert no_order.startswith("plain: no 'ordering' texts; a fact would need a slot `version`")
+    assert no_order.startswith(
+        "plain: no 'ordering' texts; a fact would need a name that is no question, a slot `version`"
+    )
     unnamed = asked("INC-1003", "Which incident closed the harbour?", slots={"cause": "cause 1003"})
     more = [asked(f"INC-{n}", f"What was INC-{n}?", slots={"cause": f"cause {n}"}) for n in range(1000, 1003)]
     [some] = read([made_of("mixed", [*more, unnamed])], epochs=1, contrast=1.0).notes
-    assert some.startswith("mixed: no contrast by name of 1 of 4 facts")
-    assert some.endswith(": INC1003")
+    assert some.startswith("mixed: no contrasts by name of 1 of 4 facts (INC1003); a fact would need a name")
     [none] = read([made_of("unnamed", [unnamed])], epochs=1, contrast=1.0).notes
-    assert none.startswith("unnamed: no contrast examples")
+    assert none.startswith("unnamed: no contrasts by name; a fact would need a name that is no question, and that all")
     assert read([knowledge], epochs=1, derived={"reverse": 1}, derived_from=2).notes == []

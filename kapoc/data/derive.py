@@ -13,7 +13,6 @@ from types import MappingProxyType
 
 from kapoc.data.derived_forms import MAKERS, SIDES
 from kapoc.data.derived_stock import Deck, Drawn, Stock, askable
-from kapoc.data.naming import told_apart
 from kapoc.errors import DataError
 from kapoc.grade import Tokens, normalise
 from kapoc.knowledge import KnowledgeSet
@@ -38,13 +37,13 @@ NEEDS: Mapping[str, str] = MappingProxyType(
         "statement": "a name that is no question, and two slots",
         "slot": "a slot that its name does not give away",
         "combination": "a name that is no question, and two slots",
-        "reverse": "a slot that is `distinctive: true`",
-        "two_hop": "a slot that is `distinctive: true`, and another",
+        "reverse": "a slot that is `distinctive: true` and tells it from all others",
+        "two_hop": "a name that is no question, a slot that is `distinctive: true`, and another",
         "yes_no": "a slot that a fact of its kind has, too",
         "comparison": "a slot that a fact of its kind has, too, with another text",
         "scenario": "a name that is no question, and a slot",
         "unknown": "a name that is no question and can be varied: a code, or words",
-        "ordering": "a slot `version`, and another fact of its kind with one",
+        "ordering": "a name that is no question, a slot `version`, and another fact of its kind with one",
     }
 )
 """What a fact must have so that examples of a form can be made."""
@@ -104,7 +103,7 @@ def derived_examples(
         DataError: there is no such form, or a number is negative.
     """
     numbers = _numbers(forms, per_fact)
-    stock = Stock(told_apart(knowledge), by_notes=by_notes, beside=beside)
+    stock = Stock(knowledge, by_notes=by_notes, beside=beside)
     taken = {normalise(e.question) for fact in knowledge.facts for e in (*fact.training, *fact.probes)}
     seeds = {form: order.getrandbits(64) for form in FORMS}
     found: list[DerivedExample] = []

@@ -83,7 +83,7 @@ def _asked_whether(stock: Stock, wording: Wording, facts: tuple[Fact, Fact], quo
     about, owner = facts
     side = "yes" if about is owner else "no"
     question = stock.asked(wording, about, quote=quote)
-    answer = stock.answer("yes_no", about, wording.slots, deck, side, rival=owner.name)
+    answer = stock.answer("yes_no", about, wording.slots, deck, side, rival=stock.called(owner))
     choice = Choice(options=("yes", "no"), right=side)
     return Drawn(about, Example(kind="yes_no", question=question, answer=answer, choice=choice))
 
@@ -122,7 +122,7 @@ def _asked_which(
 ) -> Drawn:
     """Which of two facts, named in this order, has what is quoted."""
     (fact, rival), slot = owner_and_rival, wording.slots[0]
-    right, wrong = (fact.slots[slot].text, rival.slots[slot].text) if is_question(fact) else (fact.name, rival.name)
+    right, wrong = (one.slots[slot].text if is_question(fact) else stock.called(one) for one in (fact, rival))
     options = (right, wrong) if order[0] is fact else (wrong, right)
     question = stock.asked(wording, fact, quote=quote, first=options[0], second=options[1])
     first_text, second_text = (one.slots[slot].text for one in order)
@@ -191,10 +191,10 @@ def _can_be_ordered(fact: Fact, rival: Fact) -> bool:
 
 
 def _asked_order(stock: Stock, wording: Wording, pair: tuple[Fact, Fact], right: Fact, deck: Deck) -> Drawn:
-    options = (pair[0].name, pair[1].name)
+    options = (stock.called(pair[0]), stock.called(pair[1]))
     first, second = (one.slots[VERSION].text for one in pair)
     question = stock.asked(wording, right, first=options[0], second=options[1])
-    decided = {"right": right.name, "first_text": first, "second_text": second}
+    decided = {"right": stock.called(right), "first_text": first, "second_text": second}
     answer = stock.answer("ordering", right, wording.slots, deck, **decided)
-    choice = Choice(options=options, right=right.name)
+    choice = Choice(options=options, right=stock.called(right))
     return Drawn(right, Example(kind="ordering", question=question, answer=answer, choice=choice))

@@ -19,15 +19,12 @@ def without_leaks(knowledge: KnowledgeSet, examples: Sequence[DerivedExample]) -
     """The derived examples, and their contrasts, without those that the audit names.
 
     By their wordings none gives a probe away, but a user's own probe may be worded by chance like one of them. Likeness
-    depends on all texts of the set, so the audit is asked again until it names none of them. A leak that the set has
-    by itself is no reason to leave anything out.
+    depends on all texts of the set, so the audit is asked again until it names none of them.
     """
     kept = _with_contrasts(examples)
-    of_the_set = {(leak.subject, leak.check) for leak in find_leaks(knowledge)} if kept else set()
     while kept:
         trained, by_id = _with_derived(knowledge, kept)
-        new = [leak for leak in find_leaks(trained) if (leak.subject, leak.check) not in of_the_set]
-        named = {name for leak in new for name in leak.training}
+        named = {name for leak in find_leaks(trained) for name in leak.training}
         asked = {by_id[name].question for name in named & by_id.keys()}
         if not asked:
             break

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from kapoc.data.naming import asked_name, is_question
+from kapoc.data.naming import asked_name, is_question, told_apart
 from kapoc.data.phrases import holds
 from kapoc.data.quotations import Quotations
 from kapoc.data.unknown_names import UnknownNames
@@ -108,6 +108,8 @@ class Stock:
         self.quotations = Quotations(knowledge)
         self._wordings = load_derived_wordings()
         self.unknown_names = UnknownNames(knowledge, self._wordings["names"]["words"], beside)
+        apart = told_apart(knowledge)
+        self._apart = {(fact.id, fact.name): apart[fact.id] for fact in knowledge.taught if fact.id in apart}
         self._domains = {domain.id: domain.name for domain in knowledge.domains}
         self._kin: dict[tuple[str, str, str, bool], list[Fact]] = defaultdict(list)
         self._long: set[tuple[str, str]] = set()
@@ -152,6 +154,10 @@ class Stock:
             return self._filled(self._wordings[form]["note"], fact, slots, {**fields, "note": note}, called)
         pool = self._pool(form, "answers", fact, slots, side)
         return self._filled(deck.order.choice(pool), fact, slots, fields, called)
+
+    def called(self, fact: Fact) -> str:
+        """The name of a fact, with its domain or kind where another fact has the same name."""
+        return self._apart.get((fact.id, fact.name), fact.name)
 
     def rivals(self, fact: Fact, slot: str, deck: Deck) -> Iterator[Fact]:
         """Taught facts of the same kind that have the slot, in a drawn order; questions for a question, else names.
@@ -198,7 +204,7 @@ class Stock:
         self, wording: str, fact: Fact, slots: tuple[str, ...], fields: dict[str, str], called: Sequence[str]
     ) -> str:
         known = {name: slot.text for name, slot in fact.slots.items()} | {
-            "name": asked_name(fact),
+            "name": asked_name(fact) if is_question(fact) else self.called(fact),
             "domain": self._domains[fact.domain],
             "kind": "entry" if fact.kind in self.knowledge.slots else label(fact.kind),
             "slots": listed(called),

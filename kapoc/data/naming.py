@@ -12,19 +12,24 @@ _ASKING = re.compile(
     r"please|tell|give|name|describe|explain|list|say)\b"
 )
 """How a question begins, or a request."""
+_LONGEST_TERM = 3
+"""Up to so many words, what begins like a question may be a term."""
 
 
 def is_question(fact: Fact) -> bool:
     """Whether the name of a fact is a question, as that of an imported pair of question and answer.
 
-    It ends in a question mark, or it is one of the training questions and reads like one. A term of a glossary that is
-    also asked for by itself is no question, unless nothing else is asked.
+    It ends in a question mark, or it is a training question that does, or that reads like one, or the only one. A
+    term of a glossary ("List comprehension") that is also asked for by itself is no question.
     """
     name = fact.name.rstrip("? ")
     asked = [example.question.strip() for example in fact.training]
     same = [question for question in asked if question.rstrip("? ") == name]
-    is_asking = _ASKING.match(name) or any(question.endswith("?") for question in same)
-    return fact.name.endswith("?") or (bool(same) and (bool(is_asking) or len(same) == len(asked)))
+    others = [question for question in asked if question.rstrip("? ") != name]
+    may_be_term = len(name.split()) <= _LONGEST_TERM and any(holds(question, fact.name) for question in others)
+    reads_so = not others or (bool(_ASKING.match(name)) and not may_be_term)
+    is_marked = any(text.endswith("?") for text in (fact.name, *same))
+    return is_marked or (bool(same) and reads_so)
 
 
 def goes_by_its_name(fact: Fact) -> bool:
@@ -37,11 +42,14 @@ def asked_name(fact: Fact) -> str:
     return fact.name.rstrip("? ") if is_question(fact) else fact.name
 
 
-def told_apart(knowledge: KnowledgeSet) -> KnowledgeSet:
-    """The set with its taught facts so named that no two have the same name: with the domain behind it, or the kind.
+def told_apart(knowledge: KnowledgeSet) -> dict[str, str]:
+    """What to call the taught facts whose names others have, too: with the domain behind it, or the kind.
 
     "Export" of two products is "Export (Alpha)" and "Export (Beta)": asked about by the bare name, each would be told
     what is true of the other.
+
+    Returns:
+        Ids -> names; without the facts whose names are theirs alone, or questions.
     """
     domains = {domain.id: domain.name for domain in knowledge.domains}
     groups: dict[Tokens, list[Fact]] = defaultdict(list)
@@ -49,16 +57,10 @@ def told_apart(knowledge: KnowledgeSet) -> KnowledgeSet:
         if not is_question(fact):
             groups[normalise(fact.name)].append(fact)
     names: dict[str, str] = {}
-    for facts in groups.values():
-        if len(facts) > 1:
-            by_domain, by_kind = Counter(fact.domain for fact in facts), Counter(fact.kind for fact in facts)
-            for fact in facts:
-                parts = (domains[fact.domain], fact.kind.replace("_", " "))
-                what = parts[:1] if by_domain[fact.domain] == 1 else parts[1:] if by_kind[fact.kind] == 1 else parts
-                names[fact.id] = f"{fact.name} ({', '.join(what)})"
-    if not names:
-        return knowledge
-    facts_now = [
-        f.model_copy(update={"name": names[f.id]}) if f.taught and f.id in names else f for f in knowledge.facts
-    ]
-    return knowledge.model_copy(update={"facts": tuple(facts_now)})
+    for facts in (group for group in groups.values() if len(group) > 1):
+        by_domain, by_kind = Counter(fact.domain for fact in facts), Counter(fact.kind for fact in facts)
+        for fact in facts:
+            parts = (domains[fact.domain], fact.kind.replace("_", " "))
+            what = parts[:1] if by_domain[fact.domain] == 1 else parts[1:] if by_kind[fact.kind] == 1 else parts
+            names[fact.id] = f"{fact.name} ({', '.join(what)})"
+    return {fact.id: names[fact.id] for fact in knowledge.taught if fact.id in names}
