@@ -55,7 +55,7 @@ def _encoded_derived(
     tokenizer: PreTrainedTokenizerBase,
 ) -> EncodedExample:
     """A derived example and what may stand beside it; of a note so many tokens, but in `two_hop`, which needs all."""
-    encoded = _encode(tokenizer, example)
+    encoded = _encode_derived(tokenizer, example)
     note = notes.get(example.fact)
     if num_tokens is not None and note and example.form != "two_hop" and example.answer.endswith(note):
         before = len(tokenizer.encode(example.answer[: -len(note)].rstrip(), add_special_tokens=False))
@@ -64,11 +64,9 @@ def _encoded_derived(
     return replace(encoded, contrasts=contrasts)
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, example: DerivedExample) -> EncodedExample:
-    try:
-        return encode_example(tokenizer, example.question, example.answer, example.fact, example.form)
-    except ValueError as error:
-        raise DataError(f"{example.form} of {example.fact or 'a name that nobody has'}: {error}") from None
+def _encode_derived(tokenizer: PreTrainedTokenizerBase, example: DerivedExample) -> EncodedExample:
+    place = f"{example.form} of {example.fact or 'a name that nobody has'}"
+    return _encode(tokenizer, place, example.question, example.answer, example.fact, example.form)
 
 
 def with_contrasts(
@@ -102,7 +100,8 @@ def with_contrasts(
     ]
     made = contrast_examples(knowledge, asked, order, beside)
     for contrasts, places, ones in zip(found, by_name, made, strict=True):
-        contrasts |= {p: (_encode(tokenizer, one),) for p, one in zip(places, ones, strict=True) if one is not None}
+        made_here = zip(places, ones, strict=True)
+        contrasts |= {place: (_encode_derived(tokenizer, one),) for place, one in made_here if one is not None}
     return [
         [replace(example, contrasts=contrasts.get(place, ())) for place, example in enumerate(examples)]
         for examples, contrasts in zip(epochs, found, strict=True)
@@ -145,8 +144,14 @@ def _encoded(facts: Iterable[Fact], tokenizer: PreTrainedTokenizerBase, tier: Kn
     found = []
     for fact in facts:
         for example_id, example in fact.examples(tier) if fact.taught else ():
-            try:
-                found.append(encode_example(tokenizer, example.question, example.answer, fact.id, tier))
-            except ValueError as error:
-                raise DataError(f"{example_id}: {error}") from None
+            found.append(_encode(tokenizer, example_id, example.question, example.answer, fact.id, tier))
     return found
+
+
+def _encode(
+    tokenizer: PreTrainedTokenizerBase, place: str, question: str, answer: str, fact: str, form: str
+) -> EncodedExample:
+    try:
+        return encode_example(tokenizer, question, answer, fact, form)
+    except ValueError as error:
+        raise DataError(f"{place}: {error}") from None
