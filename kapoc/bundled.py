@@ -17,7 +17,8 @@ def bundled(name: str) -> Path:
 def bundled_sets() -> dict[str, str]:
     """The shipped knowledge sets: name -> file name."""
     found = sorted(path.name for path in files("kapoc.benchmark").iterdir() if path.name.endswith(".yaml"))
-    return {name.removesuffix(".yaml").replace("_", "-"): name for name in found}
+    sets = (name for name in found if not name.endswith(".paraphrases.yaml"))
+    return {name.removesuffix(".yaml").replace("_", "-"): name for name in sets}
 
 
 @lru_cache

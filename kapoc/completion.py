@@ -22,8 +22,8 @@ def recipes(incomplete: str) -> list[str]:
 def knowledge_sets(incomplete: str) -> list[str]:
     """Shipped knowledge sets, and YAML and JSON-lines files of this folder."""
     names = (path.name for path in files("kapoc.benchmark").iterdir() if _is(path.name, ".yaml"))
-    shipped = (name.removesuffix(".yaml").replace("_", "-") for name in names)
-    return _fitting(incomplete, shipped, _files(".yaml", ".yml", ".jsonl"))
+    shipped = (name.removesuffix(".yaml").replace("_", "-") for name in names if _is_set(name))
+    return _fitting(incomplete, shipped, filter(_is_set, _files(".yaml", ".yml", ".jsonl")))
 
 
 def models(context: typer.Context, incomplete: str) -> list[str]:
@@ -65,6 +65,10 @@ def _fitting(incomplete: str, *names: Iterable[str]) -> list[str]:
 
 def _files(*suffixes: str) -> Iterator[str]:
     return (path.name for path in Path().iterdir() if _is(path.name, *suffixes) and path.name != "pyproject.toml")
+
+
+def _is_set(name: str) -> bool:
+    return _is(name, ".yaml", ".yml", ".jsonl") and not name.endswith(".paraphrases.yaml")
 
 
 def _is(name: str, *suffixes: str) -> bool:

@@ -45,10 +45,13 @@ class Slot(_Record):
     Attributes:
         text: the part as the training texts state it.
         aliases: other wordings that a right answer may use.
+        paraphrases: what people say who have not read the record; derived training questions quote them, and no answer
+            is graded by them.
     """
 
     text: Text
     aliases: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    paraphrases: Annotated[tuple[Text, ...], Field(strict=False)] = ()
 
     @property
     def accepted(self) -> tuple[str, ...]:

@@ -14,10 +14,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from kapoc.bundled import bundled_sets, checked
+from kapoc.bundled import bundled, bundled_sets, checked
 from kapoc.errors import DataError, near_miss
 from kapoc.grade import normalise
 from kapoc.knowledge import KNOWLEDGE_TIERS, DomainFacts, Example, Fact, KnowledgeSet, SetIdentity
+from kapoc.paraphrase_file import paraphrase_path, paraphrases_sha256, with_paraphrases
 from kapoc.source import Location, Places, complaints, dotted, json_fault, read_text, read_yaml, validate
 
 SUFFIXES = (".yaml", ".yml", ".jsonl")
@@ -33,12 +34,14 @@ class Source:
         name: what the user typed: a shipped name or a file.
         sha256: of the file.
         places: where its parts stand in the file.
+        paraphrases_sha256: of the file of paraphrases beside it; empty if there is none.
     """
 
     knowledge: KnowledgeSet
     name: str
     sha256: str
     places: Places
+    paraphrases_sha256: str = ""
 
     @property
     def identity(self) -> SetIdentity:
@@ -85,7 +88,7 @@ def load_source(name_or_path: str | Path) -> Source:
     """Load and validate a knowledge set, with where its parts stand; see `load_knowledge`."""
     path = knowledge_path(name_or_path)
     sha256 = hashlib.sha256(read_text(path).encode()).hexdigest()
-    return _load_checked(path, str(name_or_path), sha256)
+    return _load_checked(path, str(name_or_path), sha256, paraphrases_sha256(path))
 
 
 def load_sources(names: Sequence[str]) -> tuple[Source, ...]:
@@ -107,13 +110,13 @@ def load_sources(names: Sequence[str]) -> tuple[Source, ...]:
 
 
 @lru_cache(maxsize=8)
-def _load_checked(path: Path, name: str, sha256: str) -> Source:
-    """The set in a file of this content; every lm-eval task asks for it, so it is read once."""
+def _load_checked(path: Path, name: str, sha256: str, beside_sha256: str) -> Source:
+    """The set in files of this content; every lm-eval task asks for it, so it is read once."""
     content, places = read_content(path)
-    source = Source(validate(content, KnowledgeSet, path, places), name, sha256, places)
-    if (fault := next(faults(source.knowledge), None)) is not None:
+    knowledge = validate(content, KnowledgeSet, path, places)
+    if (fault := next(faults(knowledge), None)) is not None:
         raise DataError(fault.line(places))
-    return source
+    return Source(with_paraphrases(knowledge, path), name, sha256, places, beside_sha256)
 
 
 def examine(name_or_path: str | Path) -> tuple[Source | None, tuple[str, ...]]:
@@ -136,13 +139,17 @@ def examine(name_or_path: str | Path) -> tuple[Source | None, tuple[str, ...]]:
         found = complaints(error, KnowledgeSet, places)
         rest = len(found) - _MAX_COMPLAINTS
         return None, (*found[:_MAX_COMPLAINTS], *([f"{path}: and {rest} more like these"] if rest > 0 else []))
-    return Source(knowledge, str(name_or_path), sha256, places), tuple(f.line(places) for f in faults(knowledge))
+    lines = tuple(fault.line(places) for fault in faults(knowledge))
+    knowledge = knowledge if lines else with_paraphrases(knowledge, path)
+    return Source(knowledge, str(name_or_path), sha256, places, paraphrases_sha256(path)), lines
 
 
 def knowledge_path(name_or_path: str | Path) -> Path:
     """The file behind a shipped set's name or a path."""
     shipped = bundled_sets()
     if str(name_or_path) in shipped:
+        if (beside := paraphrase_path(bundled(shipped[str(name_or_path)]))) is not None:
+            checked(beside.name)
         return checked(shipped[str(name_or_path)])
     path = Path(name_or_path)
     if not path.exists() and path.suffix not in SUFFIXES:

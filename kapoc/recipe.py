@@ -30,6 +30,8 @@ class ReplaySettings(_Record):
             said, so many that none comes twice, and `MOST_PASSAGES` at most.
         num_tokens: of a passage, at most.
         per_step: passages an optimizer step.
+        quoting: the share of the everyday questions that quote or report something, as derived questions do that a fact
+            is to be found by (`reverse`, `two_hop`).
         target: what the model is held to: the base's distribution at every written token, or the written text alone
             (ordinary replay, its negative log-likelihood).
     """
@@ -38,6 +40,7 @@ class ReplaySettings(_Record):
     num_passages: Positive | None = None
     num_tokens: Positive = 96
     per_step: Positive = 2
+    quoting: Annotated[float, Field(ge=0, le=1, strict=False, allow_inf_nan=False)] = 0.0
     target: Literal["distribution", "text"] = "distribution"
 
 
@@ -139,6 +142,11 @@ class TrainSettings(_Record):
     def asked_forms(self) -> tuple[str, ...]:
         """The forms of derived texts of which there are to be some."""
         return tuple(form for form, number in self.derived.items() if number != 0)
+
+    @property
+    def quotes_facts(self) -> bool:
+        """Whether the texts hold questions that quote a fact, or what people say of it."""
+        return not {"reverse", "two_hop"}.isdisjoint(self.asked_forms)
 
     def num_passages(self, sizes: Sequence[int]) -> tuple[int, int]:
         """How many passages the base writes before epochs of so many examples: to replay, and for the budget."""

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple
 
 import torch
 import yaml
@@ -35,15 +36,34 @@ _BATCH_SIZE = 64
 _ROW_PASSAGES = 8
 
 
+class ReplayPrompts(NamedTuple):
+    """What the base is given to write on.
+
+    Attributes:
+        questions: of a chat, about anything.
+        quoting: of a chat that quote or report something.
+        openings: of plain text.
+    """
+
+    questions: tuple[str, ...]
+    quoting: tuple[str, ...]
+    openings: tuple[str, ...]
+
+
 @cache
-def replay_prompts() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Questions for a chat, and openings of plain text."""
+def replay_prompts() -> ReplayPrompts:
+    """The prompts that ship."""
     loaded = yaml.safe_load(files("kapoc").joinpath("replay_prompts.yaml").read_text(encoding="utf-8"))
-    return tuple(loaded["questions"]), tuple(loaded["openings"])
+    return ReplayPrompts(**{name: tuple(texts) for name, texts in loaded.items()})
 
 
 def write_passages(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, num_passages: int, num_tokens: int, seed: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    num_passages: int,
+    num_tokens: int,
+    seed: int,
+    quoting: float = 0.0,
 ) -> list[Passage]:
     """Let a model write text, half of it answers to questions and half plain, and remember its distributions.
 
@@ -53,18 +73,23 @@ def write_passages(
         num_passages: how many; a prompt comes again once all of its sort were used.
         num_tokens: written tokens at most, a passage.
         seed: of the sampling.
+        quoting: the share of the questions that quote something.
 
     Raises:
         ModelError: a logit is inf or nan.
     """
-    questions, openings = replay_prompts()
+    shipped = replay_prompts()
     order = random.Random(seed)  # noqa: S311 - not for secrets
-    prompts = [prompt_text(tokenizer, question) for question in _drawn(questions, (num_passages + 1) // 2, order)]
+    num_asked = (num_passages + 1) // 2
+    num_quoting = round(quoting * num_asked)
+    questions = _drawn(shipped.questions, num_asked - num_quoting, order)
+    questions += _drawn(shipped.quoting, num_quoting, order)
+    prompts = [prompt_text(tokenizer, question) for question in questions]
     start = [tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id]
     asked = [encode(tokenizer, prompt) for prompt in prompts]
     asked += [
         [*start, *tokenizer.encode(opening, add_special_tokens=False)]
-        for opening in _drawn(openings, num_passages // 2, order)
+        for opening in _drawn(shipped.openings, num_passages // 2, order)
     ]
     was_training = model.training
     model.eval()

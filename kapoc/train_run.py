@@ -175,10 +175,10 @@ def _passages(
 
     def write() -> "list[Passage]":
         workspace.listener.tell(f"the base writes {num_replayed + num_held_out} passages of general text")
-        sizes = ((num_replayed, seed), (num_held_out, seed + 1))
+        sizes = ((num_replayed, seed, settings.replay.quoting), (num_held_out, seed + 1, 0.0))
         written = [
-            write_passages(base.model, base.tokenizer, number, settings.replay.num_tokens, its_seed)
-            for number, its_seed in sizes
+            write_passages(base.model, base.tokenizer, number, settings.replay.num_tokens, its_seed, quoting)
+            for number, its_seed, quoting in sizes
             if number
         ]
         return [passage for part in written for passage in part]

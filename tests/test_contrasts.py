@@ -176,8 +176,12 @@ def test_versions_are_put_in_order_by_their_numbers() -> None:
     knowledge = knowledge_of("software-defects")
     by_name = {fact.name: fact for fact in knowledge.taught}
     probed = {frozenset(p.choice.options) for fact in knowledge.taught for p in fact.probes if p.choice}
-    words = {"higher": ("higher", "last", "further up", "greater", "later", "more recent")}
-    words["lower"] = ("lower", "first?", "further down", "smaller", "earlier", "older")
+    words = {
+        "higher": "higher, last?, further up, greater, later, more recent, on top, larger, has got further, newer, "
+        "up-to-date, across last, still ahead, to the right",
+        "lower": "lower, first?, further down, smaller, earlier, older, sooner, lowest, lags behind, back further, "
+        "such an old build, came before",
+    }
     seen: Counter[str] = Counter()
     for example in derived_with_contrasts("ordering"):
         for one in (example, *example.contrasts):
@@ -186,7 +190,7 @@ def test_versions_are_put_in_order_by_their_numbers() -> None:
             assert [by_name[name].slots["version"].text for _, name in named] == [first, second]
             assert frozenset(name for _, name in named) not in probed
             numbers = [tuple(map(int, text.split("."))) for text in (first, second)]
-            [side] = [side for side, marks in words.items() if any(mark in one.question for mark in marks)]
+            [side] = [side for side, said in words.items() if any(mark in one.question for mark in said.split(", "))]
             place = numbers.index(max(numbers) if side == "higher" else min(numbers))
             assert one.answer.endswith(f" So {named[place][1]}.")
             seen[side] += 1
@@ -202,7 +206,8 @@ def test_a_quotation_stands_beside_another_facts_in_the_same_words(form: str) ->
         for other in example.contrasts:
             assert example.fact != other.fact
             owner = knowledge.fact_by_id[other.fact]
-            quotes = [q for slot in owner.slots for q in Quotations(knowledge).distinctive(owner, slot)]
+            own = Quotations(knowledge)
+            quotes = [q for slot in owner.slots for q in (*own.distinctive(owner, slot), *own.paraphrases(owner, slot))]
             assert any(quote in other.question for quote in quotes)
             assert other.answer.endswith(str(note_of(owner)))
 

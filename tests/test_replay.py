@@ -137,8 +137,10 @@ def test_a_broken_passage_stops_training_with_the_last_good_weights(knowledge_fi
 
 
 def test_nothing_that_is_measured_is_near_a_replay_prompt() -> None:
-    questions, openings = replay_prompts()
-    assert min(len(questions), len(openings)) >= 60
+    prompts = replay_prompts()
+    questions, openings = (*prompts.questions, *prompts.quoting), prompts.openings
+    assert min(map(len, prompts)) >= 60
+    assert len({*questions}) == len(questions)
     measured = [item.question for item in load_off_topic()]
     cosines = []
     for unit in ((1, 1), (2, 2)):
@@ -148,5 +150,6 @@ def test_nothing_that_is_measured_is_near_a_replay_prompt() -> None:
         cosines.append((vectors[: len(questions)] @ vectors[len(questions) :].T).toarray())
     likeness = sum(cosines) / 2
     assert likeness.max() < NEAR_DUPLICATE
+    assert likeness[len(prompts.questions) :].max() < 0.4  # many of the off-topic prompts quote, too
     texts = [item.text for item in load_general("text")]  # type: ignore[union-attr]
     assert not [(opening, text) for opening in openings for text in texts if text.startswith(opening)]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count, islice
 
 from kapoc.data.derived_decisions import comparison, ordering, yes_no
@@ -21,6 +22,8 @@ from kapoc.knowledge import Example, Fact
 
 _MOST_STATED = 8
 """How many slots a statement holds at most."""
+_REWORDED = 0.5
+"""The share of quoting questions that quote paraphrases, where the set has some."""
 
 
 def _asking(form: str, stock: Stock, fact: Fact, deck: Deck, slots: tuple[str, ...]) -> Drawn:
@@ -68,26 +71,38 @@ def _neighbours(fact: Fact, deck: Deck) -> Iterator[tuple[str, ...]]:
         yield tuple(deck.order.sample(window, k=size))
 
 
-def _telling(stock: Stock, fact: Fact) -> tuple[str, ...]:
-    """The slots by whose quotations a fact can be told from all others."""
-    return tuple(slot for slot in fact.slots if _tells(stock, fact, slot))
+def _quotes(stock: Stock, fact: Fact, slot: str, *, reworded: bool = False) -> tuple[str, ...]:
+    """What may be quoted of a slot to tell a fact from all others: of its text, or its paraphrases."""
+    if reworded:
+        return stock.quotations.paraphrases(fact, slot)
+    return stock.quotations.distinctive(fact, slot) if stock.knowledge.slots[slot].distinctive else ()
 
 
-def _tells(stock: Stock, fact: Fact, slot: str) -> bool:
-    return stock.knowledge.slots[slot].distinctive and bool(stock.quotations.distinctive(fact, slot))
+def _telling(stock: Stock, fact: Fact, *, reworded: bool = False, but: str = "") -> tuple[str, ...]:
+    """The slots, but one, by whose quotations a fact can be told from all others."""
+    return tuple(slot for slot in fact.slots if slot != but and _quotes(stock, fact, slot, reworded=reworded))
+
+
+def _is_reworded(stock: Stock, fact: Fact, deck: Deck, but: str = "") -> bool:
+    """Whether a question quotes what people say in place of the record: half of the time, where the set has that."""
+    return bool(_telling(stock, fact, reworded=True, but=but)) and deck.order.random() < _REWORDED
 
 
 def _reverse(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
     """Which fact has a slot; beside it the same words that quote another fact's."""
     for slot in deck.rounds(_telling(stock, fact)):
-        wording = stock.wording("reverse", fact, (slot,), deck)
-        rival = next((other for other in stock.rivals(fact, slot, deck) if _tells(stock, other, slot)), None)
-        yield from _with_rival([_asked_whose(stock, wording, one, deck) for one in (fact, rival) if one])
+        reworded = _is_reworded(stock, fact, deck)
+        quoted = deck.draw(_telling(stock, fact, reworded=True)) if reworded else slot
+        wording = stock.wording("reverse", fact, (quoted,), deck)
+        quotes = partial(_quotes, stock, slot=quoted, reworded=reworded)
+        rival = next((other for other in stock.rivals(fact, quoted, deck) if quotes(other)), None)
+        asked = [_asked_whose(stock, wording, one, quotes(one), deck) for one in (fact, rival) if one]
+        yield from _with_rival(asked)
 
 
-def _asked_whose(stock: Stock, wording: Wording, fact: Fact, deck: Deck) -> Drawn | None:
+def _asked_whose(stock: Stock, wording: Wording, fact: Fact, quotes: Sequence[str], deck: Deck) -> Drawn | None:
     """Which fact has what is quoted of this one; none where the quotation gives its name away."""
-    quote = deck.draw(stock.quotations.distinctive(fact, wording.slots[0]))
+    quote = deck.draw(quotes)
     question = stock.asked(wording, fact, quote=quote)
     answer = stock.answer("reverse", fact, wording.slots, deck)
     example = Example(kind="reverse", question=question, answer=answer, requires=("name",))
@@ -96,24 +111,25 @@ def _asked_whose(stock: Stock, wording: Wording, fact: Fact, deck: Deck) -> Draw
 
 def _two_hop(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
     """A slot of the fact of which another slot is quoted; beside it the same words that quote another fact's."""
-    telling = _telling(stock, fact)
     if is_question(fact):
         return
     for target in deck.rounds(askable(fact)):
-        if not (quotable := [slot for slot in telling if slot != target]):
+        reworded = _is_reworded(stock, fact, deck, but=target)
+        if not (quotable := _telling(stock, fact, reworded=reworded, but=target)):
             continue
         quoted = deck.draw(quotable)
         wording = stock.wording("two_hop", fact, (target, quoted), deck)
+        quotes = partial(_quotes, stock, slot=quoted, reworded=reworded)
         rivals = (other for other in stock.rivals(fact, quoted, deck) if target in askable(other))
-        rival = next((other for other in rivals if _tells(stock, other, quoted)), None)
-        yield from _with_rival([_asked_onwards(stock, wording, one, deck) for one in (fact, rival) if one])
+        rival = next((other for other in rivals if quotes(other)), None)
+        asked = [_asked_onwards(stock, wording, one, quotes(one), deck) for one in (fact, rival) if one]
+        yield from _with_rival(asked)
 
 
-def _asked_onwards(stock: Stock, wording: Wording, fact: Fact, deck: Deck) -> Drawn | None:
+def _asked_onwards(stock: Stock, wording: Wording, fact: Fact, quotes: Sequence[str], deck: Deck) -> Drawn | None:
     """The first slot of a wording where the second is quoted; none where the question gives it or the name away."""
     target, quoted = wording.slots
-    quote = deck.draw(stock.quotations.distinctive(fact, quoted))
-    fields = {"quote": quote, "quoted": label(quoted), "quoted_text": fact.slots[quoted].text}
+    fields = {"quote": deck.draw(quotes), "quoted": label(quoted), "quoted_text": fact.slots[quoted].text}
     question = stock.asked(wording, fact, **fields)
     answer = stock.answer("two_hop", fact, wording.slots, deck, **fields)
     example = Example(kind="two_hop", question=question, answer=answer, requires=(target,))

@@ -8,6 +8,7 @@ is never quoted in full; that saves tokens too.
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import lru_cache
 
 from kapoc.data.phrases import holds
 from kapoc.grade import Tokens, normalise, positions
@@ -22,6 +23,10 @@ _SHORTEST_EXCERPT = 4
 _LARGEST_SHARE = 0.6
 """How much of a text an excerpt may repeat."""
 _FEWEST_TELLING_WORDS = 2
+_MOST_SHARED = 2
+"""Telling words that a paraphrase may share with a probe of its fact: one or two name what is spoken of."""
+_STEM = 5
+"""Letters by which telling words are compared: `refunded` is `refunds`."""
 # Words at which no excerpt begins or ends, because it would look broken off, and which tell nothing by themselves.
 _GRAMMAR = frozenset(
     "a an the and or but nor if when while as than that which who whose what where because so is are was were be been "
@@ -39,6 +44,7 @@ class Quotations:
         self._texts: list[tuple[str, Tokens]] = []
         self._holding: dict[str, list[int]] = defaultdict(list)
         self._found: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._reworded: dict[tuple[str, str], tuple[str, ...]] = {}
         for fact in knowledge.facts:
             for text in _stated(fact):
                 number = len(self._texts)
@@ -58,6 +64,15 @@ class Quotations:
             self._found[fact.id, slot] = found
         return found
 
+    def paraphrases(self, fact: Fact, slot: str) -> tuple[str, ...]:
+        """The paraphrases of a slot, but for those that stand in a text of another fact or are near a probe."""
+        found = self._reworded.get((fact.id, slot))
+        if found is None:
+            texts = fact.slots[slot].paraphrases
+            alone = (text for text in texts if self._is_alone(fact, normalise(text)))
+            found = self._reworded[fact.id, slot] = tuple(text for text in alone if near_probe(fact, text) is None)
+        return found
+
     def distinctive(self, fact: Fact, slot: str) -> tuple[str, ...]:
         """The quotations of a slot that stand in no text and no name of another fact, taught or not."""
         return tuple(quote for quote in self.of(fact, slot) if self._is_alone(fact, normalise(quote)))
@@ -73,6 +88,21 @@ def is_accepted(fact: Fact, quote: str) -> bool:
     tokens = normalise(quote)
     texts = [normalise(text) for text in _stated(fact)]
     return any(positions(tokens, text) or positions(text, tokens) for text in texts)
+
+
+def near_probe(fact: Fact, paraphrase: str) -> str | None:
+    """The first probe of a fact that a paraphrase says nearly, so that who learns the one has read the other.
+
+    The leak audit compares whole questions; of what two people say of one thing only the few words that tell it can be
+    near. None if there is no such probe.
+    """
+    said = _telling_words(paraphrase)
+    return next((p.question for p in fact.probes if len(said & _telling_words(p.question)) > _MOST_SHARED), None)
+
+
+@lru_cache(maxsize=50_000)
+def _telling_words(text: str) -> frozenset[str]:
+    return frozenset(word[:_STEM] for word in normalise(text) if len(word) > 2 and word not in _GRAMMAR)
 
 
 def _stated(fact: Fact) -> Iterator[str]:

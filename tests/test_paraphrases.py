@@ -1,0 +1,169 @@
+"""Paraphrases stand beside a set, are quoted where a question quotes, and are neither graded nor near a probe."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, tiny_llama, tiny_tokenizer, write_set
+from documents import fences
+
+from kapoc.bundled import bundled_sets
+from kapoc.current import fingerprint
+from kapoc.data.audit import audit
+from kapoc.data.derive import FORMS, DerivedExample, derived_examples
+from kapoc.data.quotations import near_probe
+from kapoc.errors import DataError
+from kapoc.knowledge import KnowledgeSet
+from kapoc.knowledge_file import load_knowledge, load_source
+from kapoc.models import load_model
+from kapoc.recipe import Recipe, TrainSettings
+from kapoc.replay import replay_prompts, write_passages
+from kapoc.workspace import open_workspace
+
+SAID = """ZX-11:
+  colour: ["a warm yellow street", "the lane that glows"]
+ZX-24:
+  colour: ["the blue crest", "a steel blue back"]
+ZX-37:
+  colour: ["the brown meadow"]
+"""
+
+
+@pytest.fixture
+def said(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes a set with a file of paraphrases beside it."""
+
+    def write(text: str) -> Path:
+        path = write_set(tmp_path / "lamps.yaml")
+        (tmp_path / "lamps.paraphrases.yaml").write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def without(knowledge: KnowledgeSet) -> KnowledgeSet:
+    slots = {
+        fact.id: {name: slot.model_copy(update={"paraphrases": ()}) for name, slot in fact.slots.items()}
+        for fact in knowledge.facts
+    }
+    facts = tuple(fact.model_copy(update={"slots": slots[fact.id]}) for fact in knowledge.facts)
+    return knowledge.model_copy(update={"facts": facts})
+
+
+def derived(knowledge: KnowledgeSet, *forms: str) -> list[DerivedExample]:
+    return derived_examples(knowledge, forms, per_fact=4, rounds=4, order=random.Random(0), by_notes=True)
+
+
+def test_they_are_read_from_beside_the_set_and_leave_its_identity_alone(said: Callable[[str], Path]) -> None:
+    plain = load_source(write_set(said(SAID).with_name("plain.yaml")))
+    source = load_source(said(SAID))
+    assert source.knowledge.fact_by_id["ZX-24"].slots["colour"].paraphrases == ("the blue crest", "a steel blue back")
+    assert source.identity == plain.identity
+    assert source.paraphrases_sha256
+    assert without(source.knowledge) == plain.knowledge
+    said(SAID.replace("crest", "summit"))
+    assert "the blue summit" in load_source(said(SAID.replace("crest", "summit"))).knowledge.model_dump_json()
+
+
+def test_no_answer_is_graded_by_them(said: Callable[[str], Path]) -> None:
+    knowledge, _ = load_knowledge(said(SAID))
+    fact = knowledge.fact_by_id["ZX-24"]
+    assert not knowledge.grade(fact, fact.training[0], "ZX-24 is the blue crest; set it to 20 seconds.").correct
+    assert knowledge.grade(fact, fact.training[0], fact.training[0].answer).correct
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("ZX-12:\n  colour: [the blue crest]\n", r"paraphrases\.yaml:1: ZX-12: no taught fact has this id; .*ZX-"),
+        ("ZX-99:\n  colour: [the pink pier]\n", r"paraphrases\.yaml:1: ZX-99: no taught fact has this id"),
+        (SAID + "ZX-42:\n  color: [x]\n", r"paraphrases\.yaml:8: ZX-42\.color: the fact has no such slot; .*colour"),
+        ("ZX-11:\n  colour: [what ZX-11 is]\n", r"paraphrases\.yaml:2: .*gives the fact's name 'ZX-11' away"),
+        (SAID + "ZX-42:\n  colour: [A blue crest]\n", r":8: ZX-42\.colour\[0\]: stands for ZX-24, too"),
+        ("ZX-11:\n  colour: ['...']\n", r"paraphrases\.yaml:2: ZX-11\.colour\[0\]: '\.\.\.' holds no word"),
+        ("ZX-11:\n  colour: the yellow street\n", r"paraphrases\.yaml:2: ZX-11\.colour"),
+        ("- ZX-11\n", r"paraphrases\.yaml: holds a list"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(said: Callable[[str], Path], text: str, complaint: str) -> None:
+    path = said(text)
+    for read in (load_knowledge, audit):
+        with pytest.raises(DataError, match=complaint) as found:
+            read(path)
+        assert "\n" not in str(found.value)
+
+
+def test_half_of_the_questions_that_quote_say_it_in_other_words_and_no_other_question_does() -> None:
+    knowledge, _ = load_knowledge("software-defects")
+    texts = [text for fact in knowledge.taught for slot in fact.slots.values() for text in slot.paraphrases]
+    plain, quoting = without(knowledge), {"reverse", "two_hop"}
+    for form in quoting:
+        found = derived(knowledge, form)
+        quoted = [example for example in found if any(text in example.question for text in texts)]
+        assert 0.4 * len(found) < len(quoted) < 0.6 * len(found)
+        for example in quoted:
+            fact = knowledge.fact_by_id[example.fact]
+            own = next(
+                slot for slot in fact.slots.values() if any(text in example.question for text in slot.paraphrases)
+            )
+            assert example.answer.startswith(f"The record says: {own.text}. That is {fact.name} ")
+            for other in example.contrasts:
+                assert any(text in other.question for text in texts)
+    others = [form for form in FORMS if form not in quoting]
+    assert derived(knowledge, *others) == derived(plain, *others)
+
+
+def test_one_that_a_probe_says_nearly_is_named_and_not_quoted(said: Callable[[str], Path]) -> None:
+    near = "what somebody mentioned when asked to tell all"
+    path = said(f"ZX-11:\n  colour: [{near}, the lane that glows]\nZX-24:\n  colour: [the blue crest]\n")
+    knowledge, _ = load_knowledge(path)
+    assert near_probe(knowledge.fact_by_id["ZX-11"], near) == "Somebody mentioned ZX-11; tell all."
+    assert near_probe(knowledge.fact_by_id["ZX-11"], "the lane that glows") is None
+    questions = [example.question for example in derived(knowledge, "reverse")]
+    assert any("the lane that glows" in question for question in questions)
+    assert not any(near in question for question in questions)
+    [warning] = [line for line in audit(path).warnings if "is nearly what a probe says" in line]
+    assert near in warning
+    assert "ZX-11" in warning
+
+
+def test_the_shipped_ones_are_no_set_of_their_own_and_near_no_probe() -> None:
+    assert sorted(bundled_sets()) == ["events-2025", "software-defects"]
+    knowledge, _ = load_knowledge("software-defects")
+    told = {fact.id: [s.paraphrases for s in fact.slots.values() if s.paraphrases] for fact in knowledge.facts}
+    assert sum(len(texts) for slots in told.values() for texts in slots) == 190
+    assert all(len(told[fact.id]) == 1 and len(told[fact.id][0]) >= 4 for fact in knowledge.taught)
+    assert not any("nearly what a probe says" in line for line in audit("software-defects").warnings)
+
+
+def test_a_checkpoint_depends_on_them_where_a_question_quotes(said: Callable[[str], Path], llama_folder: Path) -> None:
+    base, prints = load_model(str(llama_folder)), []
+    for form in ("slot", "reverse"):
+        for text in (SAID, SAID.replace("crest", "summit")):
+            path, train = said(text), TrainSettings(derived={form: 1})
+            recipe = Recipe(name="tiny", model=str(llama_folder), knowledge=(str(path),), train=train)
+            prints.append(fingerprint(open_workspace(path.parent, recipe), base))
+    assert prints[0] == prints[1]
+    assert prints[2] != prints[3]
+
+
+def test_the_documented_file_fits_the_starter_set(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "files.md").read_text(encoding="utf-8")
+    [text] = [fence.text for fence in fences(page) if fence.file == "my_facts.paraphrases.yaml"]
+    (tmp_path / "my_facts.paraphrases.yaml").write_text(text, encoding="utf-8")
+    starter = REPOSITORY / "kapoc" / "data" / "starter.yaml"
+    path = tmp_path / "my_facts.yaml"
+    path.write_text(starter.read_text(encoding="utf-8"), encoding="utf-8")
+    knowledge, _ = load_knowledge(path)
+    assert len(knowledge.fact_by_id["LX-204"].slots["cause"].paraphrases) == 2
+    assert not any("nearly" in line for line in audit(path).warnings)
+
+
+def test_a_share_of_the_replayed_questions_quotes() -> None:
+    base, tokenizer, prompts = tiny_llama(), tiny_tokenizer(), replay_prompts()
+    for quoting, expected in ((0.0, 0), (0.5, 5), (1.0, 10)):
+        passages = write_passages(base, tokenizer, 20, 4, seed=0, quoting=quoting)
+        texts = [tokenizer.decode(list(passage.tokens[: passage.start])) for passage in passages]
+        asked = [tokenizer.decode(tokenizer.encode(question)) for question in prompts.quoting]
+        assert sum(any(question in text for question in asked) for text in texts) == expected
