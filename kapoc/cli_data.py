@@ -46,14 +46,14 @@ def check(
     found = audit(knowledge)
     if as_json:
         known = {} if model is None or found.errors else {"known": _known(knowledge, model, seed)}
-        head = _head(found.source) if found.source is not None else {}
+        head = _head(found.source, usable=not found.errors) if found.source is not None else {}
         print(json.dumps({**head, "errors": found.errors, "warnings": found.warnings, **known}, indent=2))
         if found.errors:
             raise typer.Exit(2)
         return
     if found.errors or found.source is None:
         raise FaultsError(found.errors)
-    loaded = found.source.knowledge
+    loaded = found.source.for_training()
     for line in found.warnings:
         show(f"warning: {line}")
     noted = f", {len(found.warnings)} to weigh" if found.warnings else ""
@@ -64,10 +64,10 @@ def check(
         _show_known(_known(knowledge, model, seed))
 
 
-def _head(source: Any) -> dict[str, Any]:
+def _head(source: Any, *, usable: bool) -> dict[str, Any]:
     from kapoc.knowledge import summarise
 
-    known = source.knowledge
+    known = source.for_training() if usable else source.knowledge
     return {"name": known.name, "version": known.version, "sha256": source.sha256, **summarise(known)}
 
 
@@ -98,9 +98,9 @@ def show_fact(
     """Show what a fact turns into: training texts, probes, what a right answer needs, wrong options."""
     from kapoc.data.show import describe_fact
     from kapoc.errors import near_miss
-    from kapoc.knowledge_file import load_knowledge
+    from kapoc.knowledge_file import load_source
 
-    loaded, _ = load_knowledge(knowledge)
+    loaded = load_source(knowledge).for_training()
     if fact is None:
         rows = [(f.id, f.domain, f.kind, len(f.training), len(f.probes)) for f in loaded.facts]
         if as_json:

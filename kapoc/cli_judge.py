@@ -41,7 +41,7 @@ ModeOption = Annotated[
     str | None,
     typer.Option(
         "--mode",
-        help="release (must show its claims) or pull_request (fails on a regression).",
+        help="release (must show its claims) or pull_request (fails on a regression); the gate file's, or release.",
         autocompletion=completion.modes,
     ),
 ]
@@ -90,8 +90,8 @@ def gate(
 ) -> None:
     """Judge a run against a baseline; the exit code is the verdict.
 
-    0 pass, 1 a gating check failed, 2 usage or configuration, 3 the runs cannot be compared, 4 inconclusive where the
-    gate file says that this fails.
+    0 pass, 1 a gating check failed, 2 usage or configuration, 3 the runs cannot be compared, 4 inconclusive (0 where a
+    gate file has `inconclusive_fails = false`).
     """
     from kapoc.baseline import load_baseline
     from kapoc.compare import compare as compare_runs

@@ -22,7 +22,7 @@ def fingerprint(workspace: Workspace, base: "LoadedModel") -> str:
     rehearsed = [str(rehearsal.per_fact), *(source.sha256 for source in rehearsal.sources)]
     return workspace.recipe.fingerprint(
         *(source.sha256 for source in workspace.sources),
-        *(source.paraphrases_sha256 for source in workspace.sources if workspace.recipe.train.quotes_facts),
+        *workspace.paraphrases,
         base.identity.weights_sha256,
         template_sha256(base.tokenizer),
         base.model.device.type,

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from kapoc.grade import NO_PHRASES, Decision, Grade, PhraseIndex, Requirement, grade_decision, grade_slots
 
@@ -45,13 +46,18 @@ class Slot(_Record):
     Attributes:
         text: the part as the training texts state it.
         aliases: other wordings that a right answer may use.
-        paraphrases: what people say who have not read the record; derived training questions quote them, and no answer
-            is graded by them.
+        paraphrases: what people say who have not read the record, from a file beside the set
+            (`kapoc.paraphrase_file`); derived training questions quote them, and no answer is graded by them.
     """
 
     text: Text
     aliases: Annotated[tuple[Text, ...], Field(strict=False)] = ()
-    paraphrases: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    paraphrases: SkipJsonSchema[tuple[str, ...]] = Field(default=(), exclude=True)
+
+    @field_validator("paraphrases", mode="before")
+    @classmethod
+    def _stand_beside_the_set(cls, _: Any) -> Any:
+        raise ValueError("paraphrases stand in a file beside the set, <set>.paraphrases.yaml; move them there")
 
     @property
     def accepted(self) -> tuple[str, ...]:
@@ -376,13 +382,15 @@ def _with_slots_of(example: Example, fact: Fact, sibling: Fact) -> str | None:
 
 
 def summarise(knowledge: KnowledgeSet) -> dict[str, int]:
-    """How many facts, examples and probes a set has."""
+    """How many facts, examples and probes a set has; paraphrases where it has some."""
     counts = {
         "domains": len(knowledge.domains),
         "taught_facts": len(knowledge.taught),
         "control_facts": len(knowledge.facts) - len(knowledge.taught),
         "training_examples": sum(len(fact.training) for fact in knowledge.facts),
     }
+    if said := sum(len(slot.paraphrases) for fact in knowledge.facts for slot in fact.slots.values()):
+        counts["paraphrases"] = said
     for tier in KNOWLEDGE_TIERS[1:]:
         counts[f"{tier}_probes"] = sum(1 for fact in knowledge.facts for _ in fact.examples(tier))
     return counts

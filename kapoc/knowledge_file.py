@@ -6,7 +6,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from kapoc.bundled import bundled, bundled_sets, checked
+from kapoc.bundled import bundled_sets, checked
 from kapoc.errors import DataError, near_miss
 from kapoc.grade import normalise
 from kapoc.knowledge import KNOWLEDGE_TIERS, DomainFacts, Example, Fact, KnowledgeSet, SetIdentity
-from kapoc.paraphrase_file import paraphrase_path, paraphrases_sha256, with_paraphrases
+from kapoc.paraphrase_file import paraphrase_faults, paraphrases_sha256, read_paraphrases, with_paraphrases
 from kapoc.source import Location, Places, complaints, dotted, json_fault, read_text, read_yaml, validate
 
 SUFFIXES = (".yaml", ".yml", ".jsonl")
@@ -42,6 +42,14 @@ class Source:
     sha256: str
     places: Places
     paraphrases_sha256: str = ""
+
+    def for_training(self) -> KnowledgeSet:
+        """The set with the paraphrases that lie beside its file.
+
+        Raises:
+            DataError: these are malformed, or unusable.
+        """
+        return with_paraphrases(self.knowledge, self.places.path)
 
     @property
     def identity(self) -> SetIdentity:
@@ -88,7 +96,7 @@ def load_source(name_or_path: str | Path) -> Source:
     """Load and validate a knowledge set, with where its parts stand; see `load_knowledge`."""
     path = knowledge_path(name_or_path)
     sha256 = hashlib.sha256(read_text(path).encode()).hexdigest()
-    return _load_checked(path, str(name_or_path), sha256, paraphrases_sha256(path))
+    return replace(_load_checked(path, str(name_or_path), sha256), paraphrases_sha256=paraphrases_sha256(path))
 
 
 def load_sources(names: Sequence[str]) -> tuple[Source, ...]:
@@ -110,13 +118,13 @@ def load_sources(names: Sequence[str]) -> tuple[Source, ...]:
 
 
 @lru_cache(maxsize=8)
-def _load_checked(path: Path, name: str, sha256: str, beside_sha256: str) -> Source:
-    """The set in files of this content; every lm-eval task asks for it, so it is read once."""
+def _load_checked(path: Path, name: str, sha256: str) -> Source:
+    """The set in a file of this content; every lm-eval task asks for it, so it is read once."""
     content, places = read_content(path)
-    knowledge = validate(content, KnowledgeSet, path, places)
-    if (fault := next(faults(knowledge), None)) is not None:
+    source = Source(validate(content, KnowledgeSet, path, places), name, sha256, places)
+    if (fault := next(faults(source.knowledge), None)) is not None:
         raise DataError(fault.line(places))
-    return Source(with_paraphrases(knowledge, path), name, sha256, places, beside_sha256)
+    return source
 
 
 def examine(name_or_path: str | Path) -> tuple[Source | None, tuple[str, ...]]:
@@ -139,17 +147,16 @@ def examine(name_or_path: str | Path) -> tuple[Source | None, tuple[str, ...]]:
         found = complaints(error, KnowledgeSet, places)
         rest = len(found) - _MAX_COMPLAINTS
         return None, (*found[:_MAX_COMPLAINTS], *([f"{path}: and {rest} more like these"] if rest > 0 else []))
-    lines = tuple(fault.line(places) for fault in faults(knowledge))
-    knowledge = knowledge if lines else with_paraphrases(knowledge, path)
-    return Source(knowledge, str(name_or_path), sha256, places, paraphrases_sha256(path)), lines
+    lines = [fault.line(places) for fault in faults(knowledge)]
+    if (beside := read_paraphrases(path)) is not None:
+        lines += paraphrase_faults(knowledge, beside)
+    return Source(knowledge, str(name_or_path), sha256, places, paraphrases_sha256(path)), tuple(lines)
 
 
 def knowledge_path(name_or_path: str | Path) -> Path:
     """The file behind a shipped set's name or a path."""
     shipped = bundled_sets()
     if str(name_or_path) in shipped:
-        if (beside := paraphrase_path(bundled(shipped[str(name_or_path)]))) is not None:
-            checked(beside.name)
         return checked(shipped[str(name_or_path)])
     path = Path(name_or_path)
     if not path.exists() and path.suffix not in SUFFIXES:

@@ -11,6 +11,7 @@ from kapoc.data.generate import MAX_FACTS, TRAINING, generate
 from kapoc.errors import DataError, near_miss
 from kapoc.knowledge import NUM_OPTIONS, Domain, KnowledgeSet
 from kapoc.knowledge_file import Source, load_source, load_sources, to_yaml
+from kapoc.paraphrase_file import paraphrases_of
 from kapoc.record import write_atomically
 
 UNRELATED_SEED = 1_000_003
@@ -65,7 +66,7 @@ def load_stages(typed: Sequence[str]) -> tuple[Stage, ...]:
 
 def write_stages(stages: Sequence[Stage], folder: Path) -> tuple[Source, ...]:
     """The stages as knowledge sets on disk: whole sets where they lie, each domain in a file in a folder."""
-    return load_sources([_written(s.knowledge, folder) if s.is_part else s.origin.name for s in stages])
+    return load_sources([_written(s.knowledge, folder, s.origin) if s.is_part else s.origin.name for s in stages])
 
 
 def write_unrelated(num_examples: int, folder: Path) -> Source:
@@ -88,10 +89,17 @@ def write_unrelated(num_examples: int, folder: Path) -> Source:
     )
 
 
-def _written(knowledge: KnowledgeSet, folder: Path) -> str:
+def _written(knowledge: KnowledgeSet, folder: Path, origin: Source | None = None) -> str:
+    """A set in a file, with the paraphrases of its facts that lie beside the set that it is a part of."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{knowledge.name}.yaml"
     write_atomically(path, to_yaml(knowledge, "Made by `kapoc retain`."))
+    said = paraphrases_of(origin.places.path, knowledge.fact_by_id) if origin else ""
+    beside = path.with_suffix(".paraphrases.yaml")
+    if said:
+        write_atomically(beside, said)
+    else:
+        beside.unlink(missing_ok=True)
     return str(path)
 
 

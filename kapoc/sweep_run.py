@@ -175,7 +175,11 @@ def _after_their_bases(
         run = reports[base.name].made
         if isinstance(run, Run):
             fingerprint = job.recipe.fingerprint(
-                run.model.weights_sha256, run.model.dtype, run.settings.model_dump_json(), run.data.model_dump_json()
+                run.model.weights_sha256,
+                run.model.dtype,
+                run.settings.model_dump_json(),
+                run.data.model_dump_json(),
+                *job.workspace.paraphrases,
             )
             ready.append(replace(job, base=base.workspace.run("base"), fingerprint=fingerprint))
         else:

@@ -71,7 +71,7 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
 
     recipe, listener = workspace.recipe, workspace.listener
     texts = training_texts(
-        [source.knowledge for source in workspace.sources],
+        [source.for_training() for source in workspace.sources],
         recipe.train,
         base.tokenizer,
         beside=[source.knowledge for source in workspace.elsewhere],
@@ -136,6 +136,7 @@ def _training_record(
         fingerprint=fingerprint(workspace, base),
         recipe=workspace.recipe.model_dump(mode="json"),
         knowledge=tuple(source.identity for source in workspace.sources),
+        paraphrases=workspace.paraphrases,
         base=base.identity.name,
         base_sha256=base.identity.weights_sha256,
         weights_sha256=weights_sha256,

@@ -76,6 +76,8 @@ class TrainingRecord(_Record):
     fingerprint: str
     recipe: dict[str, Any]
     knowledge: Annotated[tuple[SetIdentity, ...], Field(strict=False)]
+    paraphrases: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """The sha256 of every file of paraphrases that was quoted."""
     base: str
     base_sha256: str
     weights_sha256: str

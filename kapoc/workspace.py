@@ -70,6 +70,12 @@ class Workspace:
         return "+".join(source.knowledge.name for source in self.sources)
 
     @property
+    def paraphrases(self) -> tuple[str, ...]:
+        """The sha256 of every file of paraphrases that the recipe's training quotes."""
+        quoted = self.sources if self.recipe.train.quotes_facts else ()
+        return tuple(source.paraphrases_sha256 for source in quoted if source.paraphrases_sha256)
+
+    @property
     def knowledge(self) -> tuple[str, ...]:
         """The knowledge sets as they were named: shipped names or files."""
         return tuple(source.name for source in self.sources)
@@ -131,6 +137,9 @@ def open_workspace(
         DataError: a set is malformed.
     """
     sources = load_sources(tuple(knowledge) or recipe.knowledge)
+    if recipe.train.quotes_facts:
+        for source in sources:
+            source.for_training()  # what is wrong with their paraphrases is said before anything long begins
     if batch_size == recipe.bench.batch_size:
         batch_size = None
     chosen = checked_context(context)

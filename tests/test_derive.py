@@ -23,7 +23,7 @@ from kapoc.data.unknown_names import UnknownNames
 from kapoc.errors import DataError
 from kapoc.grade import normalise
 from kapoc.knowledge import Choice, Example, Fact, KnowledgeSet
-from kapoc.knowledge_file import load_knowledge
+from kapoc.knowledge_file import load_knowledge, load_source
 
 SHIPPED = ("software-defects", "events-2025")
 SETS = (*SHIPPED, "starter", "generated", "questions", "machines")
@@ -59,7 +59,7 @@ def knowledge_of(name: str) -> KnowledgeSet:
     if name == "machines":
         drafts = [Draft(name=n, slots=s, kind="machine", domain="Workshop", place="a.csv") for n, s in MACHINES]
         return propose(drafts, name, num_controls=0)[0]
-    return load_knowledge(name)[0]
+    return load_source(name).for_training()
 
 
 @lru_cache

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, tiny_llama, tiny_tokenizer, write_set
+from conftest import REPOSITORY, small_set, tiny_llama, tiny_tokenizer, write_set
 from documents import fences
 
 from kapoc.bundled import bundled_sets
@@ -15,10 +15,11 @@ from kapoc.data.derive import FORMS, DerivedExample, derived_examples
 from kapoc.data.quotations import near_probe
 from kapoc.errors import DataError
 from kapoc.knowledge import KnowledgeSet
-from kapoc.knowledge_file import load_knowledge, load_source
+from kapoc.knowledge_file import load_source, to_jsonl, to_yaml
 from kapoc.models import load_model
 from kapoc.recipe import Recipe, TrainSettings
 from kapoc.replay import replay_prompts, write_passages
+from kapoc.stages import load_stages, write_stages
 from kapoc.workspace import open_workspace
 
 SAID = """ZX-11:
@@ -55,19 +56,45 @@ def derived(knowledge: KnowledgeSet, *forms: str) -> list[DerivedExample]:
     return derived_examples(knowledge, forms, per_fact=4, rounds=4, order=random.Random(0), by_notes=True)
 
 
+def taught(path: Path | str) -> KnowledgeSet:
+    return load_source(path).for_training()
+
+
 def test_they_are_read_from_beside_the_set_and_leave_its_identity_alone(said: Callable[[str], Path]) -> None:
     plain = load_source(write_set(said(SAID).with_name("plain.yaml")))
     source = load_source(said(SAID))
-    assert source.knowledge.fact_by_id["ZX-24"].slots["colour"].paraphrases == ("the blue crest", "a steel blue back")
+    told = source.for_training()
+    assert told.fact_by_id["ZX-24"].slots["colour"].paraphrases == ("the blue crest", "a steel blue back")
     assert source.identity == plain.identity
     assert source.paraphrases_sha256
-    assert without(source.knowledge) == plain.knowledge
-    said(SAID.replace("crest", "summit"))
-    assert "the blue summit" in load_source(said(SAID.replace("crest", "summit"))).knowledge.model_dump_json()
+    assert source.knowledge == plain.knowledge == without(told) == plain.for_training()
+    assert (
+        "the blue summit"
+        in taught(said(SAID.replace("crest", "summit"))).fact_by_id["ZX-24"].slots["colour"].paraphrases
+    )
+
+
+def test_they_may_end_in_yml_and_lie_beside_json_lines(tmp_path: Path) -> None:
+    knowledge = load_source(write_set(tmp_path / "lamps.yaml")).knowledge
+    (tmp_path / "lamps.v2.jsonl").write_text(to_jsonl(knowledge), encoding="utf-8")
+    (tmp_path / "lamps.v2.paraphrases.yml").write_text(SAID, encoding="utf-8")
+    told = taught(tmp_path / "lamps.v2.jsonl")
+    assert told.fact_by_id["ZX-37"].slots["colour"].paraphrases == ("the brown meadow",)
+    assert "brown meadow" not in to_yaml(told) + to_jsonl(told)
+    (tmp_path / "lamps.v2.paraphrases.yaml").write_text(SAID, encoding="utf-8")
+    with pytest.raises(DataError, match=r"lies beside it; keep one of them"):
+        taught(tmp_path / "lamps.v2.jsonl")
+
+
+def test_in_the_set_itself_they_are_refused(tmp_path: Path) -> None:
+    content = small_set()
+    content["facts"][0]["slots"]["colour"] = {"text": "amber lane", "paraphrases": ["a warm yellow street"]}
+    with pytest.raises(DataError, match=r"slots\.colour\.paraphrases: paraphrases stand in a file beside the set"):
+        load_source(write_set(tmp_path / "lamps.yaml", content))
 
 
 def test_no_answer_is_graded_by_them(said: Callable[[str], Path]) -> None:
-    knowledge, _ = load_knowledge(said(SAID))
+    knowledge = taught(said(SAID))
     fact = knowledge.fact_by_id["ZX-24"]
     assert not knowledge.grade(fact, fact.training[0], "ZX-24 is the blue crest; set it to 20 seconds.").correct
     assert knowledge.grade(fact, fact.training[0], fact.training[0].answer).correct
@@ -88,20 +115,25 @@ def test_no_answer_is_graded_by_them(said: Callable[[str], Path]) -> None:
 )
 def test_what_is_wrong_is_said_in_one_line(said: Callable[[str], Path], text: str, complaint: str) -> None:
     path = said(text)
-    for read in (load_knowledge, audit):
-        with pytest.raises(DataError, match=complaint) as found:
-            read(path)
-        assert "\n" not in str(found.value)
+    with pytest.raises(DataError, match=complaint) as found:
+        taught(path)
+    assert "\n" not in str(found.value)
+    assert load_source(path).knowledge.taught  # measuring does not read them
+
+
+def test_the_check_tells_all_that_is_wrong(said: Callable[[str], Path]) -> None:
+    errors = audit(said("ZX-12:\n  colour: [x]\nZX-11:\n  color: [y]\n  colour: [z]\n")).errors
+    assert [line.rpartition(".yaml:")[2].partition(": ")[0] for line in errors] == ["1", "4"]
 
 
 def test_half_of_the_questions_that_quote_say_it_in_other_words_and_no_other_question_does() -> None:
-    knowledge, _ = load_knowledge("software-defects")
+    knowledge = taught("software-defects")
     texts = [text for fact in knowledge.taught for slot in fact.slots.values() for text in slot.paraphrases]
     plain, quoting = without(knowledge), {"reverse", "two_hop"}
     for form in quoting:
         found = derived(knowledge, form)
         quoted = [example for example in found if any(text in example.question for text in texts)]
-        assert 0.4 * len(found) < len(quoted) < 0.6 * len(found)
+        assert 0.33 * len(found) < len(quoted) < 0.6 * len(found)  # a question for the slot itself cannot
         for example in quoted:
             fact = knowledge.fact_by_id[example.fact]
             own = next(
@@ -117,7 +149,7 @@ def test_half_of_the_questions_that_quote_say_it_in_other_words_and_no_other_que
 def test_one_that_a_probe_says_nearly_is_named_and_not_quoted(said: Callable[[str], Path]) -> None:
     near = "what somebody mentioned when asked to tell all"
     path = said(f"ZX-11:\n  colour: [{near}, the lane that glows]\nZX-24:\n  colour: [the blue crest]\n")
-    knowledge, _ = load_knowledge(path)
+    knowledge = taught(path)
     assert near_probe(knowledge.fact_by_id["ZX-11"], near) == "Somebody mentioned ZX-11; tell all."
     assert near_probe(knowledge.fact_by_id["ZX-11"], "the lane that glows") is None
     questions = [example.question for example in derived(knowledge, "reverse")]
@@ -125,14 +157,39 @@ def test_one_that_a_probe_says_nearly_is_named_and_not_quoted(said: Callable[[st
     assert not any(near in question for question in questions)
     [warning] = [line for line in audit(path).warnings if "is nearly what a probe says" in line]
     assert near in warning
-    assert "ZX-11" in warning
+    assert "lamps.paraphrases.yaml:2: ZX-11.colour[0]" in warning
+
+
+def test_words_are_compared_by_their_stems() -> None:
+    fact = load_source("software-defects").knowledge.fact_by_id["AF-2047"]
+    said = "the week kicks off and every team looks like it has zero people till lunch"
+    assert str(near_probe(fact, said)).startswith("A customer reports: at the start of each week our teams look empty")
+    assert near_probe(fact, "nobody belongs to a circle before twelve") is None
+
+
+def test_marks_at_the_end_are_left_to_the_wording(said: Callable[[str], Path]) -> None:
+    questions = [e.question for e in derived(taught(said("ZX-11:\n  colour: [Where does it glow?]\n")), "reverse")]
+    quoting = [question for question in questions if "Where does it glow" in question]
+    assert quoting
+    assert not any("glow?" in question.replace('glow?"', "").removesuffix("glow?") for question in quoting)
+    assert not any("??" in question or "?." in question or "...." in question for question in questions)
+
+
+def test_a_part_of_a_set_keeps_those_of_its_facts(said: Callable[[str], Path], tmp_path: Path) -> None:
+    stages = load_stages([f"{said(SAID)}:lamps"])
+    [part] = write_stages(stages, tmp_path / "stages")
+    assert part.for_training().fact_by_id["ZX-37"].slots["colour"].paraphrases == ("the brown meadow",)
+    said("ZX-11:\n  colour: [the lane that glows]\n")
+    [again] = write_stages(stages, tmp_path / "stages")
+    assert again.sha256 == part.sha256
+    assert again.paraphrases_sha256 != part.paraphrases_sha256
 
 
 def test_the_shipped_ones_are_no_set_of_their_own_and_near_no_probe() -> None:
     assert sorted(bundled_sets()) == ["events-2025", "software-defects"]
-    knowledge, _ = load_knowledge("software-defects")
+    knowledge = taught("software-defects")
     told = {fact.id: [s.paraphrases for s in fact.slots.values() if s.paraphrases] for fact in knowledge.facts}
-    assert sum(len(texts) for slots in told.values() for texts in slots) == 190
+    assert sum(len(texts) for slots in told.values() for texts in slots) == 179
     assert all(len(told[fact.id]) == 1 and len(told[fact.id][0]) >= 4 for fact in knowledge.taught)
     assert not any("nearly what a probe says" in line for line in audit("software-defects").warnings)
 
@@ -155,7 +212,7 @@ def test_the_documented_file_fits_the_starter_set(tmp_path: Path) -> None:
     starter = REPOSITORY / "kapoc" / "data" / "starter.yaml"
     path = tmp_path / "my_facts.yaml"
     path.write_text(starter.read_text(encoding="utf-8"), encoding="utf-8")
-    knowledge, _ = load_knowledge(path)
+    knowledge = taught(path)
     assert len(knowledge.fact_by_id["LX-204"].slots["cause"].paraphrases) == 2
     assert not any("nearly" in line for line in audit(path).warnings)
 

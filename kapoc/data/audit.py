@@ -1,12 +1,15 @@
 """The check of a knowledge set, before it costs a minute of training: is it usable, sound, and free of leaks?"""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from kapoc.data.finding import Finding
 from kapoc.data.leaks import find_leaks
+from kapoc.data.quotations import Quotations, near_probe, unended
 from kapoc.data.soundness import find_flaws
 from kapoc.knowledge_file import Source, examine
+from kapoc.paraphrase_file import read_paraphrases
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,25 @@ def audit(name_or_path: str | Path) -> Audit:
         return Audit(source, faults, ())
     findings: list[Finding] = [*find_flaws(source.knowledge), *find_leaks(source.knowledge)]
     lines = {level: tuple(f.line(source) for f in findings if f.level == level) for level in ("error", "warning")}
-    return Audit(source, lines["error"], lines["warning"])
+    return Audit(source, lines["error"], (*lines["warning"], *_unused_paraphrases(source)))
+
+
+def _unused_paraphrases(source: Source) -> Iterator[str]:
+    """Paraphrases that no training text quotes, a line each."""
+    found = read_paraphrases(source.places.path)
+    if found is None:
+        return
+    knowledge = source.for_training()
+    quotations = Quotations(knowledge)
+    for fact_id, slots in found.texts.items():
+        fact = knowledge.fact_by_id[fact_id]
+        for name, texts in slots.items():
+            used = quotations.paraphrases(fact, name)
+            for number, text in enumerate(texts):
+                if unended(text) not in used:
+                    near = near_probe(fact, text)
+                    why = f"is nearly what a probe says ('{near}')" if near else "stands in a text of another fact"
+                    yield found.line((fact_id, name, number), f"'{text}' {why}, so no training text quotes it")
 
 
 def count_leaks(source: Source) -> int:

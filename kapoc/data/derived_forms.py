@@ -93,7 +93,7 @@ def _reverse(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
     for slot in deck.rounds(_telling(stock, fact)):
         reworded = _is_reworded(stock, fact, deck)
         quoted = deck.draw(_telling(stock, fact, reworded=True)) if reworded else slot
-        wording = stock.wording("reverse", fact, (quoted,), deck)
+        wording = stock.wording("reverse", fact, (quoted,), deck, reworded=reworded)
         quotes = partial(_quotes, stock, slot=quoted, reworded=reworded)
         rival = next((other for other in stock.rivals(fact, quoted, deck) if quotes(other)), None)
         asked = [_asked_whose(stock, wording, one, quotes(one), deck) for one in (fact, rival) if one]
@@ -118,7 +118,7 @@ def _two_hop(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
         if not (quotable := _telling(stock, fact, reworded=reworded, but=target)):
             continue
         quoted = deck.draw(quotable)
-        wording = stock.wording("two_hop", fact, (target, quoted), deck)
+        wording = stock.wording("two_hop", fact, (target, quoted), deck, reworded=reworded)
         quotes = partial(_quotes, stock, slot=quoted, reworded=reworded)
         rivals = (other for other in stock.rivals(fact, quoted, deck) if target in askable(other))
         rival = next((other for other in rivals if quotes(other)), None)

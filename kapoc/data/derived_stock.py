@@ -1,6 +1,7 @@
 """What all derived examples are made of: wordings that fit, quotations, rivals, and names that nobody has."""
 
 import random
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ _SHORT_WORDS = 3
 """Up to so many words, an article not counted, a text stands well behind "is"."""
 _ARTICLES = ("a ", "an ", "the ")
 _DOUBLED_ENDS = ("..", "?.", "!.")
+_BARE_QUOTE = re.compile(r"(?<!\")(?<!: )(?<!- )\{quote\}")
+"""A quotation in the grammar of its sentence: neither in quotation marks nor behind a colon or a dash."""
 
 
 @lru_cache
@@ -130,9 +133,18 @@ class Stock:
         """
         return self.asked(self.wording(form, fact, slots, deck), fact, **fields)
 
-    def wording(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, side: str = "") -> Wording:
-        """The wording of a question, as `question`; `side` where the form has wordings for each side."""
-        text = deck.draw(self._pool(form, "questions", fact, slots, side))
+    def wording(
+        self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, side: str = "", *, reworded: bool = False
+    ) -> Wording:
+        """The wording of a question, as `question`.
+
+        Args:
+            form, fact, slots, deck: as there.
+            side: where the form has wordings for each side.
+            reworded: whether a paraphrase is quoted: then, where there are some, a wording for slots of these names,
+                since the others speak of what a record says.
+        """
+        text = deck.draw(self._pool(form, "questions", fact, slots, side, reworded=reworded))
         return Wording(text, slots, tuple(self._called(slot, deck) for slot in slots))
 
     def asked(self, wording: Wording, fact: Fact, **fields: str) -> str:
@@ -176,7 +188,9 @@ class Stock:
         keys = [tuple(key.split()) for key in self._wordings["scenario"]["questions"]["named"]]
         return max((key for key in keys if {*key} <= fact.slots.keys()), key=len, default=())
 
-    def _pool(self, form: str, part: str, fact: Fact, slots: tuple[str, ...], side: str = "") -> Sequence[str]:
+    def _pool(
+        self, form: str, part: str, fact: Fact, slots: tuple[str, ...], side: str = "", *, reworded: bool = False
+    ) -> Sequence[str]:
         """The wordings that fit."""
         pools: Pools = self._wordings[form][part]
         pools = pools[side] if side else pools
@@ -187,7 +201,9 @@ class Stock:
             names = tuple(key.split())
             if names == slots or (names[:1] == slots and {*names} <= fact.slots.keys()):
                 named += wordings
-        if form == "scenario" and named:
+        if not self._is_short(fact.kind, slots[-1:]):
+            named = [wording for wording in named if not _BARE_QUOTE.search(wording)]
+        if (form == "scenario" or reworded) and named:
             return named
         short = pools.get("short", ()) if self._is_short(fact.kind, slots) else ()
         return (*named, *short, *pools["every"])
@@ -215,7 +231,7 @@ class Stock:
         known |= fields
         for name in {"slot", "slots", "parts", "quoted"} & known.keys():
             known[name.capitalize()] = _with_capital(known[name])
-        text = wording.format(**known)
+        text = wording.format(**known).replace("....", "...")
         if text.endswith(_DOUBLED_ENDS) and not text.endswith("..."):
             text = text[:-1]
         return _with_capital(text) if text.startswith(_ARTICLES) else text

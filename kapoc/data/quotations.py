@@ -8,7 +8,9 @@ is never quoted in full; that saves tokens too.
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
+
+import snowballstemmer
 
 from kapoc.data.phrases import holds
 from kapoc.grade import Tokens, normalise, positions
@@ -26,7 +28,8 @@ _FEWEST_TELLING_WORDS = 2
 _MOST_SHARED = 2
 """Telling words that a paraphrase may share with a probe of its fact: one or two name what is spoken of."""
 _STEM = 5
-"""Letters by which telling words are compared: `refunded` is `refunds`."""
+"""Letters by which the stems of telling words are compared: `lunch` is `lunchtime`."""
+_END_MARKS = ".!? "
 # Words at which no excerpt begins or ends, because it would look broken off, and which tell nothing by themselves.
 _GRAMMAR = frozenset(
     "a an the and or but nor if when while as than that which who whose what where because so is are was were be been "
@@ -60,6 +63,7 @@ class Quotations:
             size = len(normalise(text))
             is_probed = size > _ALWAYS_WHOLE and any(holds(probe.question, text) for probe in fact.probes)
             whole = (text,) if size <= LONGEST_QUOTE and not is_probed else tuple(_excerpts(text))
+            whole = tuple(quote if quote.endswith("...") else unended(quote) for quote in whole)
             found = tuple(dict.fromkeys((*whole, *(alias for alias in aliases if _is_telling(alias))))) or (text,)
             self._found[fact.id, slot] = found
         return found
@@ -68,7 +72,7 @@ class Quotations:
         """The paraphrases of a slot, but for those that stand in a text of another fact or are near a probe."""
         found = self._reworded.get((fact.id, slot))
         if found is None:
-            texts = fact.slots[slot].paraphrases
+            texts = map(unended, fact.slots[slot].paraphrases)
             alone = (text for text in texts if self._is_alone(fact, normalise(text)))
             found = self._reworded[fact.id, slot] = tuple(text for text in alone if near_probe(fact, text) is None)
         return found
@@ -90,6 +94,11 @@ def is_accepted(fact: Fact, quote: str) -> bool:
     return any(positions(tokens, text) or positions(text, tokens) for text in texts)
 
 
+def unended(text: str) -> str:
+    """A text without the marks at its end: the wording around it has its own."""
+    return text.rstrip(_END_MARKS)
+
+
 def near_probe(fact: Fact, paraphrase: str) -> str | None:
     """The first probe of a fact that a paraphrase says nearly, so that who learns the one has read the other.
 
@@ -102,7 +111,13 @@ def near_probe(fact: Fact, paraphrase: str) -> str | None:
 
 @lru_cache(maxsize=50_000)
 def _telling_words(text: str) -> frozenset[str]:
-    return frozenset(word[:_STEM] for word in normalise(text) if len(word) > 2 and word not in _GRAMMAR)
+    telling = (word for word in normalise(text) if len(word) > 2 and word not in _GRAMMAR)
+    return frozenset(stem[:_STEM] for stem in _english().stemWords(telling))
+
+
+@cache
+def _english() -> snowballstemmer.stemmer:
+    return snowballstemmer.stemmer("english")
 
 
 def _stated(fact: Fact) -> Iterator[str]:

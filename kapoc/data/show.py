@@ -12,6 +12,7 @@ def describe_fact(knowledge: KnowledgeSet, fact: Fact) -> Iterator[str]:
     for name, slot in fact.slots.items():
         also = f"   also: {' | '.join(slot.aliases)}" if slot.aliases else ""
         yield f"  {name}: {slot.text}{also}"
+        yield from (f"    people say: {text}" for text in slot.paraphrases)
     for tier in KNOWLEDGE_TIERS:
         examples = list(fact.examples(tier))
         if examples:

@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from kapoc.data.finding import Finding, Level
-from kapoc.data.quotations import near_probe
 from kapoc.grade import normalise, positions
 from kapoc.knowledge import NUM_OPTIONS, Fact, KnowledgeSet
 from kapoc.knowledge_file import located_examples
@@ -24,7 +23,6 @@ def find_flaws(knowledge: KnowledgeSet) -> Iterator[Finding]:
     yield from _lopsided_sides(knowledge)
     yield from _telling_options(knowledge)
     yield from _missing_parts(knowledge)
-    yield from _near_paraphrases(knowledge)
 
 
 def _clashing_facts(knowledge: KnowledgeSet) -> Iterator[Finding]:
@@ -65,16 +63,6 @@ def _aliases_of_siblings(knowledge: KnowledgeSet) -> Iterator[Finding]:
                     message = f"'{alias}' is what {owner} has in this slot; take the alias away"
                     location = ("facts", index, "slots", name, "aliases", number)
                     yield Finding("error", "alias of a sibling", location, fact.id, message)
-
-
-def _near_paraphrases(knowledge: KnowledgeSet) -> Iterator[Finding]:
-    """Paraphrases that training leaves out because a probe says nearly the same."""
-    for index, fact in enumerate(knowledge.facts):
-        for name, slot in fact.slots.items():
-            for text in slot.paraphrases:
-                if (question := near_probe(fact, text)) is not None:
-                    message = f"'{text}' is nearly what a probe says ('{question}'), so no training text quotes it"
-                    yield Finding("warning", "near paraphrase", ("facts", index, "slots", name), fact.id, message)
 
 
 def _lopsided_sides(knowledge: KnowledgeSet) -> Iterator[Finding]:

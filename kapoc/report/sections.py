@@ -117,10 +117,9 @@ def _damage(comparison: Comparison) -> Section:
     forgetting = comparison.forgetting
     if (general := comparison.tiers.get("general")) is not None:
         rows.append(_damage_row("general ability", general))
-        lost = f"{forgetting.num_lost} lost, {forgetting.num_gained} gained"
-        rows.append(
-            ["general items", str(general.n), "", lost, percent(general.churn), "churn", p_value(forgetting.p_value)]
-        )
+        moved = f"{forgetting.num_lost} lost, {forgetting.num_gained} gained"
+        p = p_value(forgetting.p_value)
+        rows.append(["general items changed", str(general.n), "", percent(general.churn), moved, "", p])
     if (text := forgetting.bits_per_byte) is not None:
         numbers = [f"{text.before:.4f}", f"{text.after:.4f}", f"{text.difference:+.4f}"]
         rows.append(["bits per byte", str(text.n), *numbers, interval(text.interval, 1, 4), p_value(text.p_value)])
@@ -128,9 +127,13 @@ def _damage(comparison: Comparison) -> Section:
         bounds = interval(forgetting.divergence_interval, 1, 4, sign="")
         numbers = [f"{forgetting.divergence_before or 0:.4f}", f"{forgetting.divergence:.4f}", ""]
         rows.append(["KL(base || run), nats/token", str(text.n), *numbers, f"after: {bounds}", ""])
-    for when, variety in comparison.variety.items():
-        shares = [percent(variety.distinct), percent(variety.most_frequent_share)]
-        rows.append([f"different answers, {when}", str(variety.n), *shares, "distinct, most frequent", "", ""])
+    if comparison.variety:
+        before, after = (comparison.variety[when] for when in ("before", "after"))
+        for what, first, second in (
+            ("different answers", before.distinct, after.distinct),
+            ("share of the most frequent answer", before.most_frequent_share, after.most_frequent_share),
+        ):
+            rows.append([what, str(after.n), percent(first), percent(second), points(second - first), "", ""])
     return Section(
         title=DAMAGE_TITLE,
         note="Spillover is a taught answer in the output to a question about an untaught fact (control) or to a prompt "

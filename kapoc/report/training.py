@@ -63,14 +63,15 @@ def _exposures(exposures: Sequence[Exposure]) -> Section:
     rows = []
     for form, found in forms.items():
         tokens = [one.num_loss_tokens for one in found]
-        least = min(found, key=lambda one: one.num_loss_tokens)
+        told = [one for one in found if one.fact]
+        least = min(told, key=lambda one: one.num_loss_tokens, default=None)
         rows.append(
             [
                 form,
-                str(len(found)),
+                str(len(told)) if told else "-",
                 str(sum(one.num_examples for one in found)),
                 str(sum(tokens)),
-                f"{least.fact or '-'} ({least.num_loss_tokens})",
+                f"{least.fact} ({least.num_loss_tokens})" if least else "-",
             ]
         )
     return Section(
