@@ -113,7 +113,9 @@ def show_fact(
         raise DataError(f"{knowledge}: there is no fact '{fact}'; {near_miss(fact, loaded.fact_by_id)}")
     chosen = loaded.fact_by_id[fact]
     if as_json:
-        print(chosen.model_dump_json(indent=2))
+        said = {name: slot.paraphrases for name, slot in chosen.slots.items() if slot.paraphrases}
+        more = {"paraphrases": said} if said else {}
+        print(json.dumps({**chosen.model_dump(mode="json"), **more}, indent=2, ensure_ascii=False))
         return
     for line in describe_fact(loaded, chosen):
         show(line)

@@ -1,14 +1,19 @@
 """Runs on disk -> their comparison, its verdict, and the leaderboard where several were trained."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from kapoc.compare import compare
 from kapoc.comparison import Comparison
 from kapoc.errors import DataError
 from kapoc.gate import Gate, Verdict, verdict_of
 from kapoc.leaderboard import Leaderboard, leaderboard
+from kapoc.recipe import Recipe
 from kapoc.record import Run, load_run
 from kapoc.source import load_json
 from kapoc.training_record import TrainingRecord, training_of
@@ -102,9 +107,13 @@ def _given(path: Path, run: Run) -> TrainingRecord:
 
 def _may_be_of_one_recipe(records: Sequence[TrainingRecord | None]) -> bool:
     """Whether runs may be of one recipe and several seeds: they are not where their records say otherwise."""
-    recipes = [
-        {**record.recipe, "name": "", "train": {**record.recipe["train"], "seed": 0}}
-        for record in records
-        if record is not None
-    ]
-    return all(recipe == recipes[0] for recipe in recipes)
+    known = [(_without_seed(record), record.paraphrases) for record in records if record is not None]
+    return all(one == known[0] for one in known)
+
+
+def _without_seed(record: TrainingRecord) -> dict[str, Any]:
+    """A recipe without name and seed; settings that came after it was recorded have the value that changes nothing."""
+    recipe = record.recipe
+    with contextlib.suppress(ValidationError):
+        recipe = Recipe.model_validate(recipe).model_dump(mode="json")
+    return {**recipe, "name": "", "train": {**recipe["train"], "seed": 0}}

@@ -68,7 +68,7 @@ def _files(*suffixes: str) -> Iterator[str]:
 
 
 def _is_set(name: str) -> bool:
-    return _is(name, ".yaml", ".yml", ".jsonl") and not name.endswith(".paraphrases.yaml")
+    return _is(name, ".yaml", ".yml", ".jsonl") and ".paraphrases." not in name
 
 
 def _is(name: str, *suffixes: str) -> bool:

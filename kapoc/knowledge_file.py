@@ -47,9 +47,12 @@ class Source:
         """The set with the paraphrases that lie beside its file.
 
         Raises:
-            DataError: these are malformed, or unusable.
+            DataError: these are malformed, unusable, or not those that lay there when the set was read.
         """
-        return with_paraphrases(self.knowledge, self.places.path)
+        path = self.places.path
+        if paraphrases_sha256(path) != self.paraphrases_sha256:
+            raise DataError(f"{path}: its paraphrases were changed after it was read; give the command again")
+        return with_paraphrases(self.knowledge, path)
 
     @property
     def identity(self) -> SetIdentity:
@@ -148,8 +151,10 @@ def examine(name_or_path: str | Path) -> tuple[Source | None, tuple[str, ...]]:
         rest = len(found) - _MAX_COMPLAINTS
         return None, (*found[:_MAX_COMPLAINTS], *([f"{path}: and {rest} more like these"] if rest > 0 else []))
     lines = [fault.line(places) for fault in faults(knowledge)]
-    if (beside := read_paraphrases(path)) is not None:
-        lines += paraphrase_faults(knowledge, beside)
+    try:
+        lines += paraphrase_faults(knowledge, beside) if (beside := read_paraphrases(path)) else ()
+    except DataError as error:
+        lines.append(str(error))
     return Source(knowledge, str(name_or_path), sha256, places, paraphrases_sha256(path)), tuple(lines)
 
 

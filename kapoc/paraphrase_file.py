@@ -16,7 +16,7 @@ from kapoc.bundled import bundled, checked
 from kapoc.errors import DataError, near_miss
 from kapoc.grade import Tokens, normalise, positions
 from kapoc.knowledge import Fact, Identifier, KnowledgeSet, Text
-from kapoc.source import Location, Places, dotted, read_text, read_yaml, validate
+from kapoc.source import Location, Places, dotted, read_yaml, validate
 
 _ENDINGS = (".paraphrases.yaml", ".paraphrases.yml")
 _Texts = Mapping[str, Mapping[str, tuple[str, ...]]]
@@ -49,16 +49,20 @@ def paraphrase_path(path: Path) -> Path | None:
     Raises:
         DataError: there are two.
     """
-    found = [beside for ending in _ENDINGS if (beside := path.with_suffix(ending)).exists()]
+    found = _beside(path)
     if len(found) > 1:
         raise DataError(f"{found[0]}: {found[1].name} lies beside it; keep one of them")
     return found[0] if found else None
 
 
 def paraphrases_sha256(path: Path) -> str:
-    """The sha256 of the file of paraphrases beside a set's file; empty if there is none."""
-    beside = paraphrase_path(path)
-    return hashlib.sha256(read_text(beside).encode()).hexdigest() if beside else ""
+    """The sha256 of the file of paraphrases beside a set's file, whatever is in it; empty if there is none."""
+    found = _beside(path)
+    return hashlib.sha256(b"".join(beside.read_bytes() for beside in found)).hexdigest() if found else ""
+
+
+def _beside(path: Path) -> list[Path]:
+    return [beside for ending in _ENDINGS if (beside := path.with_suffix(ending)).is_file()]
 
 
 def read_paraphrases(path: Path) -> Paraphrases | None:

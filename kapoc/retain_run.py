@@ -77,6 +77,9 @@ def plan_retain(
         DataError: a stage cannot be used, or there is nothing to come after the only stage.
     """
     stages = load_stages(typed)
+    if recipe.train.quotes_facts:
+        for stage in stages:
+            stage.origin.for_training()  # what is wrong with their paraphrases is said before anything long begins
     if len(stages) < 2 and not unrelated_steps:
         raise DataError("retain: one stage has nothing to follow it; name another stage, or --unrelated STEPS")
     most = MAX_UNRELATED // recipe.train.batch_size
@@ -104,7 +107,7 @@ def run_retain(plan: RetainPlan, folder: Path) -> Retention:
     unrelated = f"{UNRELATED}-{plan.unrelated_steps}"
     for step in (*steps, unrelated):
         refuse_foreign(folder / step / "model")
-    sources = write_stages(plan.stages, folder / "sets")
+    sources = write_stages(plan.stages, folder / "sets", paraphrased=plan.recipe.train.quotes_facts)
     measured = list(_stages(plan, sources, folder, steps))
     if plan.unrelated_steps:
         model = str(folder / steps[-1] / "model")

@@ -64,9 +64,21 @@ def load_stages(typed: Sequence[str]) -> tuple[Stage, ...]:
     return tuple(replace(stage, label=stage.knowledge.name) for stage in stages)
 
 
-def write_stages(stages: Sequence[Stage], folder: Path) -> tuple[Source, ...]:
-    """The stages as knowledge sets on disk: whole sets where they lie, each domain in a file in a folder."""
-    return load_sources([_written(s.knowledge, folder, s.origin) if s.is_part else s.origin.name for s in stages])
+def write_stages(stages: Sequence[Stage], folder: Path, *, paraphrased: bool = False) -> tuple[Source, ...]:
+    """The stages as knowledge sets on disk: whole sets where they lie, each domain in a file in a folder.
+
+    Args:
+        stages: all of them.
+        folder: of the files.
+        paraphrased: whether the paraphrases of a domain's facts are to lie beside it.
+    """
+    origins = [stage.origin if paraphrased else None for stage in stages]
+    return load_sources(
+        [
+            _written(stage.knowledge, folder, origin) if stage.is_part else stage.origin.name
+            for stage, origin in zip(stages, origins, strict=True)
+        ]
+    )
 
 
 def write_unrelated(num_examples: int, folder: Path) -> Source:

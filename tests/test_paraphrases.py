@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, small_set, tiny_llama, tiny_tokenizer, write_set
 from documents import fences
+from pages import training_record
 
 from kapoc.bundled import bundled_sets
+from kapoc.compared import _may_be_of_one_recipe
 from kapoc.current import fingerprint
 from kapoc.data.audit import audit
 from kapoc.data.derive import FORMS, DerivedExample, derived_examples
@@ -19,6 +21,7 @@ from kapoc.knowledge_file import load_source, to_jsonl, to_yaml
 from kapoc.models import load_model
 from kapoc.recipe import Recipe, TrainSettings
 from kapoc.replay import replay_prompts, write_passages
+from kapoc.retain_run import plan_retain
 from kapoc.stages import load_stages, write_stages
 from kapoc.workspace import open_workspace
 
@@ -177,10 +180,10 @@ def test_marks_at_the_end_are_left_to_the_wording(said: Callable[[str], Path]) -
 
 def test_a_part_of_a_set_keeps_those_of_its_facts(said: Callable[[str], Path], tmp_path: Path) -> None:
     stages = load_stages([f"{said(SAID)}:lamps"])
-    [part] = write_stages(stages, tmp_path / "stages")
+    [part] = write_stages(stages, tmp_path / "stages", paraphrased=True)
     assert part.for_training().fact_by_id["ZX-37"].slots["colour"].paraphrases == ("the brown meadow",)
     said("ZX-11:\n  colour: [the lane that glows]\n")
-    [again] = write_stages(stages, tmp_path / "stages")
+    [again] = write_stages(stages, tmp_path / "stages", paraphrased=True)
     assert again.sha256 == part.sha256
     assert again.paraphrases_sha256 != part.paraphrases_sha256
 
@@ -224,3 +227,32 @@ def test_a_share_of_the_replayed_questions_quotes() -> None:
         texts = [tokenizer.decode(list(passage.tokens[: passage.start])) for passage in passages]
         asked = [tokenizer.decode(tokenizer.encode(question)) for question in prompts.quoting]
         assert sum(any(question in text for question in asked) for text in texts) == expected
+
+
+def test_a_rival_without_paraphrases_stands_beside_one_with(said: Callable[[str], Path]) -> None:
+    found = derived(taught(said("ZX-11:\n  colour: [the lane that glows]\n")), "reverse")
+    quoting = [example for example in found if "the lane that glows" in example.question]
+    assert quoting
+    assert all(len(example.contrasts) == 1 for example in quoting)
+
+
+def test_what_was_changed_after_the_set_was_read_is_not_trained(said: Callable[[str], Path]) -> None:
+    source = load_source(said(SAID))
+    said(SAID + "\n")
+    with pytest.raises(DataError, match="its paraphrases were changed after it was read"):
+        source.for_training()
+
+
+def test_retain_says_what_is_wrong_with_them_before_it_begins(said: Callable[[str], Path]) -> None:
+    path = said("ZX-12:\n  colour: [x]\n")
+    stages = [f"{path}:lamps"]
+    plan_retain(stages, Recipe(name="tiny"), unrelated_steps=1)
+    with pytest.raises(DataError, match="no taught fact has this id"):
+        plan_retain(stages, Recipe(name="tiny", train=TrainSettings(derived={"two_hop": 1})), unrelated_steps=1)
+
+
+def test_runs_that_quoted_other_paraphrases_are_no_seeds_of_one_recipe() -> None:
+    first = training_record()
+    later = first.model_copy(update={"recipe": Recipe.model_validate(first.recipe).model_dump(mode="json")})
+    assert _may_be_of_one_recipe([first, later])
+    assert not _may_be_of_one_recipe([first, later.model_copy(update={"paraphrases": ("1" * 64,)})])

@@ -72,15 +72,16 @@ def _neighbours(fact: Fact, deck: Deck) -> Iterator[tuple[str, ...]]:
 
 
 def _quotes(stock: Stock, fact: Fact, slot: str, *, reworded: bool = False) -> tuple[str, ...]:
-    """What may be quoted of a slot to tell a fact from all others: of its text, or its paraphrases."""
-    if reworded:
-        return stock.quotations.paraphrases(fact, slot)
+    """What may be quoted of a slot to tell a fact from all others: of its text, or paraphrases where it has some."""
+    if reworded and (said := stock.quotations.paraphrases(fact, slot)):
+        return said
     return stock.quotations.distinctive(fact, slot) if stock.knowledge.slots[slot].distinctive else ()
 
 
 def _telling(stock: Stock, fact: Fact, *, reworded: bool = False, but: str = "") -> tuple[str, ...]:
-    """The slots, but one, by whose quotations a fact can be told from all others."""
-    return tuple(slot for slot in fact.slots if slot != but and _quotes(stock, fact, slot, reworded=reworded))
+    """The slots, but one, by whose quotations, or by whose paraphrases, a fact can be told from all others."""
+    found = stock.quotations.paraphrases if reworded else partial(_quotes, stock)
+    return tuple(slot for slot in fact.slots if slot != but and found(fact, slot))
 
 
 def _is_reworded(stock: Stock, fact: Fact, deck: Deck, but: str = "") -> bool:

@@ -201,7 +201,7 @@ class Stock:
             names = tuple(key.split())
             if names == slots or (names[:1] == slots and {*names} <= fact.slots.keys()):
                 named += wordings
-        if not self._is_short(fact.kind, slots[-1:]):
+        if reworded or not self._is_short(fact.kind, slots[-1:]):
             named = [wording for wording in named if not _BARE_QUOTE.search(wording)]
         if (form == "scenario" or reworded) and named:
             return named
@@ -231,7 +231,9 @@ class Stock:
         known |= fields
         for name in {"slot", "slots", "parts", "quoted"} & known.keys():
             known[name.capitalize()] = _with_capital(known[name])
-        text = wording.format(**known).replace("....", "...")
+        text = wording.format(**known)
+        if "quote" in fields:
+            text = text.replace("....", "...")
         if text.endswith(_DOUBLED_ENDS) and not text.endswith("..."):
             text = text[:-1]
         return _with_capital(text) if text.startswith(_ARTICLES) else text

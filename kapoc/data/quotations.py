@@ -30,6 +30,7 @@ _MOST_SHARED = 2
 _STEM = 5
 """Letters by which the stems of telling words are compared: `lunch` is `lunchtime`."""
 _END_MARKS = ".!? "
+_ABBREVIATED = re.compile(r"\.\w{1,3}\.$")
 # Words at which no excerpt begins or ends, because it would look broken off, and which tell nothing by themselves.
 _GRAMMAR = frozenset(
     "a an the and or but nor if when while as than that which who whose what where because so is are was were be been "
@@ -95,8 +96,8 @@ def is_accepted(fact: Fact, quote: str) -> bool:
 
 
 def unended(text: str) -> str:
-    """A text without the marks at its end: the wording around it has its own."""
-    return text.rstrip(_END_MARKS)
+    """A text without the mark at its end, for the wording around it has its own; "p.m." stays as it is."""
+    return text if _ABBREVIATED.search(text) else text.rstrip(_END_MARKS)
 
 
 def near_probe(fact: Fact, paraphrase: str) -> str | None:
