@@ -201,7 +201,7 @@ class Stock:
             names = tuple(key.split())
             if names == slots or (names[:1] == slots and {*names} <= fact.slots.keys()):
                 named += wordings
-        if reworded or not self._is_short(fact.kind, slots[-1:]):
+        if reworded or any((fact.kind, slot) in self._long for slot in slots[-1:]):
             named = [wording for wording in named if not _BARE_QUOTE.search(wording)]
         if (form == "scenario" or reworded) and named:
             return named
