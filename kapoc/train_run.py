@@ -71,7 +71,7 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
 
     recipe, listener = workspace.recipe, workspace.listener
     texts = training_texts(
-        [source.for_training() for source in workspace.sources],
+        workspace.for_training(),
         recipe.train,
         base.tokenizer,
         beside=[source.knowledge for source in workspace.elsewhere],

@@ -162,5 +162,4 @@ def cost(workspace: Workspace) -> "Cost":
     from kapoc.task_list import load_tasks
 
     loaded = load_model(workspace.recipe.model, tell=workspace.listener.tell)
-    knowledge = [source.for_training() for source in workspace.sources]
-    return calibrate(loaded, workspace.recipe, knowledge, load_tasks(workspace.knowledge))
+    return calibrate(loaded, workspace.recipe, workspace.for_training(), load_tasks(workspace.knowledge))

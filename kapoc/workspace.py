@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kapoc.context import Context, checked_context
-from kapoc.knowledge import Fact
+from kapoc.knowledge import Fact, KnowledgeSet
 from kapoc.knowledge_file import Source, load_sources
 from kapoc.recipe import Recipe
 
@@ -68,6 +68,15 @@ class Workspace:
     def name(self) -> str:
         """The knowledge sets in one word."""
         return "+".join(source.knowledge.name for source in self.sources)
+
+    def for_training(self) -> list[KnowledgeSet]:
+        """The knowledge sets as training reads them: with their paraphrases where the recipe quotes facts.
+
+        Raises:
+            DataError: paraphrases that are wanted are malformed, or unusable.
+        """
+        quoted = self.recipe.train.quotes_facts
+        return [source.for_training() if quoted else source.knowledge for source in self.sources]
 
     @property
     def paraphrases(self) -> tuple[str, ...]:
@@ -137,11 +146,10 @@ def open_workspace(
         DataError: a set is malformed.
     """
     sources = load_sources(tuple(knowledge) or recipe.knowledge)
-    if recipe.train.quotes_facts:
-        for source in sources:
-            source.for_training()  # what is wrong with their paraphrases is said before anything long begins
     if batch_size == recipe.bench.batch_size:
         batch_size = None
     chosen = checked_context(context)
     asked = (tuple(general), limit, chosen, batch_size, lm_eval_out)
-    return Workspace(root, recipe, sources, *asked, command, listener or Listener())
+    workspace = Workspace(root, recipe, sources, *asked, command, listener or Listener())
+    workspace.for_training()  # what is wrong with paraphrases is said before anything long begins
+    return workspace

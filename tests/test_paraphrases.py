@@ -1,5 +1,6 @@
 """Paraphrases stand beside a set, are quoted where a question quotes, and are neither graded nor near a probe."""
 
+import contextlib
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -206,6 +207,14 @@ def test_a_checkpoint_depends_on_them_where_a_question_quotes(said: Callable[[st
             prints.append(fingerprint(open_workspace(path.parent, recipe), base))
     assert prints[0] == prints[1]
     assert prints[2] != prints[3]
+
+
+def test_a_recipe_that_quotes_nothing_does_not_read_them(said: Callable[[str], Path]) -> None:
+    path = said("ZX-12:\n  colour: [x]\n")
+    for form, fails in (("slot", False), ("two_hop", True)):
+        recipe = Recipe(name="tiny", knowledge=(str(path),), train=TrainSettings(derived={form: 1}))
+        with pytest.raises(DataError, match="no taught fact has this id") if fails else contextlib.nullcontext():
+            assert open_workspace(path.parent, recipe).for_training()
 
 
 def test_the_documented_file_fits_the_starter_set(tmp_path: Path) -> None:
