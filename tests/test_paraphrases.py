@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from kapoc.compared import _may_be_of_one_recipe
 from kapoc.current import fingerprint
 from kapoc.data.audit import audit
 from kapoc.data.derive import FORMS, DerivedExample, derived_examples
+from kapoc.data.derived_stock import load_derived_wordings, start_of
 from kapoc.data.quotations import near_probe
 from kapoc.errors import DataError
 from kapoc.knowledge import KnowledgeSet
@@ -143,11 +145,30 @@ def test_half_of_the_questions_that_quote_say_it_in_other_words_and_no_other_que
             own = next(
                 slot for slot in fact.slots.values() if any(text in example.question for text in slot.paraphrases)
             )
-            assert example.answer.startswith(f"The record says: {own.text}. That is {fact.name} ")
+            begun = re.escape(start_of(own.text).removesuffix("..."))
+            assert re.match(rf"Record: {begun}(\.\.)?\. That is {re.escape(fact.name)} ", example.answer), example
             for other in example.contrasts:
                 assert any(text in other.question for text in texts)
     others = [form for form in FORMS if form not in quoting]
     assert derived(knowledge, *others) == derived(plain, *others)
+
+
+def test_what_people_say_is_not_called_what_a_record_says() -> None:
+    knowledge = taught("software-defects")
+    said = [text for fact in knowledge.taught for slot in fact.slots.values() for text in slot.paraphrases]
+    for form in ("reverse", "two_hop"):
+        pools = load_derived_wordings()[form]["questions"]
+        fields = (re.sub(r"\\\{\w+\\\}", ".+", re.escape(wording)) for wording in pools["every"])
+        claims = re.compile("|".join(fields), re.IGNORECASE)
+        questions = [example.question for example in derived(knowledge, form)]
+        assert any(claims.fullmatch(question) for question in questions)
+        for question in questions:
+            assert not (any(text in question for text in said) and claims.fullmatch(question)), question
+
+
+def test_a_long_text_is_said_again_in_part() -> None:
+    assert start_of("users are sent back to the password page") == "users are sent back to the..."
+    assert start_of("seven words are said again in full") == "seven words are said again in full"
 
 
 def test_one_that_a_probe_says_nearly_is_named_and_not_quoted(said: Callable[[str], Path]) -> None:

@@ -168,7 +168,8 @@ def ordering(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Drawn]
         first, second = deck.order.sample((fact, rival), k=2)
         asked = {}
         for one, right in (("higher", higher), ("lower", lower)):
-            wording = stock.wording("ordering", fact, (slot,), deck, one)
+            one_kind = fact.domain == rival.domain
+            wording = stock.wording("ordering", fact, (slot,), deck, one, one_kind=one_kind)
             for pair in ((first, second), (second, first)):
                 asked[one, pair[0].id] = _asked_order(stock, wording, pair, right, deck)
         yield replace(asked.pop((side, first.id)), others=tuple(asked.values()))

@@ -25,6 +25,8 @@ _MOST_ROUNDS = 12
 _MOST_RIVALS = 12
 _SHORT_WORDS = 3
 """Up to so many words, an article not counted, a text stands well behind "is"."""
+_START_WORDS = 6
+"""Of a quoted text so many words are said again, where it is longer: what is asked for stands behind them."""
 _ARTICLES = ("a ", "an ", "the ")
 _DOUBLED_ENDS = ("..", "?.", "!.")
 _BARE_QUOTE = re.compile(r"(?<!\")(?<!: )(?<!- )\{quote\}")
@@ -134,17 +136,28 @@ class Stock:
         return self.asked(self.wording(form, fact, slots, deck), fact, **fields)
 
     def wording(
-        self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, side: str = "", *, reworded: bool = False
+        self,
+        form: str,
+        fact: Fact,
+        slots: tuple[str, ...],
+        deck: Deck,
+        side: str = "",
+        *,
+        reworded: bool = False,
+        one_kind: bool = True,
     ) -> Wording:
         """The wording of a question, as `question`.
 
         Args:
             form, fact, slots, deck: as there.
             side: where the form has wordings for each side.
-            reworded: whether a paraphrase is quoted: then, where there are some, a wording for slots of these names,
-                since the others speak of what a record says.
+            reworded: whether a paraphrase is quoted: then a wording for slots of these names, or one that says that
+                it was put in other words, since the others speak of what a record says.
+            one_kind: whether the texts that are compared are of one kind, such as versions of one product; else
+                nothing is said but that one is higher.
         """
-        text = deck.draw(self._pool(form, "questions", fact, slots, side, reworded=reworded))
+        pool = self._pool(form, "questions", fact, slots, side, reworded=reworded, one_kind=one_kind)
+        text = deck.draw(pool)
         return Wording(text, slots, tuple(self._called(slot, deck) for slot in slots))
 
     def asked(self, wording: Wording, fact: Fact, **fields: str) -> str:
@@ -189,7 +202,15 @@ class Stock:
         return max((key for key in keys if {*key} <= fact.slots.keys()), key=len, default=())
 
     def _pool(
-        self, form: str, part: str, fact: Fact, slots: tuple[str, ...], side: str = "", *, reworded: bool = False
+        self,
+        form: str,
+        part: str,
+        fact: Fact,
+        slots: tuple[str, ...],
+        side: str = "",
+        *,
+        reworded: bool = False,
+        one_kind: bool = True,
     ) -> Sequence[str]:
         """The wordings that fit."""
         pools: Pools = self._wordings[form][part]
@@ -197,13 +218,15 @@ class Stock:
         if is_question(fact):
             return tuple(pools["question"])
         named: list[str] = []
-        for key, wordings in pools.get("named", {}).items():
+        for key, wordings in pools.get("named", {}).items() if one_kind else ():
             names = tuple(key.split())
             if names == slots or (names[:1] == slots and {*names} <= fact.slots.keys()):
                 named += wordings
         if reworded or any((fact.kind, slot) in self._long for slot in slots[-1:]):
             named = [wording for wording in named if not _BARE_QUOTE.search(wording)]
-        if (form == "scenario" or reworded) and named:
+        if reworded and "said" in pools:
+            return (*named, *pools["said"])
+        if form == "scenario" and named:
             return named
         short = pools.get("short", ()) if self._is_short(fact.kind, slots) else ()
         return (*named, *short, *pools["every"])
@@ -227,13 +250,12 @@ class Stock:
             "parts": "; ".join(f"{name}: {fact.slots[slot].text}" for name, slot in zip(called, slots, strict=True)),
         }
         if slots:
-            known |= {"slot": called[0], "text": fact.slots[slots[0]].text}
+            text = fact.slots[slots[0]].text
+            known |= {"slot": called[0], "text": text, "start": start_of(text)}
         known |= fields
         for name in {"slot", "slots", "parts", "quoted"} & known.keys():
             known[name.capitalize()] = _with_capital(known[name])
-        text = wording.format(**known)
-        if "quote" in fields:
-            text = text.replace("....", "...")
+        text = wording.format(**known).replace("....", "...")
         if text.endswith(_DOUBLED_ENDS) and not text.endswith("..."):
             text = text[:-1]
         return _with_capital(text) if text.startswith(_ARTICLES) else text
@@ -257,6 +279,12 @@ def askable(fact: Fact) -> tuple[str, ...]:
 def label(slot: str) -> str:
     """What a sentence calls a slot, or a kind."""
     return slot.replace("_", " ")
+
+
+def start_of(text: str) -> str:
+    """The first words of a text, with a mark that they are not all: enough to know it by."""
+    words = text.split()
+    return text if len(words) <= _START_WORDS + 1 else " ".join(words[:_START_WORDS]) + "..."
 
 
 def listed(labels: Sequence[str]) -> str:
