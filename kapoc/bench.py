@@ -19,7 +19,7 @@ from kapoc.data.audit import count_leaks
 from kapoc.divergence import mean_divergences, refuse_other_vocabulary
 from kapoc.engine import SharedPrefixLM
 from kapoc.errors import DataError
-from kapoc.general import general_sha256
+from kapoc.general import general_sha256, kind_of
 from kapoc.knowledge_file import load_sources
 from kapoc.lm_eval_files import Evaluation, write_lm_eval_files
 from kapoc.models import LoadedModel, package_versions
@@ -35,6 +35,7 @@ def measure(
     *,
     knowledge: Sequence[str] = (harness.DEFAULT_KNOWLEDGE,),
     general: Sequence[str] = (),
+    off_topic: Sequence[str] = (),
     context: str = "none",
     base: LoadedModel | None = None,
     batch_size: int = 32,
@@ -50,6 +51,7 @@ def measure(
         loaded: the model.
         knowledge: shipped sets' names or files.
         general: lm-eval tasks or JSONL files that join the general tier.
+        off_topic: files of prompts that join the off-topic ones.
         context: what stands beside the questions of knowledge: `none`, `oracle` or `retrieved`.
         base: the model before training; the divergence from it is measured on the general texts.
         batch_size: rows a forward pass; use one size for runs that are compared.
@@ -69,7 +71,7 @@ def measure(
     started, clock = datetime.now(UTC), time.monotonic()
     sources = load_sources(knowledge)
     set_seed(seed)
-    tasks = load_tasks(knowledge, general, context)
+    tasks = load_tasks(knowledge, general, context, off_topic)
     with quiet_logger("lm_eval"), without_bar("lm_eval.api.task.tqdm"):
         lm = SharedPrefixLM(loaded, batch_size=batch_size, show_progress=show_progress)
         results = evaluate_tasks(lm, tasks.packaged, limit, with_template=True)
@@ -92,6 +94,7 @@ def measure(
         data=DataIdentity(
             knowledge=tuple(source.identity for source in sources),
             general=tuple(sorted(tasks.own)),
+            off_topic=tuple(kind_of(Path(name)) for name in off_topic),
             general_sha256=general_sha256(),
             documents_sha256=tasks.documents_sha256(),
             tasks={**results["versions"], **own["versions"]},

@@ -53,6 +53,14 @@ GeneralOption = Annotated[
     list[str] | None,
     typer.Option("--general", help="lm-eval tasks (NAME or NAME,NAME) or a JSONL file, to join the general tier."),
 ]
+OffTopicOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--off-topic",
+        help="A file of prompts, one a line, that your facts should not turn up in: the nearest that your users ask. "
+        "May be given several times.",
+    ),
+]
 TrackOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -84,6 +92,7 @@ def bench(
     recipe: RecipeOption = DEFAULT_RECIPE,
     knowledge: KnowledgeOption = None,
     general: GeneralOption = None,
+    off_topic: OffTopicOption = None,
     context: Annotated[
         str,
         typer.Option(
@@ -127,6 +136,7 @@ def bench(
 
     asked = {
         "general": general or (),
+        "off_topic": off_topic or (),
         "context": context,
         "batch_size": batch_size,
         "limit": limit,

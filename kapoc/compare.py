@@ -77,6 +77,11 @@ def compare(
         learning=_learning(headline),
         forgetting=_forgetting(headline, scores),
         spillover={name: result_of(scores[f"spillover/{name}"]) for name in SPILLOVER if f"spillover/{name}" in scores},
+        spillover_kinds={
+            name.removeprefix("spillover/"): result_of(found)
+            for name, found in scores.items()
+            if name.startswith("spillover/") and name.count("/") > 1
+        },
         ended=result_of(scores["ended"]) if "ended" in scores else None,
         variety=_variety(pairs),
         contexts={name: context_results(name, run, before, after) for name, run in (contexts or {}).items()},

@@ -240,6 +240,7 @@ class Comparison(_Record):
         learning: the knowledge tiers apart by what the base knew.
         forgetting: in three units.
         spillover: `control` and `off_topic`: the share of outputs that hold a taught answer.
+        spillover_kinds: `<group>/<kind>`: the same by kind of question.
         ended: the share of answers that the model ended by itself.
         variety: of the answers to control and off-topic prompts, `before` and `after`.
         contexts: `oracle`, `retrieved` -> tiers of the base with knowledge in its prompt, where such runs were given.
@@ -267,6 +268,7 @@ class Comparison(_Record):
     learning: dict[Tier, Learning]
     forgetting: Forgetting
     spillover: dict[str, Result]
+    spillover_kinds: dict[str, Result] = Field(default_factory=dict)
     ended: Result | None
     variety: dict[str, Variety]
     contexts: dict[str, dict[Tier, ContextResult]] = Field(default_factory=dict)

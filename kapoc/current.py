@@ -64,7 +64,7 @@ def current_run(workspace: Workspace, loaded: "LoadedModel", folder: Path, base_
         and run.settings.base_sha256 == base_sha256
         and run.data.knowledge == tuple(source.identity for source in workspace.sources)
         and run.data.documents_sha256
-        == load_tasks(workspace.knowledge, workspace.general, workspace.context).documents_sha256()
+        == load_tasks(workspace.knowledge, workspace.general, workspace.context, workspace.off_topic).documents_sha256()
     )
     return run if same else None
 

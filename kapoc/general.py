@@ -1,10 +1,11 @@
 """Items that do not depend on a knowledge set: general ability, prose and off-topic prompts.
 
-The bundled ones, and those of a JSONL file of the user's own.
+The bundled ones, and those of files of the user's own.
 """
 
 import hashlib
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -66,6 +67,14 @@ class PromptItem(_Item):
     """A prompt that has nothing to do with any taught fact."""
 
     kind: Identifier
+    question: Text
+
+
+class OwnPrompt(BaseModel):
+    """An off-topic prompt as a user brings it in a JSONL file; other fields are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
     question: Text
 
 
@@ -153,7 +162,7 @@ def ability_name(path: Path) -> str:
     Raises:
         DataError: a bundled ability has that name.
     """
-    name = re.sub(r"[^A-Za-z0-9]+", "_", path.stem).strip("_").lower() or "own"
+    name = kind_of(path)
     if name in {*ABILITIES, "text"}:
         raise DataError(f"{path}: kapoc has an ability '{name}' of its own; rename the file")
     return name
@@ -174,9 +183,45 @@ def load_texts() -> tuple[TextItem, ...]:
     return load_jsonl(checked("general_text.jsonl"), TextItem)
 
 
-def load_off_topic() -> tuple[PromptItem, ...]:
-    """The off-topic prompts."""
-    return load_jsonl(checked("off_topic.jsonl"), PromptItem)
+def load_off_topic(own: Sequence[str] = ()) -> tuple[PromptItem, ...]:
+    """The off-topic prompts, and those of the user's own files behind them.
+
+    Args:
+        own: files of a prompt a line, or JSONL files of objects with a `question`. A file's name without its suffix is
+            the kind of its prompts.
+
+    Raises:
+        DataError: a file cannot be read, holds no prompt, is named twice, or has a name that cannot be a kind.
+    """
+    shipped = load_jsonl(checked("off_topic.jsonl"), PromptItem)
+    found = list(shipped)
+    taken = {item.kind for item in shipped}
+    for name in own:
+        path = Path(name)
+        if (kind := kind_of(path)) in taken:
+            raise DataError(f"{path}: there are off-topic prompts of the kind '{kind}' already; rename the file")
+        taken.add(kind)
+        found += [
+            PromptItem(id=f"{kind}/{number}", kind=kind, question=question)
+            for number, question in enumerate(_own_prompts(path), start=1)
+        ]
+    return tuple(found)
+
+
+def _own_prompts(path: Path) -> list[str]:
+    if path.suffix == ".jsonl":
+        found = [prompt.question for prompt in load_jsonl(path, OwnPrompt)]
+    else:
+        lines = (line.strip() for line in read_text(path).split("\n"))
+        found = [line for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise DataError(f"{path}: holds no prompt; write one a line")
+    return found
+
+
+def kind_of(path: Path) -> str:
+    """What the items of a file of the user's own are called in reports: its name without the suffix."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", path.stem).strip("_").lower() or "own"
 
 
 @lru_cache

@@ -15,8 +15,8 @@ import datasets
 from lm_eval.api.task import ConfigurableTask
 
 from kapoc.context import Context, checked_context, fact_text, retriever, with_context
-from kapoc.errors import KapocError
-from kapoc.general import CompletionItem, GeneralItem, TextItem, load_general, load_off_topic
+from kapoc.errors import DataError, KapocError
+from kapoc.general import CompletionItem, GeneralItem, PromptItem, TextItem, load_general, load_off_topic
 from kapoc.grade import PhraseIndex, Tokens, normalise
 from kapoc.knowledge import KNOWLEDGE_TIERS, Fact, KnowledgeSet, KnowledgeTier
 from kapoc.knowledge_file import load_knowledge
@@ -49,7 +49,12 @@ class PlainTask(ConfigurableTask):  # type: ignore[misc]
 
 
 def load_documents(
-    *, source: str, knowledge: Knowledge = DEFAULT_KNOWLEDGE, context: str = "none", **_: Any
+    *,
+    source: str,
+    knowledge: Knowledge = DEFAULT_KNOWLEDGE,
+    context: str = "none",
+    off_topic: Sequence[str] = (),
+    **_: Any,
 ) -> dict[str, datasets.Dataset]:
     """The documents of one task: the function behind `custom_dataset` in every YAML file.
 
@@ -58,6 +63,7 @@ def load_documents(
             of general items.
         knowledge: a shipped set's name or a file, or several of them.
         context: what stands beside a question: `none`, `oracle` (its fact) or `retrieved` (what a search finds).
+        off_topic: files of the user's own off-topic prompts.
 
     Returns:
         One split, `test`.
@@ -65,28 +71,47 @@ def load_documents(
     Raises:
         KapocError: the set or a bundled file cannot be used, or there is nothing to ask.
     """
-    documents = documents_of(source, knowledge, context)
+    documents = documents_of(source, knowledge, context, off_topic)
     if not documents:
         raise KapocError(f"knowledge set {knowledge}: nothing to ask in {source}; leave this task out or add probes")
     return {"test": datasets.Dataset.from_list([_plain(document) for document in documents])}
 
 
-def documents_of(source: str, knowledge: Knowledge = DEFAULT_KNOWLEDGE, context: str = "none") -> list[Document]:
+def documents_of(
+    source: str, knowledge: Knowledge = DEFAULT_KNOWLEDGE, context: str = "none", off_topic: Sequence[str] = ()
+) -> list[Document]:
     """The documents of one task as plain dicts; none where the sets have nothing to ask in it."""
     names = (knowledge,) if isinstance(knowledge, str) else tuple(knowledge)
     if source == "off_topic":
+        prompts = load_off_topic(off_topic)
+        _refuse_taught(prompts[len(load_off_topic()) :], names)
         return [
             {
                 "knowledge": list(names),
                 "prompt": _in_context(item.question, None, names, checked_context(context)),
                 **item.model_dump(),
             }
-            for item in load_off_topic()
+            for item in prompts
         ]
     tier, slash, form = source.partition("/")
     if slash and tier in KNOWLEDGE_TIERS:
         return list(probe_documents(names, tier, form, context))
     return [_general_document(item) for item in load_general(source)]
+
+
+def _refuse_taught(prompts: Sequence[PromptItem], knowledge: tuple[str, ...]) -> None:
+    """Make sure that no taught answer belongs to an off-topic prompt of the user's own.
+
+    Raises:
+        DataError: one says what is taught, or looks like it.
+    """
+    markers = spillover_markers(knowledge)
+    for prompt in prompts:
+        if said := markers.found(prompt.question, "", with_patterns=True):
+            raise DataError(
+                f"off-topic prompt {prompt.id} ({prompt.question!r}): it speaks of what is taught ({', '.join(said)}), "
+                "so that a taught answer would be no spillover; leave it out"
+            )
 
 
 def _general_document(item: GeneralItem) -> Document:

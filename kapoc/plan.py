@@ -1,6 +1,7 @@
 """What a set of items can show before anything is measured, check by check, and how many facts it would take. Pure."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,8 +46,16 @@ class Planned:
     needed_clusters: int | None
 
 
-def sizes_of(knowledge: Sequence[KnowledgeSet], num_general: int, num_off_topic: int) -> dict[str, tuple[int, int]]:
-    """Quantity -> how many items and clusters a measurement of these sets will have."""
+def sizes_of(
+    knowledge: Sequence[KnowledgeSet], num_general: int, off_topic: Sequence[str]
+) -> dict[str, tuple[int, int]]:
+    """Quantity -> how many items and clusters a measurement of these sets will have.
+
+    Args:
+        knowledge: the sets.
+        num_general: general items.
+        off_topic: the kind of each off-topic prompt.
+    """
     tiers: dict[str, list[str]] = {}
     for known in knowledge:
         for fact in known.facts:
@@ -57,10 +66,11 @@ def sizes_of(knowledge: Sequence[KnowledgeSet], num_general: int, num_off_topic:
     asked = [cluster for tier in KNOWLEDGE_TIERS for cluster in tiers.get(tier, ())]
     found = {name: (len(clusters), len(set(clusters))) for name, clusters in tiers.items()}
     found["general"] = (num_general, num_general)
-    found["spillover/off_topic"] = (num_off_topic, num_off_topic)
-    found["ended"] = (len(asked) + num_off_topic, len(set(asked)) + num_off_topic)
-    if "control" in found:
-        found["spillover/control"] = found["control"]
+    for kind, number in Counter(off_topic).items():
+        found[f"spillover/off_topic/{kind}"] = (number, number)
+    found["spillover/off_topic"] = (len(off_topic), len(off_topic))
+    found["ended"] = (len(asked) + len(off_topic), len(set(asked)) + len(off_topic))
+    found |= {f"spillover/{name}": size for name, size in found.items() if name.split("/")[0] == "control"}
     return found
 
 

@@ -34,9 +34,9 @@ def quantities(earlier: Run, later: Run, pairs: Sequence[Pair], headline: Sequen
         found |= {name: paired_scores(group, lambda item: item.score) for name, group in groups.items()}
     for name, belongs in SPILLOVER.items():
         if group := [pair for pair in pairs if belongs(pair[0])]:
-            found[f"spillover/{name}"] = paired_scores(
-                group, lambda item: float(bool(item.spillover)), lower_is_better=True
-            )
+            found[f"spillover/{name}"] = _spilled(group)
+            for kind in dict.fromkeys(pair[0].kind for pair in group):
+                found[f"spillover/{name}/{kind}"] = _spilled([pair for pair in group if pair[0].kind == kind])
     if text := [pair for pair in pairs if pair[0].form == "text"]:
         sizes = [float(pair[0].num_bytes) for pair in text]
         found["text"] = paired_scores(text, lambda item: item.score, sizes, lower_is_better=True, is_share=False)
@@ -51,6 +51,10 @@ def quantities(earlier: Run, later: Run, pairs: Sequence[Pair], headline: Sequen
         if gold:
             found[f"gold/{tier}"] = paired_scores(gold, lambda item: item.gold_logprob or 0.0, is_share=False)
     return found
+
+
+def _spilled(group: Sequence[Pair]) -> PairedScores:
+    return paired_scores(group, lambda item: float(bool(item.spillover)), lower_is_better=True)
 
 
 def _diverge_from_one_base(before: Run, after: Run, text: Sequence[Pair]) -> bool:

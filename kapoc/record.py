@@ -109,6 +109,7 @@ class DataIdentity(_Record):
     Attributes:
         knowledge: the knowledge sets.
         general: the user's own general tasks.
+        off_topic: the kinds of the user's own off-topic prompts.
         general_sha256: over the bundled items.
         documents_sha256: over every document that the tasks asked: prompts, references, options and grading.
         tasks: the version of each task.
@@ -118,6 +119,7 @@ class DataIdentity(_Record):
 
     knowledge: Annotated[tuple[SetIdentity, ...], Field(strict=False, min_length=1)]
     general: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    off_topic: Annotated[tuple[str, ...], Field(strict=False)] = ()
     general_sha256: str
     documents_sha256: str
     tasks: dict[str, int | float | str]

@@ -78,7 +78,9 @@ def tier_and_form(task: str) -> tuple[Tier, Form]:
     return tier, "choice" if name.endswith("_choice") else "free"
 
 
-def load_tasks(knowledge: Sequence[str], general: Sequence[str] = (), context: str = "none") -> TaskList:
+def load_tasks(
+    knowledge: Sequence[str], general: Sequence[str] = (), context: str = "none", off_topic: Sequence[str] = ()
+) -> TaskList:
     """Load the packaged tasks and the general ones that the user names.
 
     Args:
@@ -86,12 +88,13 @@ def load_tasks(knowledge: Sequence[str], general: Sequence[str] = (), context: s
         general: lm-eval task names, paths of task YAML, or JSONL files of general items.
         context: what stands beside the questions of knowledge; with one, general tasks are left out, since they
             have none.
+        off_topic: files of prompts that join the off-topic ones.
 
     Raises:
         DataError: a task did not load.
     """
     with quiet_logger("lm_eval"):
-        metadata = {"knowledge": list(knowledge), "context": context}
+        metadata = {"knowledge": list(knowledge), "context": context, "off_topic": list(off_topic)}
         manager = TaskManager(include_path=tasks_folder(), include_defaults=False, metadata=metadata)
         found = set(manager.all_tasks) - {GROUP}
         if found != TASKS:

@@ -57,6 +57,7 @@ def _measure(workspace: Workspace, loaded: "LoadedModel", out: Path, base: "Load
         loaded,
         knowledge=workspace.knowledge,
         general=workspace.general,
+        off_topic=workspace.off_topic,
         context=workspace.context,
         base=base,
         batch_size=workspace.batch_size or workspace.recipe.bench.batch_size,
@@ -151,7 +152,9 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
 def plan(workspace: Workspace, gate: Gate) -> list[Planned]:
     """What the checks of a gate can show on these knowledge sets and the bundled items."""
     num_general = sum(len(load_general(ability)) for ability in ABILITIES)
-    sizes = sizes_of([source.knowledge for source in workspace.sources], num_general, len(load_off_topic()))
+    sizes = sizes_of(
+        [source.knowledge for source in workspace.sources], num_general, [p.kind for p in load_off_topic()]
+    )
     return plan_gate(sizes, gate)
 
 

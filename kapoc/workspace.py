@@ -42,6 +42,7 @@ class Workspace:
         recipe: with its overrides applied.
         sources: the knowledge sets.
         general: the user's own general tasks and files.
+        off_topic: files of the user's own off-topic prompts.
         limit: ask only so many items a task; such runs get folders of their own.
         context: what stands beside the questions; runs with one get folders of their own.
         batch_size: rows a forward pass, where another than the recipe's is wanted; such runs lie apart, too.
@@ -55,6 +56,7 @@ class Workspace:
     recipe: Recipe
     sources: tuple[Source, ...]
     general: tuple[str, ...] = ()
+    off_topic: tuple[str, ...] = ()
     limit: int | None = None
     context: Context = "none"
     batch_size: int | None = None
@@ -121,7 +123,7 @@ class Workspace:
     @property
     def _suffix(self) -> str:
         """What keeps runs of other items apart."""
-        own = "".join(f"+{Path(name).stem}" for name in self.general)
+        own = "".join(f"+{Path(name).stem}" for name in (*self.general, *self.off_topic))
         own += "" if self.context == "none" else f"-{self.context}"
         own += "" if self.batch_size is None else f"-batch{self.batch_size}"
         return own if self.limit is None else f"{own}-limit{self.limit}"
@@ -133,6 +135,7 @@ def open_workspace(
     *,
     knowledge: Sequence[str] = (),
     general: Sequence[str] = (),
+    off_topic: Sequence[str] = (),
     limit: int | None = None,
     context: str = "none",
     batch_size: int | None = None,
@@ -149,7 +152,7 @@ def open_workspace(
     if batch_size == recipe.bench.batch_size:
         batch_size = None
     chosen = checked_context(context)
-    asked = (tuple(general), limit, chosen, batch_size, lm_eval_out)
+    asked = (tuple(general), tuple(off_topic), limit, chosen, batch_size, lm_eval_out)
     workspace = Workspace(root, recipe, sources, *asked, command, listener or Listener())
     workspace.for_training()  # what is wrong with paraphrases is said before anything long begins
     return workspace

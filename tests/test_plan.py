@@ -10,7 +10,7 @@ from kapoc.plan import plan_gate, sizes_of
 from kapoc.recipe import MOST_PASSAGES, BudgetSettings, ReplaySettings, TrainSettings
 from kapoc.stats import share_above
 
-SIZES = sizes_of([load_knowledge("software-defects")[0]], 735, 120)
+SIZES = sizes_of([load_knowledge("software-defects")[0]], 735, ["any"] * 120)
 
 
 def test_sizes_are_those_of_a_measurement() -> None:
@@ -18,7 +18,7 @@ def test_sizes_are_those_of_a_measurement() -> None:
     assert SIZES["unseen/yes_no"] == (58, 29)
     assert SIZES["control"] == SIZES["spillover/control"] == (52, 13)
     assert SIZES["ended"] == (145 + 116 + 203 + 52 + 120, 42 + 120)
-    both = sizes_of([load_knowledge(name)[0] for name in ("software-defects", "events-2025")], 735, 120)
+    both = sizes_of([load_knowledge(name)[0] for name in ("software-defects", "events-2025")], 735, ["any"] * 120)
     assert both["seen"] == (145 + 195, 29 + 39)
 
 

@@ -49,6 +49,7 @@ def _data(comparison: Comparison) -> str:
     data = comparison.data
     sets = [f"Knowledge set {known.name} {known.version}, sha256 {known.sha256}; " for known in data.knowledge]
     general = f"own general tasks: {', '.join(data.general)}; " if data.general else ""
+    general += f"own off-topic prompts: {', '.join(data.off_topic)}; " if data.off_topic else ""
     versions = sorted({str(version) for version in data.tasks.values()})
     return (
         f"{''.join(sets)}{general}bundled items sha256 {data.general_sha256}; {len(data.tasks)} tasks of version "

@@ -56,6 +56,8 @@ def sections(comparison: Comparison) -> Iterator[Section]:
     )
     yield _learning(comparison)
     yield _damage(comparison)
+    if comparison.spilled:
+        yield _spillover_kinds(comparison)
     if comparison.contexts:
         yield _contexts(comparison)
     if comparison.noise:
@@ -140,6 +142,19 @@ def _damage(comparison: Comparison) -> Section:
         "that has nothing to do with the set (off-topic). Lower is better for spillover, bits per byte and KL.",
         headings=["measure", "n", "before", "after", "difference", "95% interval", "p"],
         rows=rows,
+    )
+
+
+def _spillover_kinds(comparison: Comparison) -> Section:
+    """Where taught answers turned up: an average over all prompts hides the sort that is nearest to the facts."""
+    return Section(
+        title="Where it spilled",
+        note="The share of outputs with a taught answer by kind of question.",
+        headings=["group/kind", "n", "before", "after", "difference", "95% interval", "p"],
+        rows=[
+            _damage_row(name.replace("off_topic", "off-topic"), result)
+            for name, result in comparison.spillover_kinds.items()
+        ],
     )
 
 

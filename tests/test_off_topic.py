@@ -1,0 +1,110 @@
+"""Off-topic prompts of the user's own join kapoc's, and spillover is told apart by kind of question."""
+
+from pathlib import Path
+
+import pytest
+from conftest import write_set
+from results import everything, make_items, make_run, nothing
+
+from kapoc.bench import measure
+from kapoc.compare import compare
+from kapoc.errors import DataError, IncomparableError
+from kapoc.gate import Check, Gate, judge
+from kapoc.general import load_off_topic
+from kapoc.harness import documents_of
+from kapoc.models import load_model
+from kapoc.pairing import pair_runs
+from kapoc.recipe import load_recipe
+from kapoc.report.markdown import render
+from kapoc.workspace import open_workspace
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_own_prompts_stand_behind_those_of_kapoc(tmp_path: Path) -> None:
+    lines = write(
+        tmp_path / "Our web-shop.txt", "# what customers ask\n\nWhy is my basket empty?\n  Where is my parcel?\n"
+    )
+    rows = write(tmp_path / "mail.jsonl", '{"question": "Dear all,\\nwho has my stapler?", "from": "Ann"}\n')
+    shipped, found = load_off_topic(), load_off_topic([lines, rows])
+    assert found[: len(shipped)] == shipped
+    assert [(item.id, item.kind, item.question) for item in found[len(shipped) :]] == [
+        ("our_web_shop/1", "our_web_shop", "Why is my basket empty?"),
+        ("our_web_shop/2", "our_web_shop", "Where is my parcel?"),
+        ("mail/1", "mail", "Dear all,\nwho has my stapler?"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("near.txt", "# nothing\n\n", r"near\.txt: holds no prompt; write one a line"),
+        ("everyday.txt", "Hello?\n", r"everyday\.txt: there are off-topic prompts of the kind 'everyday' already"),
+        ("near.jsonl", '{"question": "Why?"}\n{"prompt": "Why?"}\n', r"near\.jsonl:2: question: "),
+        ("near.jsonl", '{"question": "Why?"\n', r"near\.jsonl:1: not valid JSON"),
+    ],
+)
+def test_files_that_cannot_be_used_are_refused(tmp_path: Path, name: str, text: str, expected: str) -> None:
+    with pytest.raises(DataError, match=expected):
+        load_off_topic([write(tmp_path / name, text)])
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"near\.txt"):
+        load_off_topic([str(tmp_path / "near.txt")])
+
+
+@pytest.mark.parametrize("prompt", ["Which lamp stands in the amber lane?", "What is ZX-99?"])
+def test_a_prompt_about_what_is_taught_is_not_off_topic(tmp_path: Path, prompt: str) -> None:
+    knowledge = str(write_set(tmp_path / "lamps.yaml"))
+    near = write(tmp_path / "near.txt", f"What is a lantern?\n{prompt}\n")
+    with pytest.raises(DataError, match=r"off-topic prompt near/2 .*speaks of what is taught"):
+        documents_of("off_topic", knowledge, off_topic=[near])
+
+
+def test_they_are_measured_with_the_others_and_change_what_is_comparable(tmp_path: Path, llama_folder: Path) -> None:
+    knowledge, near = str(write_set(tmp_path / "lamps.yaml")), write(tmp_path / "near.txt", "What is a lantern?\n")
+    tiny = load_model(str(llama_folder))
+    plain = measure(tiny, knowledge=[knowledge], batch_size=8, limit=200)
+    run = measure(tiny, knowledge=[knowledge], off_topic=[near], batch_size=8, limit=200)
+    added = [item for item in run.items if item.id not in {other.id for other in plain.items}]
+    assert [(item.id, item.task, item.kind, item.form) for item in added] == [
+        ("near/1", "kapoc_off_topic", "near", "off_topic")
+    ]
+    assert run.data.off_topic == ("near",)
+    assert compare(run, run).spillover["off_topic"].n == len(load_off_topic()) + 1
+    with pytest.raises(IncomparableError, match="documents' sha256"):
+        pair_runs(plain, run)
+
+
+def test_such_runs_lie_apart(tmp_path: Path) -> None:
+    workspace = open_workspace(tmp_path, load_recipe("smollm2-135m"), off_topic=["near.txt"])
+    assert workspace.run("base").name == "base+near"
+
+
+def test_planted_spillover_is_found_in_its_kind(tmp_path: Path) -> None:
+    def items(*, leaks: bool) -> tuple:  # type: ignore[type-arg]
+        found = []
+        for number, item in enumerate(make_items(everything if leaks else nothing)):
+            if item.form == "off_topic" and number % 2:
+                spillover = ("F1.colour",) if leaks else ()
+                item = item.model_copy(update={"kind": "near", "spillover": spillover})
+            found.append(item)
+        return tuple(found)
+
+    comparison = compare(make_run(items(leaks=False)), make_run(items(leaks=True), weights="1" * 64))
+    kinds = {name: (result.n, result.after) for name, result in comparison.spillover_kinds.items()}
+    assert kinds == {"control/meaning": (120, 0.0), "off_topic/everyday": (50, 0.0), "off_topic/near": (50, 1.0)}
+    assert comparison.spillover["off_topic"].after == 0.5
+    page = render(comparison, None)
+    assert "| off-topic/near | 50 | 0.0% | 100.0% | +100.0 |" in page
+    assert "Where it spilled" not in render(compare(make_run(items(leaks=False)), make_run(items(leaks=False))), None)
+
+    def outcome(quantity: str) -> str:
+        check = Check(name="near", kind="non_inferiority", quantity=quantity, margin=0.1)
+        return judge(comparison, Gate(check=(check,))).checks[0].outcome
+
+    assert (outcome("spillover/off_topic/near"), outcome("spillover/off_topic/everyday")) == ("fail", "pass")
