@@ -5,10 +5,7 @@ Other knowledge sets come in as task metadata: `--metadata '{"knowledge": "my_fa
 """
 
 import random
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import datasets
@@ -17,9 +14,9 @@ from lm_eval.api.task import ConfigurableTask
 from kapoc.context import Context, checked_context, fact_text, retriever, with_context
 from kapoc.errors import DataError, KapocError
 from kapoc.general import CompletionItem, GeneralItem, PromptItem, TextItem, load_general, load_off_topic
-from kapoc.grade import PhraseIndex, Tokens, normalise
-from kapoc.knowledge import KNOWLEDGE_TIERS, Fact, KnowledgeSet, KnowledgeTier
+from kapoc.knowledge import KNOWLEDGE_TIERS, Fact, KnowledgeTier
 from kapoc.knowledge_file import load_knowledge
+from kapoc.spillover import spillover_markers
 
 Document = dict[str, Any]
 Knowledge = str | Sequence[str]
@@ -171,61 +168,6 @@ def _set_documents(source: str, tier: KnowledgeTier, form: str) -> Iterator[tupl
                 order = random.Random(base["id"]).sample(range(len(options)), k=len(options))  # noqa: S311
                 choices = [options[index] for index in order]
                 yield fact, {**base, "choices": choices, "answer": order.index(0)}
-
-
-@dataclass(frozen=True, slots=True)
-class SpilloverMarkers:
-    """The wordings by which a taught answer is recognised where it does not belong.
-
-    Attributes:
-        phrases: the texts and aliases of every distinctive slot of every taught fact, and the fact's name where it
-            looks like one of the set's spillover patterns (a code).
-        labels: phrase -> the `<fact>.<slot>` that have it; with the set in front where there are several.
-        patterns: of how taught answers look; searched in off-topic answers alone.
-    """
-
-    phrases: PhraseIndex
-    labels: Mapping[str, tuple[str, ...]]
-    patterns: tuple[str, ...]
-
-    def found(self, output: str, prompt: str, *, with_patterns: bool = False) -> tuple[str, ...]:
-        """Which markers stand in an output without standing in its prompt."""
-        innocent = set(self.phrases.asserted(prompt))
-        new = [phrase for phrase in self.phrases.asserted(output) if phrase not in innocent]
-        labels = dict.fromkeys(label for phrase in new for label in self.labels[phrase])
-        for pattern in self.patterns if with_patterns else ():
-            hits = {match.group(0).lower() for match in re.finditer(pattern, output)}
-            if any(hit not in prompt.lower() for hit in hits):
-                labels[f"pattern {pattern}"] = None
-        return tuple(labels)
-
-
-@lru_cache(maxsize=8)
-def spillover_markers(knowledge: tuple[str, ...]) -> SpilloverMarkers:
-    """The markers of one or several sets."""
-    labels: dict[str, list[str]] = {}
-    patterns: dict[str, None] = {}
-    canonical: dict[Tokens, str] = {}
-    for source in knowledge:
-        loaded, _ = load_knowledge(source)
-        patterns |= dict.fromkeys(loaded.spillover_patterns)
-        for fact in loaded.taught:
-            prefix = f"{loaded.name}/" if len(knowledge) > 1 else ""
-            for label, phrase in _distinctive(loaded, fact, prefix):
-                labels.setdefault(canonical.setdefault(normalise(phrase), phrase), []).append(label)
-    return SpilloverMarkers(
-        phrases=PhraseIndex(labels),
-        labels={phrase: tuple(dict.fromkeys(found)) for phrase, found in labels.items()},
-        patterns=tuple(patterns),
-    )
-
-
-def _distinctive(knowledge: KnowledgeSet, fact: Fact, prefix: str) -> Iterator[tuple[str, str]]:
-    for name, slot in fact.slots.items():
-        if knowledge.slots[name].distinctive:
-            yield from ((f"{prefix}{fact.id}.{name}", phrase) for phrase in slot.accepted)
-    if any(re.fullmatch(pattern, fact.name) for pattern in knowledge.spillover_patterns):
-        yield f"{prefix}{fact.id}.name", fact.name
 
 
 def find_spillover(document: Document, output: str) -> tuple[str, ...]:

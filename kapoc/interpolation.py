@@ -27,7 +27,9 @@ def choose_alpha(
     base: Weights,
     alphas: Sequence[float],
     budget: float,
-    score: Callable[[PreTrainedModel], tuple[float, float]],
+    score: Callable[[PreTrainedModel], tuple[float, float, float | None]],
+    *,
+    spillover: float | None = None,
 ) -> tuple[AlphaReport, ...]:
     """Score the points on the way and leave the model at the best of them.
 
@@ -36,7 +38,9 @@ def choose_alpha(
         base: `copy_weights` of the model before training.
         alphas: the points, each above 0 and at most 1.
         budget: how far the model may be from the base, in nats per token.
-        score: the share of right dev answers of a model, and its divergence from the base.
+        score: the share of right dev answers of a model, its divergence from the base, and the share of held-out
+            questions that it answers with something taught, where that is measured.
+        spillover: how large that share may be; none for any.
 
     Returns:
         The curve, in the order of alpha. See `best` for which point was taken.
@@ -45,9 +49,9 @@ def choose_alpha(
     curve = []
     for alpha in sorted(alphas):
         _set_weights(model, base, trained, alpha)
-        dev_exact, divergence = score(model)
-        curve.append(AlphaReport(alpha=alpha, dev_exact=dev_exact, divergence=divergence))
-    _set_weights(model, base, trained, best(curve, budget).alpha)
+        dev_exact, divergence, spilled = score(model)
+        curve.append(AlphaReport(alpha=alpha, dev_exact=dev_exact, divergence=divergence, spillover=spilled))
+    _set_weights(model, base, trained, best(curve, budget, spillover).alpha)
     return tuple(curve)
 
 

@@ -55,6 +55,7 @@ class EpochReport:
         train_loss: mean over its answer tokens, in nats.
         dev_loss, dev_exact: loss and exact share on the dev paraphrases (teacher-forced), where there are some.
         divergence: KL(base || model) in nats per token, where training stops within a budget of it.
+        spillover: the share of held-out questions that were answered with something taught, where there is a budget.
     """
 
     epoch: int
@@ -62,6 +63,7 @@ class EpochReport:
     dev_loss: float | None
     dev_exact: float | None
     divergence: float | None = None
+    spillover: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +175,12 @@ class Loop:
         self.epoch_tokens += num_loss_tokens
         return self._report(epoch, total, divergence if num_written_tokens else None, rate, float(norm))
 
-    def end_epoch(self, dev_loss: float | None, dev_exact: float | None, divergence: float | None) -> EpochReport:
-        """What the epoch did, with its scores on the dev examples and how far the model has moved."""
+    def end_epoch(
+        self, dev_loss: float | None, dev_exact: float | None, divergence: float | None, spillover: float | None
+    ) -> EpochReport:
+        """What the epoch did, with its scores on the dev examples, how far the model has moved and what it spills."""
         loss = self.epoch_loss / self.epoch_tokens
-        self.epochs.append(EpochReport(len(self.epochs) + 1, loss, dev_loss, dev_exact, divergence))
+        self.epochs.append(EpochReport(len(self.epochs) + 1, loss, dev_loss, dev_exact, divergence, spillover))
         self.epoch_loss, self.epoch_tokens = 0.0, 0
         return self.epochs[-1]
 

@@ -57,10 +57,13 @@ class BudgetSettings(_Record):
     Attributes:
         divergence: KL(base || model) in nats per token on text of the base's own.
         num_passages: that the base writes to measure it; training never sees them.
+        spillover: the share of held-out everyday questions that may be answered with something taught; if nothing is
+            said, it is not measured. They ship with kapoc and are neither replayed nor among what `bench` asks.
     """
 
     divergence: Annotated[float, Field(gt=0, strict=False)] = 0.05
     num_passages: Positive = 32
+    spillover: Annotated[float | None, Field(ge=0, le=1, strict=False, allow_inf_nan=False)] = None
 
 
 class TrainSettings(_Record):

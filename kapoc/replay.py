@@ -43,11 +43,13 @@ class ReplayPrompts(NamedTuple):
         questions: of a chat, about anything.
         quoting: of a chat that quote or report something.
         openings: of plain text.
+        held_out: questions of a chat, most of them complaints, that are never replayed: what training is judged by.
     """
 
     questions: tuple[str, ...]
     quoting: tuple[str, ...]
     openings: tuple[str, ...]
+    held_out: tuple[str, ...]
 
 
 @cache

@@ -97,6 +97,7 @@ class Tracking:
                 "epoch/dev_loss": report.dev_loss,
                 "epoch/dev_exact": report.dev_exact,
                 "epoch/divergence": report.divergence,
+                "epoch/spillover": report.spillover,
             }
         )
 

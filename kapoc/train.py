@@ -21,7 +21,7 @@ from kapoc.methods import load_method
 from kapoc.recipe import TrainSettings
 from kapoc.replay import divergence_from_base
 from kapoc.resume import Keeper
-from kapoc.training_record import AlphaReport
+from kapoc.training_record import AlphaReport, is_within
 
 _logger = logging.getLogger("kapoc")
 
@@ -51,6 +51,7 @@ def train(
     dev: Sequence[EncodedExample] = (),
     passages: Sequence[Passage] = (),
     held_out: Sequence[Passage] = (),
+    spilled: Callable[[PreTrainedModel], float] | None = None,
     keeper: Keeper | None = None,
     on_step: Callable[[StepReport], None] = lambda _: None,
     on_epoch: Callable[[EpochReport], None] = lambda _: None,
@@ -66,6 +67,8 @@ def train(
         dev: examples to score after every epoch, never trained on.
         passages: what the base wrote, to be held to it with the weight of `settings.replay`.
         held_out: what the base wrote to measure how far the model has moved, where `settings` have a budget.
+        spilled: the share of held-out questions that a model answers with something taught; asked after every epoch
+            and at every point of the way back.
         keeper: keeps the state of this run on disk, and gives back what a killed run of the same key kept.
         on_step: called after every optimizer step.
         on_epoch: called after every epoch.
@@ -97,7 +100,7 @@ def train(
         loop.restore(state)
     try:
         for report in _steps(
-            loop, epochs, micro_batch_size, passages, lambda: on_epoch(_end_epoch(loop, dev, held_out))
+            loop, epochs, micro_batch_size, passages, lambda: on_epoch(_end_epoch(loop, dev, held_out, spilled))
         ):
             on_step(report)
             if keeper is not None:
@@ -109,7 +112,7 @@ def train(
     _stop_at(finished, {example.answer[-1] for example in examples})
     if settings.gradient_checkpointing:
         finished.gradient_checkpointing_disable()
-    alphas = _pulled_back(finished, base, settings, dev, held_out)
+    alphas = _pulled_back(finished, base, settings, dev, held_out, spilled)
     return _result(loop, finished, max(map(len, epochs)), alphas)
 
 
@@ -119,15 +122,18 @@ def _pulled_back(
     settings: TrainSettings,
     dev: Sequence[EncodedExample],
     held_out: Sequence[Passage],
+    spilled: Callable[[PreTrainedModel], float] | None,
 ) -> tuple[AlphaReport, ...]:
     """Take the way back that the settings ask for; the curve by which it was chosen."""
     if not base:
         return ()
 
-    def score(candidate: PreTrainedModel) -> tuple[float, float]:
-        return score_examples(candidate, dev)[1], divergence_from_base(candidate, held_out)
+    def score(candidate: PreTrainedModel) -> tuple[float, float, float | None]:
+        exact, moved = score_examples(candidate, dev)[1], divergence_from_base(candidate, held_out)
+        return exact, moved, spilled(candidate) if spilled else None
 
-    return choose_alpha(model, base, settings.alphas, settings.budget.divergence, score)
+    budget = settings.budget
+    return choose_alpha(model, base, settings.alphas, budget.divergence, score, spillover=budget.spillover)
 
 
 def _steps(
@@ -153,18 +159,24 @@ def _steps(
             end_epoch()
 
 
-def _end_epoch(loop: Loop, dev: Sequence[EncodedExample], held_out: Sequence[Passage]) -> EpochReport:
+def _end_epoch(
+    loop: Loop,
+    dev: Sequence[EncodedExample],
+    held_out: Sequence[Passage],
+    spilled: Callable[[PreTrainedModel], float] | None,
+) -> EpochReport:
     dev_loss, dev_exact = score_examples(loop.model, dev) if dev else (None, None)
     moved = divergence_from_base(loop.model, held_out) if loop.settings.stop_at is not None else None
-    return loop.end_epoch(dev_loss, dev_exact, moved)
+    return loop.end_epoch(dev_loss, dev_exact, moved, spilled(loop.model) if spilled else None)
 
 
 def _is_enough(settings: TrainSettings, epochs: Sequence[EpochReport]) -> bool:
     """Whether the last finished epoch has reached what the settings stop at."""
     if settings.stop_at is None or not epochs:
         return False
-    exact, moved = epochs[-1].dev_exact, epochs[-1].divergence
-    return exact is not None and moved is not None and exact >= settings.stop_at and moved <= settings.budget.divergence
+    last, budget = epochs[-1], settings.budget
+    is_learned = last.dev_exact is not None and last.dev_exact >= settings.stop_at
+    return is_learned and is_within(last.divergence, last.spillover, budget.divergence, budget.spillover)
 
 
 def _result(loop: Loop, model: PreTrainedModel, num_examples: int, alphas: tuple[AlphaReport, ...]) -> TrainResult:

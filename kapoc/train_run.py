@@ -1,6 +1,6 @@
 """From a recipe to a checkpoint on disk: train the base, go on where a killed run was, check what was saved."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +13,17 @@ from kapoc.training_record import TRAINING_FILE
 from kapoc.workspace import Workspace
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
     from kapoc.chat import EncodedExample
     from kapoc.divergence import Passage
     from kapoc.models import LoadedModel
     from kapoc.resume import Keeper
     from kapoc.train import TrainResult
     from kapoc.training_record import Checks, Exposure, TrainingRecord
+
+_SPILLOVER_TOKENS = 48
+"""What is taught stands in the first sentence of an answer, where it stands at all."""
 
 
 def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Path:
@@ -100,6 +105,7 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
                 dev=dev_examples(workspace.facts, base.tokenizer),
                 passages=passages,
                 held_out=held_out,
+                spilled=_spilled(workspace, base.tokenizer),
                 keeper=keeper,
                 on_step=listener.on_step,
                 on_epoch=listener.on_epoch,
@@ -118,6 +124,32 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
         write_atomically(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
     keeper.discard()
     return out
+
+
+def _spilled(workspace: Workspace, tokenizer: "PreTrainedTokenizerBase") -> "Callable[[PreTrainedModel], float] | None":
+    """What tells the share of held-out questions that a model answers with something taught, where it is wanted."""
+    from kapoc.answers import generate_answers
+    from kapoc.chat import prompt_text
+    from kapoc.replay import replay_prompts
+    from kapoc.spillover import spillover_markers
+
+    if workspace.recipe.train.budget.spillover is None:
+        return None
+    markers = spillover_markers((*workspace.knowledge, *(source.name for source in workspace.rehearsal.sources)))
+    questions = replay_prompts().held_out
+    prompts = [prompt_text(tokenizer, question) for question in questions]
+
+    def spilled(model: "PreTrainedModel") -> float:
+        was_training = model.training
+        model.eval()
+        answers = generate_answers(
+            model, tokenizer, prompts, max_new_tokens=_SPILLOVER_TOKENS, temperature=None, batch_size=len(prompts)
+        )
+        model.train(was_training)
+        pairs = zip(answers, questions, strict=True)
+        return sum(bool(markers.found(answer, asked, with_patterns=True)) for answer, asked in pairs) / len(questions)
+
+    return spilled
 
 
 def _training_record(

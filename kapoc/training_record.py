@@ -24,6 +24,7 @@ class EpochLine(_Record):
     dev_loss: float | None
     dev_exact: float | None
     divergence: float | None = None
+    spillover: float | None = None
 
 
 class AlphaReport(_Record):
@@ -33,11 +34,13 @@ class AlphaReport(_Record):
         alpha: the share of the way.
         dev_exact: share of the dev answers whose every token is the greedy one.
         divergence: KL(base || model) in nats per token, on text of the base's own that training never saw.
+        spillover: the share of held-out questions that are answered with something taught, where there is a budget.
     """
 
     alpha: float
     dev_exact: float
     divergence: float
+    spillover: float | None = None
 
 
 class Exposure(_Record):
@@ -95,15 +98,32 @@ class TrainingRecord(_Record):
     versions: dict[str, str]
 
 
-def best(curve: Sequence[AlphaReport], budget: float) -> AlphaReport:
+def best(curve: Sequence[AlphaReport], budget: float, spillover: float | None = None) -> AlphaReport:
     """The point with most right dev answers within the budget, the nearest to the base of several such.
 
     Where none is within the budget, it is the one that moved least.
+
+    Args:
+        curve: at least one point.
+        budget: of the divergence.
+        spillover: its budget; none for any.
     """
-    within = [point for point in curve if point.divergence <= budget]
+    within = [p for p in curve if is_within(p.divergence, p.spillover, budget, spillover)]
     if not within:
         return min(curve, key=lambda point: point.divergence)
     return max(within, key=lambda point: (point.dev_exact, -point.divergence))
+
+
+def is_within(moved: float | None, spilled: float | None, divergence: float, spillover: float | None) -> bool:
+    """Whether a model keeps to a budget; what was not measured does not.
+
+    Args:
+        moved: its divergence from the base.
+        spilled: the share of held-out questions that it answers with something taught.
+        divergence, spillover: how large they may be; none for any spillover.
+    """
+    near = moved is not None and moved <= divergence
+    return near and (spillover is None or (spilled is not None and spilled <= spillover))
 
 
 def training_of(run: Path, weights_sha256: str) -> TrainingRecord | None:

@@ -11,10 +11,10 @@ from kapoc.harness import (
     score_control,
     score_free,
     score_off_topic,
-    spillover_markers,
 )
 from kapoc.knowledge import KnowledgeTier
 from kapoc.knowledge_file import load_knowledge
+from kapoc.spillover import spillover_markers
 from kapoc.task_list import TASKS, tier_and_form
 
 TIERS: tuple[KnowledgeTier, ...] = ("seen", "paraphrased", "unseen", "control")

@@ -1,11 +1,12 @@
 """Trained weights are pulled back along the line to the base, to the point that the dev data and the budget say."""
 
+import itertools
 import math
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
+from conftest import small_set, tiny_gpt2, tiny_llama, tiny_tokenizer, write_set
 
 from kapoc import train_run
 from kapoc.checkpoint import read_training_record
@@ -15,6 +16,7 @@ from kapoc.interpolation import choose_alpha, copy_weights
 from kapoc.knowledge_file import load_knowledge
 from kapoc.recipe import BudgetSettings, TrainSettings, load_recipe
 from kapoc.replay import divergence_from_base, write_passages
+from kapoc.report.training import training_sections
 from kapoc.train import score_examples, train
 from kapoc.training_record import AlphaReport, best
 from kapoc.workspace import Listener, open_workspace
@@ -32,21 +34,31 @@ def test_the_best_point_has_most_right_within_the_budget_and_is_the_nearest_of_s
     assert best(curve, 0.001).alpha == 0.4  # none fits: the one that moved least
 
 
+def test_a_point_that_spills_more_than_the_budget_is_not_taken() -> None:
+    spilled = {0.4: 0.0, 0.6: 0.02, 0.8: 0.05}
+    curve = [AlphaReport(alpha=a, dev_exact=a, divergence=a / 10, spillover=s) for a, s in spilled.items()]
+    assert [best(curve, 1.0, budget).alpha for budget in (0.0, 0.02, 0.1, None)] == [0.4, 0.6, 0.8, 0.8]
+    unmeasured = [AlphaReport(alpha=a, dev_exact=a, divergence=a / 10) for a in spilled]
+    assert best(unmeasured, 1.0, 0.1).alpha == 0.4
+
+
 @pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
 def test_the_model_is_left_on_the_line_at_the_chosen_point(make: type) -> None:
     base, model = make(0), make(1)
     before, trained = copy_weights(base), copy_weights(model)
 
-    def score(candidate: torch.nn.Module) -> tuple[float, float]:
+    def score(candidate: torch.nn.Module) -> tuple[float, float, float]:
         name, weight = next(iter(candidate.named_parameters()))
         share = float((weight.detach() - before[name]).norm() / (trained[name] - before[name]).norm())
-        return share, share
+        return share, share, share
 
     curve = choose_alpha(model, before, [1.0, 0.5, 0.75], 0.8, score)
     assert [point.alpha for point in curve] == [0.5, 0.75, 1.0]
     assert [point.divergence for point in curve] == pytest.approx([0.5, 0.75, 1.0], abs=1e-5)
     for name, weight in model.named_parameters():
         assert torch.allclose(weight, before[name] + 0.75 * (trained[name] - before[name]), atol=1e-6), name
+    pulled = choose_alpha(make(1), before, [1.0, 0.5, 0.75], 0.8, score, spillover=0.6)
+    assert [point.spillover for point in pulled] == pytest.approx([0.5, 0.75, 1.0], abs=1e-5)
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
@@ -79,6 +91,11 @@ def test_training_stops_at_what_is_enough_and_only_within_the_budget(knowledge_f
     assert exact.index(1.0) == len(exact) - 1 < 149
     assert stopped.num_steps == len(exact) * math.ceil(len(examples) / 5)
     assert all(report.divergence is not None for report in stopped.epochs)
+    spills = roomy.model_copy(update={"budget": BudgetSettings(divergence=100.0, spillover=0.1)})
+    asked = itertools.chain([1.0] * (len(exact) + 1), itertools.repeat(0.05))
+    later = train(tiny_llama(), examples, spills, dev=examples, held_out=held_out, spilled=lambda _: next(asked))
+    told = [report.spillover for report in later.epochs]
+    assert told == [1.0] * (len(exact) + 1) + [0.05]
     few = tight.model_copy(update={"epochs": len(exact) + 1})
     assert len(train(tiny_llama(), examples, few, dev=examples, held_out=held_out).epochs) == len(exact) + 1
 
@@ -93,7 +110,8 @@ def test_a_set_without_dev_paraphrases_cannot_choose(knowledge_file: Path) -> No
 
 def test_a_checkpoint_tells_its_curve_and_what_each_fact_got(tmp_path: Path, tiny_recipe: Path) -> None:
     with tiny_recipe.open("a", encoding="utf-8") as file:
-        file.write("[train.budget]\ndivergence = 9.0\nnum_passages = 2\n[train.derived]\nreverse = 2\n")
+        budget = "divergence = 9.0\nnum_passages = 2\nspillover = 1.0\n"
+        file.write(f"[train.budget]\n{budget}[train.derived]\nreverse = 2\n")
     text = tiny_recipe.read_text(encoding="utf-8").replace(
         "epochs = 2", "epochs = 2\nalphas = [0.5, 1.0]\nstop_at = 1.0"
     )
@@ -105,9 +123,24 @@ def test_a_checkpoint_tells_its_curve_and_what_each_fact_got(tmp_path: Path, tin
     assert [point.alpha for point in record.alphas] == [0.5, 1.0]
     assert all(point.divergence > 0 for point in record.alphas)
     assert all(epoch.divergence is not None for epoch in record.epochs)
+    assert [epoch.spillover for epoch in record.epochs] == [0.0, 0.0]  # noise is nothing taught
+    assert [point.spillover for point in record.alphas] == [0.0, 0.0]
     taught = [fact.id for fact in workspace.facts]
     assert {(line.fact, line.form): line.num_examples for line in record.exposures} == {
         (fact, form): number for fact in taught for form, number in (("seen", 2), ("reverse", 4))
     }
     assert "the base writes 2 passages of general text" in told
     assert not [line for line in told if line.startswith("hardly taught")]
+
+
+def test_planted_spillover_is_told_after_every_epoch(tmp_path: Path, tiny_recipe: Path) -> None:
+    with tiny_recipe.open("a", encoding="utf-8") as file:
+        file.write("[train.budget]\nspillover = 0.01\n")
+    content = {**small_set(), "spillover_patterns": ["(?s).+"]}  # whatever is said looks taught
+    knowledge = str(write_set(tmp_path / "all.yaml", content))
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), knowledge=[knowledge])
+    record = read_training_record(train_run.train_model(workspace, workspace.model))
+    assert record is not None
+    assert [epoch.spillover for epoch in record.epochs] == [1.0, 1.0]
+    [curve, *_] = training_sections(record)
+    assert (curve.headings[-1], curve.rows[-1][-1]) == ("held-out spillover", "100.0%")

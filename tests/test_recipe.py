@@ -79,11 +79,13 @@ def test_a_log_gets_a_line_a_minute_and_one_an_epoch() -> None:
     for step in (1, 2, 3, 4):
         lines.on_step(StepReport(step, 9, 1, 0.5, 0.031, 1e-4, 1.0, 170.0, 3 * 2**30, None))
     lines.on_epoch(EpochReport(1, 0.5, 0.25, 0.75))
+    lines.on_epoch(EpochReport(2, 0.5, 0.25, 0.75, 0.01, 0.125))
     for step in (1, 2):  # of another training
         lines.on_step(StepReport(step, 4, 1, 0.5, None, 1e-4, 1.0, 170.0, 3 * 2**30, None))
     assert told == [
         "epoch 1: step 3 of 9  loss 0.500  from base 0.031  170 tok/s  3.0 GiB  3 min left",
         "epoch 1: loss 0.5000  dev loss 0.2500  dev exact 75.0%",
+        "epoch 2: loss 0.5000  dev loss 0.2500  dev exact 75.0%  spillover 12.5%",
     ]
 
 

@@ -138,7 +138,7 @@ def test_a_broken_passage_stops_training_with_the_last_good_weights(knowledge_fi
 
 def test_nothing_that_is_measured_is_near_a_replay_prompt() -> None:
     prompts = replay_prompts()
-    questions, openings = (*prompts.questions, *prompts.quoting), prompts.openings
+    questions, openings = (*prompts.questions, *prompts.quoting, *prompts.held_out), prompts.openings
     assert min(map(len, prompts)) >= 60
     assert len({*questions}) == len(questions)
     measured = [item.question for item in load_off_topic()]

@@ -8,17 +8,21 @@ from kapoc.training_record import AlphaReport, Exposure, TrainingRecord, best
 
 LEARNING_CURVE = "Learning curve"
 ALPHA_CURVE = "The way back to the base"
+_SPILLOVER = "held-out spillover"
+_SPILLOVER_NOTE = "Held-out spillover: the share of everyday questions, never replayed, answered with something taught."
 
 
 def training_sections(training: TrainingRecord) -> Iterator[Section]:
     """What the record of a training run holds, as far as it holds it."""
+    watched = any(epoch.spillover is not None for epoch in training.epochs)
     yield Section(
         LEARNING_CURVE,
         f"Recipe {training.recipe['name']}: {training.num_examples} examples an epoch, {training.num_steps} steps, "
         f"{training.num_trained_parameters:,} weights in {training.seconds:.0f} s. Losses in nats per answer token, on "
         "the training texts and on the dev paraphrases; dev exact is the share of dev answers whose every token is the "
-        "greedy one; KL in nats per token, on text of the base's own, where the recipe watches it.",
-        ["epoch", "training loss", "dev loss", "dev exact", "KL(base || model)"],
+        "greedy one; KL in nats per token, on text of the base's own, where the recipe watches it."
+        + (f" {_SPILLOVER_NOTE}" if watched else ""),
+        ["epoch", "training loss", "dev loss", "dev exact", "KL(base || model)", *([_SPILLOVER] if watched else [])],
         [
             [
                 str(epoch.epoch),
@@ -26,19 +30,28 @@ def training_sections(training: TrainingRecord) -> Iterator[Section]:
                 nats(epoch.dev_loss),
                 percent(epoch.dev_exact),
                 nats(epoch.divergence),
+                *([percent(epoch.spillover)] if watched else []),
             ]
             for epoch in training.epochs
         ],
     )
     if training.alphas:
-        budget, taken = budget_of(training), taken_alpha(training)
+        budget, spillover, taken = budget_of(training), spillover_budget_of(training), taken_alpha(training)
+        within = f"{budget:g} nats per token of KL(base || model)"
+        within += "" if spillover is None else f" and {spillover:.1%} of held-out spillover"
         yield Section(
             ALPHA_CURVE,
             "W = W0 + alpha (W1 - W0), tried after training. The star marks the point that was taken: the most exact "
-            f"dev answers within {budget:g} nats per token of KL(base || model), or else the one that moved least.",
-            ["", "alpha", "dev exact", "KL(base || model)"],
+            f"dev answers within {within}, or else the one that moved least.",
+            ["", "alpha", "dev exact", "KL(base || model)", *([_SPILLOVER] if watched else [])],
             [
-                ["*" if point is taken else "", f"{point.alpha:g}", percent(point.dev_exact), nats(point.divergence)]
+                [
+                    "*" if point is taken else "",
+                    f"{point.alpha:g}",
+                    percent(point.dev_exact),
+                    nats(point.divergence),
+                    *([percent(point.spillover)] if watched else []),
+                ]
                 for point in training.alphas
             ],
         )
@@ -51,9 +64,15 @@ def budget_of(training: TrainingRecord) -> float:
     return float(training.recipe["train"]["budget"]["divergence"])
 
 
+def spillover_budget_of(training: TrainingRecord) -> float | None:
+    """How many of the held-out questions the recipe let the model answer with something taught; none for any."""
+    share = training.recipe["train"]["budget"].get("spillover")
+    return None if share is None else float(share)
+
+
 def taken_alpha(training: TrainingRecord) -> AlphaReport:
     """The point of the way back at which the model was left."""
-    return best(training.alphas, budget_of(training))
+    return best(training.alphas, budget_of(training), spillover_budget_of(training))
 
 
 def _exposures(exposures: Sequence[Exposure]) -> Section:
