@@ -94,7 +94,7 @@ def measure(
         data=DataIdentity(
             knowledge=tuple(source.identity for source in sources),
             general=tuple(sorted(tasks.own)),
-            off_topic=tuple(kind_of(Path(name)) for name in off_topic),
+            off_topic=tuple(sorted(kind_of(Path(name)) for name in off_topic)),
             general_sha256=general_sha256(),
             documents_sha256=tasks.documents_sha256(),
             tasks={**results["versions"], **own["versions"]},

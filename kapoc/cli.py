@@ -57,8 +57,8 @@ OffTopicOption = Annotated[
     list[str] | None,
     typer.Option(
         "--off-topic",
-        help="A file of prompts, one a line, that your facts should not turn up in: the nearest that your users ask. "
-        "May be given several times.",
+        help="A file of prompts, one a line (or JSONL with a question), in whose answers your facts have no business; "
+        "lines that begin with '# ' are passed over. May be given several times.",
     ),
 ]
 TrackOption = Annotated[

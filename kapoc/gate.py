@@ -271,13 +271,19 @@ def verdict_of(comparison: Comparison, gate: Gate) -> Verdict | None:
 
 def _evidence(comparison: Comparison, check: Check, gate: Gate) -> Evidence:
     if check.quantity not in comparison.scores:
-        if check.quantity in _REMEDIES:
-            remedy = _REMEDIES[check.quantity]
+        if (remedy := _remedy(check.quantity)) is not None:
             raise IncomparableError(f"check '{check.name}': the runs have no '{check.quantity}'; {remedy}")
         hint = near_miss(check.quantity, comparison.scores)
         raise DataError(f"check '{check.name}': there is no quantity '{check.quantity}' in these runs; {hint}")
     scores = comparison.scores[check.quantity]
     return weigh(scores, check.kind, check.margin, check.at_least, check.at_most, gate.alpha)
+
+
+def _remedy(quantity: str) -> str | None:
+    """What to do where runs lack a quantity that runs can have."""
+    if quantity.startswith("spillover/off_topic/"):
+        return "measure both with its file of prompts (--off-topic)"
+    return _REMEDIES.get(quantity)
 
 
 def _adjusted(p_values: list[float], gating: list[int]) -> list[float]:

@@ -20,6 +20,8 @@ from kapoc.source import load_jsonl, read_text
 CHOICE_ABILITIES = ("grammar", "common_sense", "world", "science", "reading")
 COMPLETION_ABILITIES = ("last_word",)
 ABILITIES = (*CHOICE_ABILITIES, *COMPLETION_ABILITIES)
+_TABLES = {".json", ".csv", ".tsv", ".yaml", ".yml", ".parquet", ".xlsx"}
+"""What holds more than a prompt a line."""
 
 
 RawText = Annotated[str, StringConstraints(min_length=1)]
@@ -184,36 +186,39 @@ def load_texts() -> tuple[TextItem, ...]:
 
 
 def load_off_topic(own: Sequence[str] = ()) -> tuple[PromptItem, ...]:
-    """The off-topic prompts, and those of the user's own files behind them.
+    """The off-topic prompts: those of the user's own files, by the files' names, and kapoc's behind them.
 
     Args:
-        own: files of a prompt a line, or JSONL files of objects with a `question`. A file's name without its suffix is
-            the kind of its prompts.
+        own: files of a prompt a line, where lines that begin with "# " are passed over, or JSONL files of objects with
+            a `question`. A file's name without its suffix is the kind of its prompts.
 
     Raises:
-        DataError: a file cannot be read, holds no prompt, is named twice, or has a name that cannot be a kind.
+        DataError: a file cannot be read, holds no prompt or one twice, or has the name of a kind that is there.
     """
     shipped = load_jsonl(checked("off_topic.jsonl"), PromptItem)
-    found = list(shipped)
-    taken = {item.kind for item in shipped}
-    for name in own:
-        path = Path(name)
-        if (kind := kind_of(path)) in taken:
+    kinds = {item.kind for item in shipped}
+    asked = {item.question: "among kapoc's own" for item in shipped}
+    found: list[PromptItem] = []
+    for path in sorted(map(Path, own), key=kind_of):
+        if (kind := kind_of(path)) in kinds:
             raise DataError(f"{path}: there are off-topic prompts of the kind '{kind}' already; rename the file")
-        taken.add(kind)
-        found += [
-            PromptItem(id=f"{kind}/{number}", kind=kind, question=question)
-            for number, question in enumerate(_own_prompts(path), start=1)
-        ]
-    return tuple(found)
+        kinds.add(kind)
+        for number, question in enumerate(_own_prompts(path), start=1):
+            if question in asked:
+                raise DataError(f"{path}: prompt {number} ({question!r}) stands {asked[question]}, too; leave one out")
+            asked[question] = f"in {path}"
+            found.append(PromptItem(id=f"off_topic.{kind}/{number}", kind=kind, question=question))
+    return (*found, *shipped)
 
 
 def _own_prompts(path: Path) -> list[str]:
-    if path.suffix == ".jsonl":
+    if path.suffix.lower() == ".jsonl":
         found = [prompt.question for prompt in load_jsonl(path, OwnPrompt)]
+    elif path.suffix.lower() in _TABLES:
+        raise DataError(f"{path}: prompts are lines of a text file, or JSONL with a 'question'; write them so")
     else:
         lines = (line.strip() for line in read_text(path).split("\n"))
-        found = [line for line in lines if line and not line.startswith("#")]
+        found = [line for line in lines if line and not f"{line} ".startswith("# ")]
     if not found:
         raise DataError(f"{path}: holds no prompt; write one a line")
     return found
@@ -221,7 +226,8 @@ def _own_prompts(path: Path) -> list[str]:
 
 def kind_of(path: Path) -> str:
     """What the items of a file of the user's own are called in reports: its name without the suffix."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", path.stem).strip("_").lower() or "own"
+    name = re.sub(r"[^A-Za-z0-9]+", "_", path.stem).strip("_").lower() or "own"
+    return f"own_{name}" if name[0].isdigit() else name
 
 
 @lru_cache

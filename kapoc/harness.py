@@ -1,7 +1,8 @@
 """What the lm-eval YAML in `tasks/` calls: documents in, scores out.
 
 Everything here also runs under plain `lm_eval --include_path "$(kapoc tasks)"`, without the rest of kapoc.
-Other knowledge sets come in as task metadata: `--metadata '{"knowledge": "my_facts.yaml"}'`.
+Other knowledge sets come in as task metadata: `--metadata '{"knowledge": "my_facts.yaml"}'`, and off-topic
+prompts of the user's own as `{"off_topic": "near.txt"}`.
 """
 
 import random
@@ -50,7 +51,7 @@ def load_documents(
     source: str,
     knowledge: Knowledge = DEFAULT_KNOWLEDGE,
     context: str = "none",
-    off_topic: Sequence[str] = (),
+    off_topic: str | Sequence[str] = (),
     **_: Any,
 ) -> dict[str, datasets.Dataset]:
     """The documents of one task: the function behind `custom_dataset` in every YAML file.
@@ -75,13 +76,14 @@ def load_documents(
 
 
 def documents_of(
-    source: str, knowledge: Knowledge = DEFAULT_KNOWLEDGE, context: str = "none", off_topic: Sequence[str] = ()
+    source: str, knowledge: Knowledge = DEFAULT_KNOWLEDGE, context: str = "none", off_topic: str | Sequence[str] = ()
 ) -> list[Document]:
     """The documents of one task as plain dicts; none where the sets have nothing to ask in it."""
     names = (knowledge,) if isinstance(knowledge, str) else tuple(knowledge)
     if source == "off_topic":
-        prompts = load_off_topic(off_topic)
-        _refuse_taught(prompts[len(load_off_topic()) :], names)
+        own = (off_topic,) if isinstance(off_topic, str) else tuple(off_topic)
+        prompts = load_off_topic(own)
+        _refuse_taught(prompts[: len(prompts) - len(load_off_topic())], names)
         return [
             {
                 "knowledge": list(names),
@@ -100,11 +102,11 @@ def _refuse_taught(prompts: Sequence[PromptItem], knowledge: tuple[str, ...]) ->
     """Make sure that no taught answer belongs to an off-topic prompt of the user's own.
 
     Raises:
-        DataError: one says what is taught, or looks like it.
+        DataError: one says what is taught.
     """
     markers = spillover_markers(knowledge)
     for prompt in prompts:
-        if said := markers.found(prompt.question, "", with_patterns=True):
+        if said := markers.found(prompt.question, ""):
             raise DataError(
                 f"off-topic prompt {prompt.id} ({prompt.question!r}): it speaks of what is taught ({', '.join(said)}), "
                 "so that a taught answer would be no spillover; leave it out"

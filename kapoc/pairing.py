@@ -15,6 +15,7 @@ def pair_runs(before: Run, after: Run) -> list[Pair]:
     for what, first, second in (
         ("knowledge set", before.data.knowledge_name, after.data.knowledge_name),
         ("knowledge set's sha256", _sha256s(before), _sha256s(after)),
+        ("own off-topic prompts", before.data.off_topic, after.data.off_topic),
         ("general items' sha256", before.data.general_sha256, after.data.general_sha256),
         ("task versions", before.data.tasks, after.data.tasks),
         ("context", before.settings.context, after.settings.context),

@@ -82,17 +82,18 @@ def plan_gate(sizes: Mapping[str, tuple[int, int]], gate: Gate) -> list[Planned]
 
     Args:
         sizes: quantity -> items and clusters. Quantities in other units than shares are left out: what they can show
-            depends on how much they vary, which only a measurement tells. So are the user's own general tasks.
+            depends on how much they vary, which only a measurement tells. So are the user's own general tasks and
+            off-topic prompts.
         gate: the checks.
 
     Raises:
         DataError: a check names a share that the sets do not have.
     """
     for check in gate.check:
-        foretold = is_of_shares(check.quantity) and not check.quantity.startswith("general/")
+        foretold = is_of_shares(check.quantity) and not check.quantity.startswith(("general/", "spillover/off_topic/"))
         if foretold and check.quantity not in sizes:
             missing = check.quantity
-            hint = _NO_CONTROLS if missing.split("/")[-1] == "control" else near_miss(missing, sizes)
+            hint = _NO_CONTROLS if "control" in missing.split("/") else near_miss(missing, sizes)
             raise DataError(f"check '{check.name}': these sets have no quantity '{missing}'; {hint}")
     waiting = [check for check in gate.check if check.quantity in sizes]
     num_gating = sum(check.gating for check in gate.check)

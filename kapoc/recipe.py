@@ -30,7 +30,7 @@ class ReplaySettings(_Record):
             said, so many that none comes twice, and `MOST_PASSAGES` at most.
         num_tokens: of a passage, at most.
         per_step: passages an optimizer step.
-        quoting: the share of the everyday questions that quote or report something, as derived questions do that a fact
+        quoting: the share of the everyday questions that quote, report or complain, as derived questions do that a fact
             is to be found by (`reverse`, `two_hop`).
         target: what the model is held to: the base's distribution at every written token, or the written text alone
             (ordinary replay, its negative log-likelihood).
@@ -57,8 +57,9 @@ class BudgetSettings(_Record):
     Attributes:
         divergence: KL(base || model) in nats per token on text of the base's own.
         num_passages: that the base writes to measure it; training never sees them.
-        spillover: the share of held-out everyday questions that may be answered with something taught; if nothing is
-            said, it is not measured. They ship with kapoc and are neither replayed nor among what `bench` asks.
+        spillover: the share of the held-out questions, 80 everyday complaints that ship and are neither replayed nor
+            among what `bench` asks, that may be answered with something taught; told after every epoch. If nothing is
+            said, it is not measured.
     """
 
     divergence: Annotated[float, Field(gt=0, strict=False)] = 0.05

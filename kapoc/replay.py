@@ -41,9 +41,9 @@ class ReplayPrompts(NamedTuple):
 
     Attributes:
         questions: of a chat, about anything.
-        quoting: of a chat that quote or report something.
+        quoting: of a chat that quote, report or complain, and short ones like these.
         openings: of plain text.
-        held_out: questions of a chat, most of them complaints, that are never replayed: what training is judged by.
+        held_out: of a chat, most of them complaints, and never replayed: what training is judged by.
     """
 
     questions: tuple[str, ...]

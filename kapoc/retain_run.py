@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kapoc.errors import DataError, refuse_unwritable
 from kapoc.knowledge_file import Source
-from kapoc.recipe import Recipe
+from kapoc.recipe import BudgetSettings, Recipe
 from kapoc.record import Run, to_json, write_atomically
 from kapoc.report.retention import render_retention
 from kapoc.retention import RECALLED, TAUGHT, Retention, TaughtStage, measured_in, num_items, recall_change, transfers
@@ -158,7 +158,7 @@ def _after_unrelated(
     """The model after so many steps on invented facts: an epoch of the recipe on their plain examples, all the way."""
     settings = plan.recipe.train
     source = write_unrelated(plan.unrelated_steps * settings.batch_size, folder / "sets")
-    plain = {"epochs": 1, "derived": {}, "contrast": 0.0, "stop_at": None, "alphas": ()}
+    plain = {"epochs": 1, "derived": {}, "contrast": 0.0, "stop_at": None, "alphas": (), "budget": BudgetSettings()}
     train = settings.model_copy(update=plain)
     own = plan.recipe.model_copy(update={"model": model, "knowledge": (source.name,), "name": step, "train": train})
     trained = train_once(_teaching(plan, folder, own, source), folder / step / "model")

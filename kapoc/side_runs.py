@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from kapoc.comparison import ContextResult, Noise, Seeds
 from kapoc.errors import IncomparableError
 from kapoc.pairing import pair_runs, shared_items
-from kapoc.quantities import is_headline, quantities, result_of
+from kapoc.quantities import SPILLOVER, is_headline, quantities, result_of
 from kapoc.record import TIERS, Run, Tier
 from kapoc.stats import proportion, seed_summary
 
@@ -65,7 +65,7 @@ def over_seeds(before: Run, trained: Sequence[Run]) -> dict[str, Seeds]:
         pairs = pair_runs(before, run)
         headline = [pair for pair in pairs if pair[0].form not in {"text", "off_topic"} and is_headline(pair[0])]
         for name, scores in quantities(before, run, pairs, headline).items():
-            if name in {*TIERS, "text", "divergence", "ended"} or name.startswith("spillover/"):
+            if name in {*TIERS, *(f"spillover/{group}" for group in SPILLOVER), "text", "divergence", "ended"}:
                 values.setdefault(name, []).append(result_of(scores).after)
     found = {}
     for name, numbers in values.items():

@@ -14,7 +14,7 @@ from kapoc.attention import use_tree_attention
 from kapoc.batches import answer_logits, epoch_batches, pack, packing_is_exact
 from kapoc.chat import EncodedExample
 from kapoc.divergence import Passage
-from kapoc.errors import DataError
+from kapoc.errors import DataError, ModelError
 from kapoc.interpolation import Weights, choose_alpha, copy_weights
 from kapoc.loop import EpochReport, Loop, StepReport, StoppedTrainingError, unwrapped
 from kapoc.methods import load_method
@@ -83,6 +83,8 @@ def train(
     accelerator = _accelerator(settings, model)
     if settings.has_budget and not (dev and held_out):
         raise DataError("train.stop_at, train.alphas: need dev paraphrases to choose by; the knowledge set has none")
+    if settings.has_budget and settings.budget.spillover is not None and spilled is None:
+        raise DataError("train.budget.spillover: nothing tells how much a model spills; give `spilled`")
     base = copy_weights(model) if settings.alphas else {}
     method = load_method(settings.method, settings.options)
     use_tree_attention(model)
@@ -90,6 +92,7 @@ def train(
     if settings.gradient_checkpointing:
         trainable.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     trainable.train()
+    _stop_at(model, {example.answer[-1] for example in examples})
     micro_batch_size = settings.micro_batch_size
     if not packing_is_exact(trainable, examples[:2]):
         _logger.warning("%s takes no rows of several examples: training takes longer", type(model).__name__)
@@ -167,7 +170,13 @@ def _end_epoch(
 ) -> EpochReport:
     dev_loss, dev_exact = score_examples(loop.model, dev) if dev else (None, None)
     moved = divergence_from_base(loop.model, held_out) if loop.settings.stop_at is not None else None
-    return loop.end_epoch(dev_loss, dev_exact, moved, spilled(loop.model) if spilled else None)
+    try:
+        share = spilled(loop.model) if spilled else None
+    except ModelError as error:
+        raise StoppedTrainingError(
+            f"after step {loop.done}: {error}", unwrapped(loop.accelerator, loop.model)
+        ) from None
+    return loop.end_epoch(dev_loss, dev_exact, moved, share)
 
 
 def _is_enough(settings: TrainSettings, epochs: Sequence[EpochReport]) -> bool:

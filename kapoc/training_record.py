@@ -101,7 +101,8 @@ class TrainingRecord(_Record):
 def best(curve: Sequence[AlphaReport], budget: float, spillover: float | None = None) -> AlphaReport:
     """The point with most right dev answers within the budget, the nearest to the base of several such.
 
-    Where none is within the budget, it is the one that moved least.
+    Where none is within the budget, it is the one that spills least of those within that of the divergence; and where
+    there are none either, the one that moved least.
 
     Args:
         curve: at least one point.
@@ -109,6 +110,9 @@ def best(curve: Sequence[AlphaReport], budget: float, spillover: float | None = 
         spillover: its budget; none for any.
     """
     within = [p for p in curve if is_within(p.divergence, p.spillover, budget, spillover)]
+    near = [p for p in curve if p.divergence <= budget]
+    if not within and near:
+        return min(near, key=lambda point: (1.0 if point.spillover is None else point.spillover, point.divergence))
     if not within:
         return min(curve, key=lambda point: point.divergence)
     return max(within, key=lambda point: (point.dev_exact, -point.divergence))

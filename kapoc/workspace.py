@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kapoc.context import Context, checked_context
+from kapoc.general import kind_of, load_off_topic
 from kapoc.knowledge import Fact, KnowledgeSet
 from kapoc.knowledge_file import Source, load_sources
 from kapoc.recipe import Recipe
@@ -123,7 +124,8 @@ class Workspace:
     @property
     def _suffix(self) -> str:
         """What keeps runs of other items apart."""
-        own = "".join(f"+{Path(name).stem}" for name in (*self.general, *self.off_topic))
+        own = "".join(f"+{Path(name).stem}" for name in self.general)
+        own += "".join(f"+off-{kind_of(Path(name))}" for name in self.off_topic)
         own += "" if self.context == "none" else f"-{self.context}"
         own += "" if self.batch_size is None else f"-batch{self.batch_size}"
         return own if self.limit is None else f"{own}-limit{self.limit}"
@@ -146,7 +148,7 @@ def open_workspace(
     """Load the knowledge sets (the recipe's where none is named) and say where their results lie.
 
     Raises:
-        DataError: a set is malformed.
+        DataError: a set or a file of prompts is malformed.
     """
     sources = load_sources(tuple(knowledge) or recipe.knowledge)
     if batch_size == recipe.bench.batch_size:
@@ -154,5 +156,6 @@ def open_workspace(
     chosen = checked_context(context)
     asked = (tuple(general), tuple(off_topic), limit, chosen, batch_size, lm_eval_out)
     workspace = Workspace(root, recipe, sources, *asked, command, listener or Listener())
-    workspace.for_training()  # what is wrong with paraphrases is said before anything long begins
+    workspace.for_training()  # what is wrong with a file is said before anything long begins
+    load_off_topic(workspace.off_topic)
     return workspace

@@ -2,7 +2,9 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,15 +12,16 @@ from conftest import small_set, tiny_gpt2, tiny_llama, tiny_tokenizer, write_set
 
 from kapoc import train_run
 from kapoc.checkpoint import read_training_record
-from kapoc.errors import DataError
+from kapoc.errors import DataError, ModelError
 from kapoc.examples import dev_examples, training_examples
 from kapoc.interpolation import choose_alpha, copy_weights
 from kapoc.knowledge_file import load_knowledge
+from kapoc.loop import StoppedTrainingError
 from kapoc.recipe import BudgetSettings, TrainSettings, load_recipe
-from kapoc.replay import divergence_from_base, write_passages
+from kapoc.replay import divergence_from_base, replay_prompts, write_passages
 from kapoc.report.training import training_sections
 from kapoc.train import score_examples, train
-from kapoc.training_record import AlphaReport, best
+from kapoc.training_record import AlphaReport, TrainingRecord, best
 from kapoc.workspace import Listener, open_workspace
 
 
@@ -38,6 +41,7 @@ def test_a_point_that_spills_more_than_the_budget_is_not_taken() -> None:
     spilled = {0.4: 0.0, 0.6: 0.02, 0.8: 0.05}
     curve = [AlphaReport(alpha=a, dev_exact=a, divergence=a / 10, spillover=s) for a, s in spilled.items()]
     assert [best(curve, 1.0, budget).alpha for budget in (0.0, 0.02, 0.1, None)] == [0.4, 0.6, 0.8, 0.8]
+    assert best([AlphaReport(alpha=1.0, dev_exact=1.0, divergence=9.0, spillover=0.0), *curve], 1.0, -1.0).alpha == 0.4
     unmeasured = [AlphaReport(alpha=a, dev_exact=a, divergence=a / 10) for a in spilled]
     assert best(unmeasured, 1.0, 0.1).alpha == 0.4
 
@@ -57,8 +61,11 @@ def test_the_model_is_left_on_the_line_at_the_chosen_point(make: type) -> None:
     assert [point.divergence for point in curve] == pytest.approx([0.5, 0.75, 1.0], abs=1e-5)
     for name, weight in model.named_parameters():
         assert torch.allclose(weight, before[name] + 0.75 * (trained[name] - before[name]), atol=1e-6), name
-    pulled = choose_alpha(make(1), before, [1.0, 0.5, 0.75], 0.8, score, spillover=0.6)
+    other = make(1)
+    pulled = choose_alpha(other, before, [1.0, 0.5, 0.75], 0.8, score, spillover=0.6)
     assert [point.spillover for point in pulled] == pytest.approx([0.5, 0.75, 1.0], abs=1e-5)
+    for name, weight in other.named_parameters():
+        assert torch.allclose(weight, before[name] + 0.5 * (trained[name] - before[name]), atol=1e-6), name
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
 
 
@@ -100,6 +107,32 @@ def test_training_stops_at_what_is_enough_and_only_within_the_budget(knowledge_f
     assert len(train(tiny_llama(), examples, few, dev=examples, held_out=held_out).epochs) == len(exact) + 1
 
 
+def test_the_way_back_keeps_to_the_budget_of_spillover(knowledge_file: Path) -> None:
+    tokenizer, facts = tiny_tokenizer(), load_knowledge(knowledge_file)[0].facts
+    held_out = write_passages(tiny_llama(), tokenizer, 4, 16, seed=1)
+    examples = training_examples(facts, tokenizer)
+    budget = BudgetSettings(divergence=100.0, spillover=0.2)
+    settings = TrainSettings(epochs=2, batch_size=5, learning_rate=3e-3, alphas=(0.5, 1.0), budget=budget)
+    given = {"dev": examples, "held_out": held_out}
+    asked = iter([0.0, 0.0, 0.1, 0.9])  # two epochs, then the two points
+    pulled = train(tiny_llama(), examples, settings, spilled=lambda _: next(asked), **given)  # type: ignore[arg-type]
+    assert [point.spillover for point in pulled.alphas] == [0.1, 0.9]
+    moved = divergence_from_base(pulled.model, held_out)
+    assert moved == pytest.approx(pulled.alphas[0].divergence, rel=1e-4)
+    with pytest.raises(DataError, match=r"train\.budget\.spillover: nothing tells"):
+        train(tiny_llama(), examples, settings, **given)  # type: ignore[arg-type]
+
+
+def test_answers_that_break_off_stop_training_with_the_last_good_weights(knowledge_file: Path) -> None:
+    def broken(_: object) -> float:
+        raise ModelError("a logit is nan")
+
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
+    with pytest.raises(StoppedTrainingError, match=r"after step 1: a logit is nan") as stopped:
+        train(tiny_llama(), examples, TrainSettings(epochs=1, batch_size=8), spilled=broken)
+    assert all(torch.isfinite(weight).all() for weight in stopped.value.model.parameters())
+
+
 def test_a_set_without_dev_paraphrases_cannot_choose(knowledge_file: Path) -> None:
     tokenizer = tiny_tokenizer()
     examples = training_examples(load_knowledge(knowledge_file)[0].facts, tokenizer)
@@ -133,14 +166,38 @@ def test_a_checkpoint_tells_its_curve_and_what_each_fact_got(tmp_path: Path, tin
     assert not [line for line in told if line.startswith("hardly taught")]
 
 
-def test_planted_spillover_is_told_after_every_epoch(tmp_path: Path, tiny_recipe: Path) -> None:
-    with tiny_recipe.open("a", encoding="utf-8") as file:
+def spilling_record(folder: Path, recipe_file: Path, method: str, **changes: Any) -> TrainingRecord:
+    with recipe_file.open("a", encoding="utf-8") as file:
         file.write("[train.budget]\nspillover = 0.01\n")
-    content = {**small_set(), "spillover_patterns": ["(?s).+"]}  # whatever is said looks taught
-    knowledge = str(write_set(tmp_path / "all.yaml", content))
-    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), knowledge=[knowledge])
+    knowledge = str(write_set(folder / "all.yaml", {**small_set(), **changes}))
+    recipe = load_recipe(recipe_file).with_train(method=method)
+    workspace = open_workspace(folder, recipe, knowledge=[knowledge])
     record = read_training_record(train_run.train_model(workspace, workspace.model))
     assert record is not None
-    assert [epoch.spillover for epoch in record.epochs] == [1.0, 1.0]
+    return record
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_what_the_base_says_itself_is_no_spillover(tmp_path: Path, tiny_recipe: Path, method: str) -> None:
+    record = spilling_record(
+        tmp_path, tiny_recipe, method, spillover_patterns=["(?s).+"]
+    )  # whatever is said looks taught
+    assert [epoch.spillover for epoch in record.epochs] == [0.0, 0.0]
+
+
+def test_planted_spillover_is_told_after_every_epoch(
+    tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def answers(_: object, __: object, prompts: Sequence[str], **options: Any) -> list[str]:
+        asked.append(len(prompts))
+        spilled = {1: 0, 2: 20, 3: 10}[len(asked)]  # of the base, then after each epoch
+        return ["It is ZX-11."] * spilled + ["It is a lamp."] * (len(prompts) - spilled)
+
+    monkeypatch.setattr("kapoc.answers.generate_answers", answers)
+    record = spilling_record(tmp_path, tiny_recipe, "full")
+    assert asked == [len(replay_prompts().held_out)] * 3 == [80] * 3
+    assert [epoch.spillover for epoch in record.epochs] == [0.25, 0.125]
     [curve, *_] = training_sections(record)
-    assert (curve.headings[-1], curve.rows[-1][-1]) == ("held-out spillover", "100.0%")
+    assert (curve.headings[-1], curve.rows[-1][-1]) == ("held-out spillover", "12.5%")

@@ -11,7 +11,7 @@ from kapoc.compare import compare
 from kapoc.errors import DataError, IncomparableError
 from kapoc.gate import Check, Gate, judge
 from kapoc.general import load_off_topic
-from kapoc.harness import documents_of
+from kapoc.harness import documents_of, find_spillover
 from kapoc.models import load_model
 from kapoc.pairing import pair_runs
 from kapoc.recipe import load_recipe
@@ -24,18 +24,19 @@ def write(path: Path, text: str) -> str:
     return str(path)
 
 
-def test_own_prompts_stand_behind_those_of_kapoc(tmp_path: Path) -> None:
-    lines = write(
-        tmp_path / "Our web-shop.txt", "# what customers ask\n\nWhy is my basket empty?\n  Where is my parcel?\n"
-    )
-    rows = write(tmp_path / "mail.jsonl", '{"question": "Dear all,\\nwho has my stapler?", "from": "Ann"}\n')
-    shipped, found = load_off_topic(), load_off_topic([lines, rows])
-    assert found[: len(shipped)] == shipped
-    assert [(item.id, item.kind, item.question) for item in found[len(shipped) :]] == [
-        ("our_web_shop/1", "our_web_shop", "Why is my basket empty?"),
-        ("our_web_shop/2", "our_web_shop", "Where is my parcel?"),
-        ("mail/1", "mail", "Dear all,\nwho has my stapler?"),
+def test_own_prompts_stand_before_those_of_kapoc_by_name(tmp_path: Path) -> None:
+    lines = write(tmp_path / "Our web-shop.txt", "# asked by mail\n\n#SPILL! in a cell, why?\n  Where is my parcel?\n")
+    rows = write(tmp_path / "mail.JSONL", '{"question": "Dear all,\\nwho has my stapler?", "from": "Ann"}\n')
+    numbered = write(tmp_path / "2024.txt", "Who won?\n")
+    shipped, found = load_off_topic(), load_off_topic([lines, rows, numbered])
+    assert found[4:] == shipped
+    assert [(item.id, item.kind, item.question) for item in found[:4]] == [
+        ("off_topic.mail/1", "mail", "Dear all,\nwho has my stapler?"),
+        ("off_topic.our_web_shop/1", "our_web_shop", "#SPILL! in a cell, why?"),
+        ("off_topic.our_web_shop/2", "our_web_shop", "Where is my parcel?"),
+        ("off_topic.own_2024/1", "own_2024", "Who won?"),
     ]
+    assert load_off_topic([numbered, rows, lines]) == found
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,9 @@ def test_own_prompts_stand_behind_those_of_kapoc(tmp_path: Path) -> None:
         ("everyday.txt", "Hello?\n", r"everyday\.txt: there are off-topic prompts of the kind 'everyday' already"),
         ("near.jsonl", '{"question": "Why?"}\n{"prompt": "Why?"}\n', r"near\.jsonl:2: question: "),
         ("near.jsonl", '{"question": "Why?"\n', r"near\.jsonl:1: not valid JSON"),
+        ("near.json", '[{"question": "Why?"}]', r"near\.json: prompts are lines of a text file, or JSONL"),
+        ("near.txt", "Why?\nWho?\nWhy?\n", r"near\.txt: prompt 3 \('Why\?'\) stands in .*near\.txt, too"),
+        ("near.txt", "Good morning! How are you today?\n", r"near\.txt: prompt 1 .* stands among kapoc's own, too"),
     ],
 )
 def test_files_that_cannot_be_used_are_refused(tmp_path: Path, name: str, text: str, expected: str) -> None:
@@ -52,37 +56,56 @@ def test_files_that_cannot_be_used_are_refused(tmp_path: Path, name: str, text: 
         load_off_topic([write(tmp_path / name, text)])
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_refused_before_anything_long_begins(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"near\.txt"):
-        load_off_topic([str(tmp_path / "near.txt")])
+        open_workspace(tmp_path, load_recipe("smollm2-135m"), off_topic=[str(tmp_path / "near.txt")])
 
 
-@pytest.mark.parametrize("prompt", ["Which lamp stands in the amber lane?", "What is ZX-99?"])
+@pytest.mark.parametrize("prompt", ["Which lamp stands in the amber lane?", "What is ZX-11?"])
 def test_a_prompt_about_what_is_taught_is_not_off_topic(tmp_path: Path, prompt: str) -> None:
     knowledge = str(write_set(tmp_path / "lamps.yaml"))
     near = write(tmp_path / "near.txt", f"What is a lantern?\n{prompt}\n")
-    with pytest.raises(DataError, match=r"off-topic prompt near/2 .*speaks of what is taught"):
+    with pytest.raises(DataError, match=r"off-topic prompt off_topic\.near/2 .*speaks of what is taught"):
         documents_of("off_topic", knowledge, off_topic=[near])
+
+
+def test_what_only_looks_like_a_taught_text_may_be_asked(tmp_path: Path) -> None:
+    knowledge = str(write_set(tmp_path / "lamps.yaml"))
+    near = write(tmp_path / "near.txt", "My kettle shows ZX-98. What is that?\n")
+    [document] = [one for one in documents_of("off_topic", knowledge, off_topic=near) if one["kind"] == "near"]
+    assert not find_spillover(document, "ZX-98 is nothing that I know.")
+    assert find_spillover(document, "ZX-11 is meant.")
 
 
 def test_they_are_measured_with_the_others_and_change_what_is_comparable(tmp_path: Path, llama_folder: Path) -> None:
     knowledge, near = str(write_set(tmp_path / "lamps.yaml")), write(tmp_path / "near.txt", "What is a lantern?\n")
     tiny = load_model(str(llama_folder))
-    plain = measure(tiny, knowledge=[knowledge], batch_size=8, limit=200)
-    run = measure(tiny, knowledge=[knowledge], off_topic=[near], batch_size=8, limit=200)
+    plain = measure(tiny, knowledge=[knowledge], batch_size=8, limit=3)
+    run = measure(tiny, knowledge=[knowledge], off_topic=[near], batch_size=8, limit=3)
     added = [item for item in run.items if item.id not in {other.id for other in plain.items}]
     assert [(item.id, item.task, item.kind, item.form) for item in added] == [
-        ("near/1", "kapoc_off_topic", "near", "off_topic")
+        ("off_topic.near/1", "kapoc_off_topic", "near", "off_topic")
     ]
     assert run.data.off_topic == ("near",)
-    assert compare(run, run).spillover["off_topic"].n == len(load_off_topic()) + 1
-    with pytest.raises(IncomparableError, match="documents' sha256"):
+    assert "| off-topic/near | 1 | 0.0% | 0.0% |" in render(compare(run, run), None)
+    with pytest.raises(IncomparableError, match="own off-topic prompts"):
         pair_runs(plain, run)
 
 
+def test_own_items_of_one_name_in_both_tiers_do_not_clash(tmp_path: Path, llama_folder: Path) -> None:
+    prompts = "".join(f"Prompt {n}?\n" for n in range(130))
+    general = write(tmp_path / "off_topic.jsonl", '{"text": "The lake was quiet."}\n')
+    own = [write(tmp_path / "off_topic.txt", prompts)]
+    knowledge = [str(write_set(tmp_path / "lamps.yaml"))]
+    tiny = load_model(str(llama_folder))
+    run = measure(tiny, knowledge=knowledge, general=[general], off_topic=own, batch_size=64, limit=131)
+    assert len({item.id for item in run.items}) == len(run.items)
+
+
 def test_such_runs_lie_apart(tmp_path: Path) -> None:
-    workspace = open_workspace(tmp_path, load_recipe("smollm2-135m"), off_topic=["near.txt"])
-    assert workspace.run("base").name == "base+near"
+    near = write(tmp_path / "near.txt", "What is a lantern?\n")
+    workspace = open_workspace(tmp_path, load_recipe("smollm2-135m"), general=["near.jsonl"], off_topic=[near])
+    assert workspace.run("base").name == "base+near+off-near"
 
 
 def test_planted_spillover_is_found_in_its_kind(tmp_path: Path) -> None:
@@ -108,3 +131,5 @@ def test_planted_spillover_is_found_in_its_kind(tmp_path: Path) -> None:
         return judge(comparison, Gate(check=(check,))).checks[0].outcome
 
     assert (outcome("spillover/off_topic/near"), outcome("spillover/off_topic/everyday")) == ("fail", "pass")
+    with pytest.raises(IncomparableError, match=r"no 'spillover/off_topic/mine'; measure both with its file"):
+        outcome("spillover/off_topic/mine")

@@ -17,6 +17,8 @@ def test_sizes_are_those_of_a_measurement() -> None:
     assert SIZES["seen"] == (145, 29)
     assert SIZES["unseen/yes_no"] == (58, 29)
     assert SIZES["control"] == SIZES["spillover/control"] == (52, 13)
+    assert SIZES["control/fix"] == SIZES["spillover/control/fix"] == (26, 13)
+    assert SIZES["spillover/off_topic/any"] == SIZES["spillover/off_topic"] == (120, 120)
     assert SIZES["ended"] == (145 + 116 + 203 + 52 + 120, 42 + 120)
     both = sizes_of([load_knowledge(name)[0] for name in ("software-defects", "events-2025")], 735, ["any"] * 120)
     assert both["seen"] == (145 + 195, 29 + 39)
@@ -25,6 +27,14 @@ def test_sizes_are_those_of_a_measurement() -> None:
 def _one(check: Check, sizes: dict[str, tuple[int, int]]) -> tuple[bool, int | None]:
     (planned,) = plan_gate(sizes, Gate(check=(check,)))
     return planned.is_enough, planned.needed_clusters
+
+
+def test_own_off_topic_prompts_are_not_foretold_and_missing_controls_are_named() -> None:
+    gate = Gate(check=(Check(name="x", kind="non_inferiority", quantity="spillover/off_topic/near", margin=0.05),))
+    assert plan_gate(SIZES, gate) == []
+    gate = Gate(check=(Check(name="x", kind="non_inferiority", quantity="spillover/control/why", margin=0.05),))
+    with pytest.raises(DataError, match="add control facts"):
+        plan_gate({"seen": (4, 2)}, gate)
 
 
 def test_a_margin_of_three_points_needs_about_400_items() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,10 @@ def test_a_broken_passage_stops_training_with_the_last_good_weights(knowledge_fi
     assert all(torch.equal(one, other) for one, other in zip(kept, expected, strict=True))
 
 
+def _vectors(texts: Sequence[str], unit: tuple[int, int]) -> Any:
+    return TfidfVectorizer(ngram_range=unit, token_pattern=r"\w+", norm="l2").fit_transform(texts)
+
+
 def test_nothing_that_is_measured_is_near_a_replay_prompt() -> None:
     prompts = replay_prompts()
     questions, openings = (*prompts.questions, *prompts.quoting, *prompts.held_out), prompts.openings
@@ -144,12 +149,14 @@ def test_nothing_that_is_measured_is_near_a_replay_prompt() -> None:
     measured = [item.question for item in load_off_topic()]
     cosines = []
     for unit in ((1, 1), (2, 2)):
-        vectors = TfidfVectorizer(ngram_range=unit, token_pattern=r"\w+", norm="l2").fit_transform(
-            [*questions, *measured]
-        )
+        vectors = _vectors([*questions, *measured], unit)
         cosines.append((vectors[: len(questions)] @ vectors[len(questions) :].T).toarray())
     likeness = sum(cosines) / 2
     assert likeness.max() < NEAR_DUPLICATE
     assert likeness[len(prompts.questions) :].max() < 0.4  # many of the off-topic prompts quote, too
+    replayed = len(prompts.questions) + len(prompts.quoting)
+    alike = [vectors @ vectors.T for vectors in (_vectors(questions, (1, 1)), _vectors(questions, (2, 2)))]
+    among = (alike[0] + alike[1]).toarray() / 2
+    assert among[replayed:, :replayed].max() < 0.4  # held out: never replayed in nearly the same words either
     texts = [item.text for item in load_general("text")]  # type: ignore[union-attr]
     assert not [(opening, text) for opening in openings for text in texts if text.startswith(opening)]

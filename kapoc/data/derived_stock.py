@@ -284,7 +284,7 @@ def label(slot: str) -> str:
 def start_of(text: str) -> str:
     """The first words of a text, with a mark that they are not all: enough to know it by."""
     words = text.split()
-    return text if len(words) <= _START_WORDS + 1 else " ".join(words[:_START_WORDS]) + "..."
+    return text if len(words) <= _START_WORDS + 1 else " ".join(words[:_START_WORDS]).rstrip(".,;:") + "..."
 
 
 def listed(labels: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ def training_charts(training: TrainingRecord) -> Iterator[Chart]:
         yield Chart(
             ALPHA_CURVE,
             "Right dev answers against divergence, from the base to the trained weights; a ring marks what was taken, "
-            "a dashed line the budget.",
+            "a dashed line the budget of divergence.",
             _alphas(training),
         )
 
@@ -36,6 +36,9 @@ def _panels(training: TrainingRecord) -> dict[str, dict[str, list[tuple[int, flo
         },
         "KL(base || model), nats per token": {
             "KL": [(epoch.epoch, epoch.divergence) for epoch in epochs if epoch.divergence is not None]
+        },
+        "held-out spillover, %": {
+            "spillover": [(epoch.epoch, 100 * epoch.spillover) for epoch in epochs if epoch.spillover is not None]
         },
     }
     return {name: {label: points for label, points in panel.items() if points} for name, panel in lines.items()}

@@ -56,7 +56,7 @@ def sections(comparison: Comparison) -> Iterator[Section]:
     )
     yield _learning(comparison)
     yield _damage(comparison)
-    if comparison.spilled:
+    if any(result.before or result.after for result in comparison.spillover.values()) or comparison.data.off_topic:
         yield _spillover_kinds(comparison)
     if comparison.contexts:
         yield _contexts(comparison)
@@ -147,13 +147,16 @@ def _damage(comparison: Comparison) -> Section:
 
 def _spillover_kinds(comparison: Comparison) -> Section:
     """Where taught answers turned up: an average over all prompts hides the sort that is nearest to the facts."""
+    kinds = comparison.spillover_kinds
+    corrected = benjamini_hochberg([result.p_value for result in kinds.values()])
     return Section(
         title="Where it spilled",
-        note="The share of outputs with a taught answer by kind of question.",
+        note="The share of outputs with a taught answer by kind of question. Exploratory: p is corrected for the false "
+        "discovery rate over these rows (Benjamini-Hochberg).",
         headings=["group/kind", "n", "before", "after", "difference", "95% interval", "p"],
         rows=[
-            _damage_row(name.replace("off_topic", "off-topic"), result)
-            for name, result in comparison.spillover_kinds.items()
+            _damage_row(name.replace("off_topic/", "off-topic/", 1), result.model_copy(update={"p_value": p}))
+            for (name, result), p in zip(kinds.items(), corrected, strict=True)
         ],
     )
 

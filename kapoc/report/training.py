@@ -42,7 +42,7 @@ def training_sections(training: TrainingRecord) -> Iterator[Section]:
         yield Section(
             ALPHA_CURVE,
             "W = W0 + alpha (W1 - W0), tried after training. The star marks the point that was taken: the most exact "
-            f"dev answers within {within}, or else the one that moved least.",
+            f"dev answers within {within}, or else the one that {'spills and ' if watched else ''}moved least.",
             ["", "alpha", "dev exact", "KL(base || model)", *([_SPILLOVER] if watched else [])],
             [
                 [
