@@ -172,16 +172,21 @@ def test_a_choice_stands_beside_the_other_order_and_the_other_answer(form: str) 
         assert {knowledge.fact_by_id[one.fact].name for one in four} == {one_name, other_name}
 
 
+SIDES = {
+    "higher": "higher, last?, further up, greater, later, most recent, more recent, the one on top, has got further, "
+    "newer, more up-to-date, more up to date, across last, to the right, is newest, under the latest, nearer the top, "
+    "more modern, more current, Higher build, more lately, younger, more advanced, freshest",
+    "lower": "lower, comes first?, further down, smaller, earlier, older, sooner, lowest, lags behind, back further, "
+    "such an old build, stands before, under the oldest, less recent, previous to, more dated, more out-of-date, "
+    "less up-to-date, less modern, more outdated, longer ago, more ancient",
+}
+"""By what a reader can tell which of two versions is asked for."""
+
+
 def test_versions_are_put_in_order_by_their_numbers() -> None:
     knowledge = knowledge_of("software-defects")
     by_name = {fact.name: fact for fact in knowledge.taught}
     probed = {frozenset(p.choice.options) for fact in knowledge.taught for p in fact.probes if p.choice}
-    words = {
-        "higher": "higher, last?, further up, greater, later, more recent, on top, larger, has got further, newer, "
-        "up-to-date, across last, still ahead, to the right",
-        "lower": "lower, first?, further down, smaller, earlier, older, sooner, lowest, lags behind, back further, "
-        "such an old build, came before",
-    }
     seen: Counter[str] = Counter()
     for example in derived_with_contrasts("ordering"):
         for one in (example, *example.contrasts):
@@ -190,7 +195,7 @@ def test_versions_are_put_in_order_by_their_numbers() -> None:
             assert [by_name[name].slots["version"].text for _, name in named] == [first, second]
             assert frozenset(name for _, name in named) not in probed
             numbers = [tuple(map(int, text.split("."))) for text in (first, second)]
-            [side] = [side for side, said in words.items() if any(mark in one.question for mark in said.split(", "))]
+            [side] = [side for side, marks in SIDES.items() if any(mark in one.question for mark in marks.split(", "))]
             place = numbers.index(max(numbers) if side == "higher" else min(numbers))
             assert one.answer.endswith(f" So {named[place][1]}.")
             seen[side] += 1
@@ -290,11 +295,8 @@ def test_only_versions_are_put_in_order_and_equal_ones_are_not() -> None:
     assert ordered("12.03.2024", "01.04.2025", "value") == []
     [*found] = ordered("4.10.1", "4.9")
     for example in (one for drawn in found for one in (drawn, *drawn.contrasts)):
-        higher = "last" in example.question or "higher" in example.question or "greater" in example.question
-        higher = (
-            higher or "further up" in example.question or "later" in example.question or "recent" in example.question
-        )
-        assert example.fact == (first.id if higher else second.id)
+        is_higher = any(mark in example.question for mark in SIDES["higher"].split(", "))
+        assert example.fact == (first.id if is_higher else second.id)
     assert len(found) == 4
 
 

@@ -102,7 +102,12 @@ def test_report_of_one_run_has_no_leaderboard_and_finds_its_training(
     assert "| * | 0.6 | 70.0% | 0.0400 |" in page
     assert "| seen | 2 | 6 | 42 | F2 (12) |" in page
     facts = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    assert facts["comparison"]["training"]["alphas"][1] == {"alpha": 0.6, "dev_exact": 0.7, "divergence": 0.04}
+    assert facts["comparison"]["training"]["alphas"][1] == {
+        "alpha": 0.6,
+        "dev_exact": 0.7,
+        "divergence": 0.04,
+        "spillover": None,
+    }
     assert facts["leaderboard"] is None
 
 
