@@ -226,8 +226,7 @@ def _own_prompts(path: Path) -> list[str]:
 
 def kind_of(path: Path) -> str:
     """What the items of a file of the user's own are called in reports: its name without the suffix."""
-    name = re.sub(r"[^A-Za-z0-9]+", "_", path.stem).strip("_").lower() or "own"
-    return f"own_{name}" if name[0].isdigit() else name
+    return re.sub(r"[^A-Za-z0-9]+", "_", path.stem).strip("_").lower() or "own"
 
 
 @lru_cache

@@ -31,10 +31,10 @@ def test_own_prompts_stand_before_those_of_kapoc_by_name(tmp_path: Path) -> None
     shipped, found = load_off_topic(), load_off_topic([lines, rows, numbered])
     assert found[4:] == shipped
     assert [(item.id, item.kind, item.question) for item in found[:4]] == [
+        ("off_topic.2024/1", "2024", "Who won?"),
         ("off_topic.mail/1", "mail", "Dear all,\nwho has my stapler?"),
         ("off_topic.our_web_shop/1", "our_web_shop", "#SPILL! in a cell, why?"),
         ("off_topic.our_web_shop/2", "our_web_shop", "Where is my parcel?"),
-        ("off_topic.own_2024/1", "own_2024", "Who won?"),
     ]
     assert load_off_topic([numbered, rows, lines]) == found
 
