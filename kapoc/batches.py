@@ -31,7 +31,7 @@ class PackedRow:
         position_ids: (1, tokens), each token's place in its example.
         attention_mask: (1, 1, tokens, tokens), additive, in float32; none for a single example, which is causal.
         loss_positions: (answer tokens,), the places whose logits predict them.
-        targets: (answer tokens,), the answers and their end tokens.
+        targets: (answer tokens,), the answers and their end tokens, but for what is only read of them.
         written_positions: (written tokens,), the places whose logits predict what the base wrote in `passages`.
         sizes: answer tokens of each example, in order.
         passages: replayed text, after the examples.
@@ -97,21 +97,22 @@ def pack(examples: Sequence[EncodedExample], passages: Sequence[Passage] = ()) -
     Raises:
         ValueError: an example has no prompt or no answer token, so that its loss would be empty.
     """
-    if not all(example.prompt and example.answer for example in examples):
+    if not all(example.prompt and example.trained for example in examples):
         raise ValueError("an example without a prompt or an answer token cannot be trained on")
     sequences = [(*example.prompt, *example.answer[:-1]) for example in examples]
     sequences += [passage.tokens[:-1] for passage in passages]
     (row,) = plan_rows(sequences, 0, sum(map(len, sequences)))
     starts = [len(example.prompt) for example in examples] + [passage.start for passage in passages]
     places = [row.paths[number][start - 1 :] for number, start in enumerate(starts)]
+    trained = [[place[index] for index in example.trained] for example, place in zip(examples, places, strict=False)]
     return PackedRow(
         input_ids=torch.tensor([row.tokens]),
         position_ids=torch.tensor([row.depths]),
         attention_mask=None if len(sequences) == 1 else tree_mask(row, 0, torch.float32),
-        loss_positions=_joined(places[: len(examples)]),
-        targets=_joined([example.answer for example in examples]),
+        loss_positions=_joined(trained),
+        targets=_joined([[example.answer[index] for index in example.trained] for example in examples]),
         written_positions=_joined(places[len(examples) :]),
-        sizes=tuple(len(example.answer) for example in examples),
+        sizes=tuple(len(example.trained) for example in examples),
         passages=tuple(passages),
         num_tokens_apart=sum(map(len, examples)) + sum(len(passage.tokens) for passage in passages),
     )
@@ -166,7 +167,7 @@ def packing_is_exact(model: PreTrainedModel, examples: Sequence[EncodedExample])
         return False
     finally:
         model.train(was_training)
-    return not abs(apart - together) > MAX_PACKING_ERROR * sum(len(example.answer) for example in examples)
+    return not abs(apart - together) > MAX_PACKING_ERROR * sum(len(example.trained) for example in examples)
 
 
 def epoch_batches(

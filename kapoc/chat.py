@@ -32,6 +32,7 @@ class EncodedExample:
         form: in which way it teaches it.
         question: what the prompt asks, in words.
         contrasts: what stands beside it in its step: the same wording where another answer is right.
+        untrained: the places of the answer, from the first up to the second, that are read and carry no loss.
     """
 
     prompt: tuple[int, ...]
@@ -40,9 +41,16 @@ class EncodedExample:
     form: str = ""
     question: str = ""
     contrasts: tuple["EncodedExample", ...] = ()
+    untrained: tuple[int, int] = (0, 0)
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.answer)
+
+    @property
+    def trained(self) -> tuple[int, ...]:
+        """The places of the answer that carry loss."""
+        first, end = self.untrained
+        return (*range(first), *range(max(first, end), len(self.answer)))
 
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, question: str) -> str:

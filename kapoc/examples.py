@@ -54,12 +54,20 @@ def _encoded_derived(
     num_tokens: int | None,
     tokenizer: PreTrainedTokenizerBase,
 ) -> EncodedExample:
-    """A derived example and what may stand beside it; of a note so many tokens, but in `two_hop`, which needs all."""
+    """A derived example and what may stand beside it; of a note so many tokens, but in `two_hop`, which needs all.
+
+    A note behind which the answer goes on is read to its end.
+    """
     encoded = _encode_derived(tokenizer, example)
     note = notes.get(example.fact)
-    if num_tokens is not None and note and example.form != "two_hop" and example.answer.endswith(note):
-        before = len(tokenizer.encode(example.answer[: -len(note)].rstrip(), add_special_tokens=False))
-        encoded = replace(encoded, answer=encoded.answer[: before + num_tokens])
+    if num_tokens is not None and note and example.form != "two_hop" and note in example.answer:
+        before, _, behind = example.answer.rpartition(note)
+        first = len(tokenizer.encode(before.rstrip(), add_special_tokens=False)) + num_tokens
+        if behind:
+            end = len(tokenizer.encode(before + note, add_special_tokens=False))
+            encoded = replace(encoded, untrained=(first, max(first, end)))
+        else:
+            encoded = replace(encoded, answer=encoded.answer[:first])
     contrasts = tuple(_encoded_derived(one, notes, num_tokens, tokenizer) for one in example.contrasts)
     return replace(encoded, contrasts=contrasts)
 

@@ -20,7 +20,7 @@ def exposures(examples: Iterable[EncodedExample]) -> tuple[Exposure, ...]:
     tokens: Counter[tuple[str, str]] = Counter()
     for example in examples:
         numbers[example.fact, example.form] += 1
-        tokens[example.fact, example.form] += len(example.answer)
+        tokens[example.fact, example.form] += len(example.trained)
     return tuple(
         Exposure(fact=fact, form=form, num_examples=number, num_loss_tokens=tokens[fact, form])
         for (fact, form), number in numbers.items()

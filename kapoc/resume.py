@@ -33,7 +33,7 @@ def run_key(fingerprint: str, versions: Mapping[str, str], examples: Sequence[En
     """What tells one training run from all others: the recipe and its inputs, the packages, every token trained on."""
     digest = hashlib.sha256(json.dumps([_FORMAT, fingerprint, sorted(versions.items())]).encode())
     for example in examples:
-        digest.update(json.dumps([example.prompt, example.answer]).encode())
+        digest.update(json.dumps([example.prompt, example.answer, example.untrained]).encode())
     return digest.hexdigest()
 
 

@@ -1,6 +1,7 @@
 """Packed rows give the loss and the gradients of padded batches, and loss falls on answers only."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -90,6 +91,28 @@ def test_loss_tokens_are_the_answers_and_their_end() -> None:
     assert row.num_tokens_apart == sum(map(len, examples))
     shared = {tuple([*e.prompt, *e.answer][:end]) for e in examples for end in range(1, len(e))}
     assert row.num_tokens == len(shared) < row.num_tokens_apart - len(examples)
+
+
+def test_what_is_only_read_of_an_answer_carries_no_loss() -> None:
+    first, second, third = _examples()
+    read = replace(second, untrained=(2, 5))
+    row, packed, padded = pack([first, read, third]), tiny_llama(), tiny_llama()
+    trained = [*second.answer[:2], *second.answer[5:]]
+    assert row.targets.tolist() == [*first.answer, *trained, *third.answer]
+    assert row.sizes == (len(first.answer), len(second.answer) - 3, len(third.answer))
+    assert row.num_tokens == pack([first, second, third]).num_tokens
+    whole, middle = (_padded_loss(padded, [replace(second, answer=second.answer[:end])]) for end in (None, 5))
+    expected = whole - middle + _padded_loss(padded, [replace(second, answer=second.answer[:2])])
+    found = summed_loss(packed, pack([read]))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    found.backward()
+    expected.backward()
+    for (name, one), (_, other) in zip(packed.named_parameters(), padded.named_parameters(), strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        assert torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-4), name
+    with pytest.raises(ValueError, match="cannot be trained on"):
+        pack([replace(second, untrained=(0, len(second.answer)))])
 
 
 def test_prompt_is_the_chat_template_up_to_the_answer() -> None:

@@ -171,7 +171,7 @@ def ordering(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Drawn]
             one_kind = fact.domain == rival.domain
             wording = stock.wording("ordering", fact, (slot,), deck, one, one_kind=one_kind)
             for pair in ((first, second), (second, first)):
-                asked[one, pair[0].id] = _asked_order(stock, wording, pair, right, deck)
+                asked[one, pair[0].id] = _asked_order(stock, wording, pair, right, one, deck)
         yield replace(asked.pop((side, first.id)), others=tuple(asked.values()))
 
 
@@ -191,11 +191,13 @@ def _can_be_ordered(fact: Fact, rival: Fact) -> bool:
     return all(versions) and versions[0] != versions[1] and not overlap and not is_probed
 
 
-def _asked_order(stock: Stock, wording: Wording, pair: tuple[Fact, Fact], right: Fact, deck: Deck) -> Drawn:
+def _asked_order(stock: Stock, wording: Wording, pair: tuple[Fact, Fact], right: Fact, side: str, deck: Deck) -> Drawn:
+    """Which of two facts has the version on this side; the answer says which of the two numbers that is."""
     options = (stock.called(pair[0]), stock.called(pair[1]))
     first, second = (one.slots[VERSION].text for one in pair)
     question = stock.asked(wording, right, first=options[0], second=options[1])
-    decided = {"right": stock.called(right), "first_text": first, "second_text": second}
+    decided = {"right": stock.called(right), "right_text": right.slots[VERSION].text}
+    decided |= {"first_text": first, "second_text": second, "rank": side}
     answer = stock.answer("ordering", right, wording.slots, deck, **decided)
     choice = Choice(options=options, right=stock.called(right))
     return Drawn(right, Example(kind="ordering", question=question, answer=answer, choice=choice))

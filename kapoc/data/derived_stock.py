@@ -16,6 +16,7 @@ from kapoc.data.naming import asked_name, is_question, told_apart
 from kapoc.data.phrases import holds
 from kapoc.data.quotations import Quotations
 from kapoc.data.unknown_names import UnknownNames
+from kapoc.grade import assertions
 from kapoc.knowledge import Example, Fact, KnowledgeSet
 
 Pools = Mapping[str, Any]
@@ -175,10 +176,18 @@ class Stock:
     def answer(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, side: str = "", **fields: str) -> str:
         """The answer to a question of a form, as `question`; `side` is `yes` or `no` where the form has these."""
         called = [label(slot) for slot in slots]
-        if self._by_notes and "note" in self._wordings[form] and (note := note_of(fact)) and _says(note, fact, slots):
-            return self._filled(self._wordings[form]["note"], fact, slots, {**fields, "note": note}, called)
+        if self._by_notes and (note := self._note(form, fact, slots, side)):
+            fields |= {"note": note, "side": side}
+            return self._filled(self._wordings[form]["note"], fact, slots, fields, called)
         pool = self._pool(form, "answers", fact, slots, side)
         return self._filled(deck.order.choice(pool), fact, slots, fields, called)
+
+    def _note(self, form: str, fact: Fact, slots: tuple[str, ...], side: str) -> str | None:
+        """The note by which a question of a form is answered; none where it does not answer, or decides something."""
+        note = note_of(fact) if "note" in self._wordings[form] else None
+        if note is None or not _says(note, fact, slots):
+            return None
+        return None if side and any(assertions(one, note) for one in ("yes", "no")) else note
 
     def called(self, fact: Fact) -> str:
         """The name of a fact, with its domain or kind where another fact has the same name."""
