@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from kapoc.chat import EncodedExample
 from kapoc.divergence import Passage, divergence_and_surprise
+from kapoc.losses import summed_negative_log_likelihood
 from kapoc.prefix_tree import plan_rows
 from kapoc.reading import tree_mask
 
@@ -129,17 +130,16 @@ def answer_logits(model: PreTrainedModel, row: PackedRow) -> torch.Tensor:
 
 def summed_loss(model: PreTrainedModel, row: PackedRow) -> torch.Tensor:
     """The negative log-likelihood of all answer tokens, summed, in nats."""
-    return torch.nn.functional.cross_entropy(answer_logits(model, row), row.targets, reduction="sum")
+    return summed_negative_log_likelihood(answer_logits(model, row), row.targets)[0]
 
 
 def row_losses(model: PreTrainedModel, row: PackedRow) -> RowLosses:
     """All losses of a row, from one forward pass."""
     logits = _logits(model, row, torch.cat([row.loss_positions, row.written_positions]))
-    answers, written = logits.split([row.num_loss_tokens, row.num_written_tokens])
+    loss, written = summed_negative_log_likelihood(logits, row.targets)
     divergence = surprise = logits.new_zeros(1)
     if row.passages:
         divergence, surprise = divergence_and_surprise(written, row.passages)
-    loss = torch.nn.functional.cross_entropy(answers, row.targets, reduction="sum")
     return RowLosses(loss, divergence.sum(), surprise.sum())
 
 
@@ -151,7 +151,7 @@ def _logits(model: PreTrainedModel, row: PackedRow, positions: torch.Tensor) -> 
         logits_to_keep=positions,
         use_cache=False,
     )
-    logits: torch.Tensor = output.logits[0].float()
+    logits: torch.Tensor = output.logits.squeeze(0).float()  # squeezed, which autograd undoes without a copy
     return logits
 
 

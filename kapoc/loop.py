@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from kapoc.batches import PackedRow, row_losses
 from kapoc.errors import DataError, TrainingError
 from kapoc.recipe import TrainSettings
+from kapoc.tied_embedding import TiedEmbedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,7 @@ class Loop:
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate_fraction)
         self._plain_optimizer = optimizer
+        self._embedding = TiedEmbedding(model)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.done = self.tokens = self.answer_tokens = self.epoch_tokens = 0
         self.epoch_loss = 0.0
@@ -151,7 +153,7 @@ class Loop:
         replay = self.settings.replay
         total = divergence = 0.0
         for row in rows:
-            with self.accelerator.autocast():
+            with self.accelerator.autocast(), self._embedding.apart():
                 losses = row_losses(self.model, row.to(self.accelerator.device))
             loss = losses.answers / num_loss_tokens
             self._refuse_non_finite(loss, "loss", epoch)
@@ -162,6 +164,7 @@ class Loop:
                 loss = loss + replay.weight * pull / num_written_tokens
                 divergence += float(losses.divergence.detach()) / num_written_tokens
             self.accelerator.backward(loss)
+            self._embedding.add_gradient()
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_gradient_norm)
         self._refuse_non_finite(torch.as_tensor(norm), "gradient", epoch)
         rate = float(self.schedule.get_last_lr()[0])
