@@ -34,7 +34,7 @@ class PackedRow:
         loss_positions: (answer tokens,), the places whose logits predict them.
         targets: (answer tokens,), the answers and their end tokens, but for what is only read of them.
         written_positions: (written tokens,), the places whose logits predict what the base wrote in `passages`.
-        sizes: answer tokens of each example, in order.
+        sizes: answer tokens with loss of each example, in order.
         passages: replayed text, after the examples.
         num_tokens_apart: of all examples and passages, before sharing.
     """
@@ -56,7 +56,7 @@ class PackedRow:
 
     @property
     def num_loss_tokens(self) -> int:
-        """The answer tokens, which carry loss."""
+        """The answer tokens that carry loss."""
         return self.targets.shape[0]
 
     @property

@@ -50,7 +50,7 @@ class EncodedExample:
     def trained(self) -> tuple[int, ...]:
         """The places of the answer that carry loss."""
         first, end = self.untrained
-        return (*range(first), *range(max(first, end), len(self.answer)))
+        return tuple(place for place in range(len(self.answer)) if not first <= place < end)
 
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, question: str) -> str:

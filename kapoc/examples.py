@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
-from kapoc.chat import EncodedExample, encode_example
+from kapoc.chat import EncodedExample, encode, encode_example, prompt_text
 from kapoc.data.contrasts import contrast_examples
 from kapoc.data.derive import DerivedExample, derived_examples
 from kapoc.data.derived_leaks import without_leaks
-from kapoc.data.derived_stock import note_of
+from kapoc.data.derived_stock import around_note, note_of
 from kapoc.errors import DataError
 from kapoc.knowledge import Fact, KnowledgeSet, KnowledgeTier
 from kapoc.recipe import TrainSettings
@@ -39,7 +39,7 @@ def derived_training_examples(
     num_epochs = settings.epochs - settings.derived_from + 1
     if num_epochs < 1:
         return [[] for _ in range(settings.epochs)]
-    notes = {fact.id: note_of(fact) for fact in knowledge.taught}
+    notes = {fact.id: note_of(fact) for fact in knowledge.taught if settings.derived_by_notes}
     pools: dict[tuple[str, str], list[EncodedExample]] = {}
     for example in _derived(knowledge, num_epochs, settings, beside):
         encoded = _encoded_derived(example, notes, settings.derived_tokens, tokenizer)
@@ -60,14 +60,16 @@ def _encoded_derived(
     """
     encoded = _encode_derived(tokenizer, example)
     note = notes.get(example.fact)
-    if num_tokens is not None and note and example.form != "two_hop" and note in example.answer:
-        before, _, behind = example.answer.rpartition(note)
-        first = len(tokenizer.encode(before.rstrip(), add_special_tokens=False)) + num_tokens
-        if behind:
-            end = len(tokenizer.encode(before + note, add_special_tokens=False))
-            encoded = replace(encoded, untrained=(first, max(first, end)))
-        else:
-            encoded = replace(encoded, answer=encoded.answer[:first])
+    if num_tokens is not None and note and example.form != "two_hop":
+        around = around_note(example.form, example.answer, note)
+        if around is not None:
+            prompt, (before, behind) = prompt_text(tokenizer, example.question), around
+            first = len(encode(tokenizer, prompt + before.rstrip())) - len(encoded.prompt) + num_tokens
+            end = len(encode(tokenizer, prompt + before + note)) - len(encoded.prompt)
+            if behind:
+                encoded = replace(encoded, untrained=(first, end))
+            else:
+                encoded = replace(encoded, answer=encoded.answer[:first])
     contrasts = tuple(_encoded_derived(one, notes, num_tokens, tokenizer) for one in example.contrasts)
     return replace(encoded, contrasts=contrasts)
 

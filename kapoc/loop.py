@@ -26,7 +26,7 @@ class StepReport:
     Attributes:
         step, num_steps: of optimizer steps, from 1.
         epoch: from 1.
-        loss: mean over the step's answer tokens, in nats.
+        loss: mean over the step's answer tokens that carry loss, in nats.
         divergence: from the base on the step's replayed text, in nats per token; none without replay.
         learning_rate: that the step used.
         gradient_norm: before clipping.

@@ -11,6 +11,7 @@ Source:
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
 _BLOCK_NUMBERS = 2**20
 """So many logits are worked on at a time on a CPU: what its caches hold."""
@@ -49,8 +50,12 @@ class _SummedLoss(torch.autograd.Function):
         return loss, numbers[len(targets) :].clone()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         of_loss, of_rest = gradients
-        ctx.gradient[: ctx.num_answered].mul_(of_loss)
-        ctx.gradient[ctx.num_answered :] = of_rest
-        return ctx.gradient, None, None
+        gradient, ctx.gradient = ctx.gradient, None  # which is large, and right only once
+        if gradient is None:
+            raise RuntimeError("the loss was gone back through already; its gradient is made once")
+        gradient[: ctx.num_answered].mul_(of_loss)
+        gradient[ctx.num_answered :] = of_rest
+        return gradient, None, None

@@ -57,13 +57,16 @@ class TiedEmbedding:
             return embedded
         alone = embedded.detach().requires_grad_()
         self._read.append((arguments[0], alone))
-        return alone
+        return alone.clone()  # which a model may change in its place
 
 
 def _tied_embedding(model: PreTrainedModel) -> torch.nn.Embedding | None:
     """The embedding, where it is a plain one that is trained and whose weights the output layer has."""
-    embedding, output = model.get_input_embeddings(), model.get_output_embeddings()
-    if type(embedding) is not torch.nn.Embedding or output is None or output.weight is not embedding.weight:
+    try:
+        embedding, output = model.get_input_embeddings(), model.get_output_embeddings()
+    except (AttributeError, NotImplementedError):
+        return None
+    if type(embedding) is not torch.nn.Embedding or getattr(output, "weight", None) is not embedding.weight:
         return None
     is_plain = embedding.max_norm is None and not embedding.scale_grad_by_freq and not embedding.sparse
     return embedding if is_plain and embedding.weight.requires_grad else None

@@ -12,7 +12,9 @@ from kapoc import losses
 from kapoc.batches import pack, summed_loss
 from kapoc.chat import encode_example
 from kapoc.losses import summed_negative_log_likelihood
+from kapoc.recipe import TrainSettings
 from kapoc.tied_embedding import TiedEmbedding
+from kapoc.train import train
 
 ROWS = [
     pack([encode_example(tiny_tokenizer(), question, answer) for question, answer in pairs])
@@ -111,6 +113,85 @@ def test_the_embedding_is_autograds_again_afterwards() -> None:
     assert found is not None
     assert expected is not None
     assert torch.equal(found, expected)
+
+
+def test_the_gradient_is_made_once_and_not_kept() -> None:
+    logits = torch.randn(4, 40, requires_grad=True)
+    loss, _ = summed_negative_log_likelihood(logits * 1.0, torch.tensor([1, 2]))
+    loss.backward(retain_graph=True)
+    assert loss.grad_fn.gradient is None  # type: ignore[union-attr]
+    with pytest.raises(RuntimeError, match="already"):
+        loss.backward()
+
+
+class _Autograds:
+    """No embedding apart: both gradients are autograd's."""
+
+    def __init__(self, _: PreTrainedModel) -> None:
+        self.apart, self.add_gradient = nullcontext, lambda: None
+
+
+def test_training_gives_the_embedding_the_gradient_that_autograd_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = [encode_example(tiny_tokenizer(), question, "A loop.") for question in ("What is AF-3001?", "Why?")]
+    settings = TrainSettings(epochs=3, batch_size=2, micro_batch_size=2, learning_rate=1e-3)
+
+    def trained() -> torch.Tensor:
+        model = tiny_llama()
+        train(model, examples, settings)
+        return dict(model.named_parameters())["model.embed_tokens.weight"].detach()
+
+    ours = trained()
+    with monkeypatch.context() as patch:
+        patch.setattr("kapoc.loop.TiedEmbedding", _Autograds)
+        assert torch.allclose(ours, trained(), atol=1e-4)
+    monkeypatch.setattr(TiedEmbedding, "add_gradient", lambda _: None)
+    assert not torch.allclose(ours, trained(), atol=1e-3)
+
+
+class _InPlace(torch.nn.Module):
+    """A model that changes what its embedding gave, as CTRL does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(9, 4)
+        self.head = torch.nn.Linear(4, 9, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        return self.embedding
+
+    def get_output_embeddings(self) -> torch.nn.Module:
+        return self.head
+
+    def forward(self, token_ids: torch.Tensor) -> torch.Tensor:
+        embedded = self.embedding(token_ids)
+        embedded *= 2.0
+        logits: torch.Tensor = self.head(embedded)
+        return logits
+
+
+def test_a_model_may_change_what_its_embedding_gave() -> None:
+    model, token_ids = _InPlace(), torch.tensor([[1, 5, 5]])
+    found = []
+    for embedding in (TiedEmbedding(model), _Autograds(model)):  # type: ignore[arg-type]
+        with embedding.apart():
+            loss = model(token_ids).logsumexp(-1).sum()
+        loss.backward()
+        embedding.add_gradient()
+        found.append(torch.as_tensor(model.embedding.weight.grad).clone())
+        model.zero_grad()
+    assert torch.allclose(found[0], found[1])
+
+
+class _NoOutput(torch.nn.Module):
+    def get_input_embeddings(self) -> torch.nn.Module:
+        raise NotImplementedError
+
+
+def test_a_model_that_does_not_tell_its_embedding_is_left_alone() -> None:
+    embedding = TiedEmbedding(_NoOutput())  # type: ignore[arg-type]
+    with embedding.apart():
+        embedding.add_gradient()
 
 
 def test_only_a_tied_embedding_has_a_second_gradient_to_save() -> None:

@@ -240,10 +240,10 @@ def test_a_recipe_that_quotes_nothing_does_not_read_them(said: Callable[[str], P
 
 def test_the_documented_file_fits_the_starter_set(tmp_path: Path) -> None:
     page = (REPOSITORY / "docs" / "files.md").read_text(encoding="utf-8")
-    [text] = [fence.text for fence in fences(page) if fence.file == "my_facts.paraphrases.yaml"]
-    (tmp_path / "my_facts.paraphrases.yaml").write_text(text, encoding="utf-8")
+    [text] = [fence.text for fence in fences(page) if fence.file == "first_facts.paraphrases.yaml"]
+    (tmp_path / "first_facts.paraphrases.yaml").write_text(text, encoding="utf-8")
     starter = REPOSITORY / "kapoc" / "data" / "starter.yaml"
-    path = tmp_path / "my_facts.yaml"
+    path = tmp_path / "first_facts.yaml"
     path.write_text(starter.read_text(encoding="utf-8"), encoding="utf-8")
     knowledge = taught(path)
     assert len(knowledge.fact_by_id["LX-204"].slots["cause"].paraphrases) == 2

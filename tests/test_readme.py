@@ -28,7 +28,10 @@ RECIPES = ("smollm2-135m", "smollm2-135m-full", "smollm2-135m-lora", "tinyllama-
 """The shipped recipes that the README names; the reader has each with a tiny model, six facts and one epoch."""
 CHANGES = (
     (r"^pip install .*", "true"),  # a wheel is installed in test_real_model.py; the extras are looked up below
-    (r"^(kapoc (?:bench --model (?:base|trained)|train|plan)\b(?!.*--recipe).*)", r"\1 --recipe smollm2-135m"),
+    (
+        r"^(kapoc (?:bench --model (?:base|trained)|chat --model trained|train|plan)\b(?!.*--recipe).*)",
+        r"\1 --recipe smollm2-135m",
+    ),
     (r"--recipe ([\w.-]+)$", r"--recipe \1.toml"),
     (r"^(kapoc retain) .*(--rehearse .*)", r"\1 few.yaml my_facts.yaml \2 --limit 6 --recipe smollm2-135m.toml"),
     (r"^(kapoc data check .*)--model base", r"\1--model my-model"),

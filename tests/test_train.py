@@ -18,11 +18,12 @@ from conftest import kapoc_here, tiny_llama, tiny_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kapoc import checkpoint, train_run
-from kapoc.batches import RowLosses
+from kapoc.batches import RowLosses, pack
 from kapoc.checkpoint import read_training_record, writing
 from kapoc.data.derived_stock import start_of
 from kapoc.errors import OutputError, TrainingError
 from kapoc.examples import derived_training_examples, training_examples
+from kapoc.knowledge import KnowledgeSet
 from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import StepReport, StoppedTrainingError
 from kapoc.methods import load_method
@@ -284,6 +285,42 @@ def test_derived_questions_can_be_answered_with_the_note_and_only_its_beginning_
             assert len(other.trained) < 30 < len(other.answer)
         else:
             assert len(other.trained) == len(other.answer)
+
+
+def with_notes(note: str) -> KnowledgeSet:
+    """The shipped defects with a note of this pattern, in braces the slots and the name."""
+    knowledge = load_knowledge("software-defects")[0]
+    facts = []
+    for fact in knowledge.facts:
+        known = {"name": fact.name, **{name: slot.text for name, slot in fact.slots.items()}}
+        training = [example.model_copy(update={"answer": note.format(**known)}) for example in fact.training]
+        facts.append(fact.model_copy(update={"training": tuple(training)}))
+    return knowledge.model_copy(update={"facts": tuple(facts)})
+
+
+@pytest.mark.parametrize(
+    ("note", "is_behind_a_note"),
+    [
+        ("{name}: {version}, {setting}, {value}, {file}.", True),
+        ("{version}", False),  # says too little, and stands in other answers
+        ("{name}: {version}, {setting}, {value}, {file}. " + 60 * "blah ", False),  # the decision would be cut off
+        ("{name}: {setting}, {value}, {file}, {version}, is not to be changed", False),  # "not ... So yes"
+    ],
+)
+def test_a_decision_stands_behind_a_note_only_where_it_is_found_there(note: str, is_behind_a_note: bool) -> None:
+    forms = {"yes_no": 2, "slot": 1, "statement": 1, "comparison": 1}
+    settings = {"epochs": 1, "derived": forms, "derived_by_notes": True, "derived_tokens": 40}
+    knowledge = with_notes(note)
+    (found,) = derived_training_examples(knowledge, TrainSettings.model_validate(settings), tiny_tokenizer())
+    behind = [
+        example for example in found if str(tiny_tokenizer().decode(list(example.answer[:40]))).startswith("Checked: ")
+    ]
+    assert {example.form for example in behind} == ({"yes_no"} if is_behind_a_note else set())
+    for example in found:
+        assert set(example.trained) <= set(range(len(example.answer)))
+        if note == "{version}" and example.form != "slot":
+            assert len(example.trained) == len(example.answer)
+    pack(found[:8])
 
 
 def test_derived_texts_can_wait_until_the_notes_are_known() -> None:

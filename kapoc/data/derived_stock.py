@@ -16,7 +16,7 @@ from kapoc.data.naming import asked_name, is_question, told_apart
 from kapoc.data.phrases import holds
 from kapoc.data.quotations import Quotations
 from kapoc.data.unknown_names import UnknownNames
-from kapoc.grade import assertions
+from kapoc.grade import Decision, grade_decision
 from kapoc.knowledge import Example, Fact, KnowledgeSet
 
 Pools = Mapping[str, Any]
@@ -28,6 +28,8 @@ _SHORT_WORDS = 3
 """Up to so many words, an article not counted, a text stands well behind "is"."""
 _START_WORDS = 6
 """Of a quoted text so many words are said again, where it is longer: what is asked for stands behind them."""
+_MOST_WORDS = 50
+"""A decision stands behind so many words at most: a measured answer ends after 80 tokens."""
 _ARTICLES = ("a ", "an ", "the ")
 _DOUBLED_ENDS = ("..", "?.", "!.")
 _BARE_QUOTE = re.compile(r"(?<!\")(?<!: )(?<!- )\{quote\}")
@@ -176,18 +178,24 @@ class Stock:
     def answer(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, side: str = "", **fields: str) -> str:
         """The answer to a question of a form, as `question`; `side` is `yes` or `no` where the form has these."""
         called = [label(slot) for slot in slots]
-        if self._by_notes and (note := self._note(form, fact, slots, side)):
-            fields |= {"note": note, "side": side}
-            return self._filled(self._wordings[form]["note"], fact, slots, fields, called)
+        if self._by_notes and (whole := self._by_note(form, fact, slots, side, fields)):
+            return whole
         pool = self._pool(form, "answers", fact, slots, side)
         return self._filled(deck.order.choice(pool), fact, slots, fields, called)
 
-    def _note(self, form: str, fact: Fact, slots: tuple[str, ...], side: str) -> str | None:
-        """The note by which a question of a form is answered; none where it does not answer, or decides something."""
-        note = note_of(fact) if "note" in self._wordings[form] else None
-        if note is None or not _says(note, fact, slots):
+    def _by_note(
+        self, form: str, fact: Fact, slots: tuple[str, ...], side: str, fields: Mapping[str, str]
+    ) -> str | None:
+        """The answer that is made of the fact's note; none where it does not answer, or would spoil a decision."""
+        template, note = self._wordings[form].get("note"), note_of(fact)
+        if template is None or note is None or not _says(note, fact, slots):
             return None
-        return None if side and any(assertions(one, note) for one in ("yes", "no")) else note
+        called = [label(slot) for slot in slots]
+        made = {
+            one: self._filled(template, fact, slots, {**fields, "note": note, "side": one}, called)
+            for one in (("yes", "no") if side else ("",))
+        }
+        return made[side] if all(not one or _decides(answer, one) for one, answer in made.items()) else None
 
     def called(self, fact: Fact) -> str:
         """The name of a fact, with its domain or kind where another fact has the same name."""
@@ -274,6 +282,25 @@ def note_of(fact: Fact) -> str | None:
     """What all training answers of a fact say alike; none where they differ."""
     answers = {example.answer for example in fact.training}
     return answers.pop() if len(answers) == 1 else None
+
+
+def around_note(form: str, answer: str, note: str) -> tuple[str, str] | None:
+    """What stands before and behind a note in an answer that is made of it; none in any other answer of a form."""
+    template: str | None = load_derived_wordings()[form].get("note")
+    if template is None:
+        return None
+    before, _, behind = template.partition("{note}")
+    begins = before.partition("{")[0]
+    for ending in dict.fromkeys(behind.format(side=side) for side in ("yes", "no")):
+        begun = answer.removesuffix(note + ending)
+        if begun != answer and begun.startswith(begins) and bool(begun) is bool(before):
+            return begun, ending
+    return None
+
+
+def _decides(answer: str, side: str) -> bool:
+    """Whether an answer says yes or no as it should, and soon enough."""
+    return len(answer.split()) <= _MOST_WORDS and grade_decision(answer, Decision(("yes", "no"), side)).correct
 
 
 def _says(note: str, fact: Fact, slots: Sequence[str]) -> bool:
