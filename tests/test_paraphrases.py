@@ -15,11 +15,12 @@ from kapoc.bundled import bundled_sets
 from kapoc.compared import _may_be_of_one_recipe
 from kapoc.current import fingerprint
 from kapoc.data.audit import audit
+from kapoc.data.beginnings import Beginnings
 from kapoc.data.derive import FORMS, DerivedExample, derived_examples
-from kapoc.data.derived_stock import load_derived_wordings, start_of
+from kapoc.data.derived_stock import load_derived_wordings
 from kapoc.data.quotations import near_probe
 from kapoc.errors import DataError
-from kapoc.knowledge import KnowledgeSet
+from kapoc.knowledge import KnowledgeSet, Slot
 from kapoc.knowledge_file import load_source, to_jsonl, to_yaml
 from kapoc.models import load_model
 from kapoc.recipe import Recipe, TrainSettings
@@ -135,17 +136,16 @@ def test_the_check_tells_all_that_is_wrong(said: Callable[[str], Path]) -> None:
 def test_half_of_the_questions_that_quote_say_it_in_other_words_and_no_other_question_does() -> None:
     knowledge = taught("software-defects")
     texts = [text for fact in knowledge.taught for slot in fact.slots.values() for text in slot.paraphrases]
-    plain, quoting = without(knowledge), {"reverse", "two_hop"}
+    plain, quoting, beginnings = without(knowledge), {"reverse", "two_hop"}, Beginnings(knowledge)
     for form in quoting:
         found = derived(knowledge, form)
         quoted = [example for example in found if any(text in example.question for text in texts)]
         assert 0.33 * len(found) < len(quoted) < 0.6 * len(found)  # a question for the slot itself cannot
         for example in quoted:
             fact = knowledge.fact_by_id[example.fact]
-            own = next(
-                slot for slot in fact.slots.values() if any(text in example.question for text in slot.paraphrases)
-            )
-            begun = re.escape(start_of(own.text).removesuffix("..."))
+            slots = fact.slots.items()
+            name = next(name for name, slot in slots if any(text in example.question for text in slot.paraphrases))
+            begun = re.escape(beginnings.of(name, fact.slots[name].text).removesuffix("..."))
             assert re.match(rf"Record: {begun}(\.\.)?\. That is {re.escape(fact.name)} ", example.answer), example
             for other in example.contrasts:
                 assert any(text in other.question for text in texts)
@@ -167,8 +167,30 @@ def test_what_people_say_is_not_called_what_a_record_says() -> None:
 
 
 def test_a_long_text_is_said_again_in_part() -> None:
-    assert start_of("users are sent back to the password page") == "users are sent back to the..."
-    assert start_of("seven words are said again in full") == "seven words are said again in full"
+    beginnings = Beginnings(taught("software-defects"))
+    assert beginnings.of("symptom", "users are sent back to the password page") == "users are sent back to the..."
+    whole = "seven words are said again in full"
+    assert beginnings.of("symptom", whole) == whole
+
+
+def test_texts_that_begin_alike_are_said_again_up_to_where_they_part() -> None:
+    knowledge = taught("software-defects")
+    texts = (
+        "users are sent back to the password page after a code was typed",
+        "Users are sent back to the password form after a code",
+        "users are sent back to the password page after all",
+    )
+    facts = [
+        fact.model_copy(update={"slots": {**fact.slots, "symptom": Slot(text=text)}})
+        for fact, text in zip(knowledge.taught[:3], texts, strict=True)
+    ]
+    beginnings = Beginnings(knowledge.model_copy(update={"facts": tuple(facts)}))
+    assert [beginnings.of("symptom", text) for text in texts] == [
+        "users are sent back to the password page after a...",
+        "Users are sent back to the password form...",
+        "users are sent back to the password page after all",
+    ]
+    assert beginnings.of("cause", texts[0]) == "users are sent back to the..."
 
 
 def test_one_that_a_probe_says_nearly_is_named_and_not_quoted(said: Callable[[str], Path]) -> None:

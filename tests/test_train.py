@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from kapoc import checkpoint, train_run
 from kapoc.batches import RowLosses, pack
 from kapoc.checkpoint import read_training_record, writing
-from kapoc.data.derived_stock import start_of
+from kapoc.data.beginnings import Beginnings
 from kapoc.errors import OutputError, TrainingError
 from kapoc.examples import derived_training_examples, training_examples
 from kapoc.knowledge import KnowledgeSet
@@ -260,10 +260,10 @@ def test_derived_questions_can_be_answered_with_the_note_and_only_its_beginning_
     (begun,) = derived_training_examples(knowledge, short, tokenizer)
     assert [example.prompt for example in whole] == [example.prompt for example in begun]
     said = [(example, str(tokenizer.decode(list(example.answer), skip_special_tokens=True))) for example in whole]
-    facts = {fact.id: fact for fact in knowledge.taught}
+    facts, beginnings = {fact.id: fact for fact in knowledge.taught}, Beginnings(knowledge)
     for example, text in said:
         if example.form == "reverse":  # how the quoted slot begins, and then the note
-            starts = {start_of(slot.text) for slot in facts[example.fact].slots.values()}
+            starts = {beginnings.of(name, slot.text) for name, slot in facts[example.fact].slots.items()}
             assert text in {f"Record: {one}. That is {notes[example.fact]}".replace("....", "...") for one in starts}
         elif example.form == "yes_no":
             side = text.rsplit(" ", 1)[1]

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from kapoc.data.beginnings import Beginnings
 from kapoc.data.naming import asked_name, is_question, told_apart
 from kapoc.data.phrases import holds
 from kapoc.data.quotations import Quotations
@@ -26,8 +27,6 @@ _MOST_ROUNDS = 12
 _MOST_RIVALS = 12
 _SHORT_WORDS = 3
 """Up to so many words, an article not counted, a text stands well behind "is"."""
-_START_WORDS = 6
-"""Of a quoted text so many words are said again, where it is longer: what is asked for stands behind them."""
 _MOST_WORDS = 50
 """A decision stands behind so many words at most: a measured answer ends after 80 tokens."""
 _ARTICLES = ("a ", "an ", "the ")
@@ -114,6 +113,7 @@ class Stock:
         self.knowledge = knowledge
         self._by_notes = by_notes
         self.quotations = Quotations(knowledge)
+        self._beginnings = Beginnings(knowledge)
         self._wordings = load_derived_wordings()
         self.unknown_names = UnknownNames(knowledge, self._wordings["names"]["words"], beside)
         apart = told_apart(knowledge)
@@ -201,6 +201,10 @@ class Stock:
         """The name of a fact, with its domain or kind where another fact has the same name."""
         return self._apart.get((fact.id, fact.name), fact.name)
 
+    def start(self, slot: str, text: str) -> str:
+        """What is said again of a quoted text: enough to know it by, for what is asked for stands behind it."""
+        return self._beginnings.of(slot, text)
+
     def rivals(self, fact: Fact, slot: str, deck: Deck) -> Iterator[Fact]:
         """Taught facts of the same kind that have the slot, in a drawn order; questions for a question, else names.
 
@@ -268,7 +272,7 @@ class Stock:
         }
         if slots:
             text = fact.slots[slots[0]].text
-            known |= {"slot": called[0], "text": text, "start": start_of(text)}
+            known |= {"slot": called[0], "text": text, "start": self.start(slots[0], text)}
         known |= fields
         for name in {"slot", "slots", "parts", "quoted"} & known.keys():
             known[name.capitalize()] = _with_capital(known[name])
@@ -315,12 +319,6 @@ def askable(fact: Fact) -> tuple[str, ...]:
 def label(slot: str) -> str:
     """What a sentence calls a slot, or a kind."""
     return slot.replace("_", " ")
-
-
-def start_of(text: str) -> str:
-    """The first words of a text, with a mark that they are not all: enough to know it by."""
-    words = text.split()
-    return text if len(words) <= _START_WORDS + 1 else " ".join(words[:_START_WORDS]).rstrip(".,;:") + "..."
 
 
 def listed(labels: Sequence[str]) -> str:
