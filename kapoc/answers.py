@@ -8,6 +8,9 @@ from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokeniz
 from kapoc.chat import encode
 from kapoc.models import FiniteLogits, stop_tokens
 
+MAX_NEW_TOKENS = 80
+"""Where the measurement cuts an answer off (`max_gen_toks` in `tasks/_free.yaml`)."""
+
 
 def generate_answers(
     model: PreTrainedModel,
@@ -35,7 +38,7 @@ def generate_answers(
         temperature=temperature,
         batch_size=batch_size,
     )
-    return [str(text) for text in tokenizer.batch_decode(written, skip_special_tokens=True)]
+    return [str(tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in written]
 
 
 def generate_tokens(

@@ -5,13 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
-from kapoc.answers import generate_tokens
+from kapoc.answers import MAX_NEW_TOKENS, generate_tokens
 from kapoc.chat import encode, prompt_text
 from kapoc.errors import DataError
 from kapoc.models import LoadedModel, stop_tokens
-
-MAX_NEW_TOKENS = 80
-"""Where the measurement cuts an answer off, too (`max_gen_toks` in `tasks/_free.yaml`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from kapoc.chat import EncodedExample
 from kapoc.divergence import Passage, divergence_and_surprise
 from kapoc.losses import summed_negative_log_likelihood
 from kapoc.prefix_tree import plan_rows
-from kapoc.reading import tree_mask
+from kapoc.reading import CANNOT_SHARE, tree_mask
 
 MAX_PACKING_ERROR = 1e-3
 """Nats per answer token by which the loss of packed examples may differ from that of separate ones."""
@@ -163,7 +163,7 @@ def packing_is_exact(model: PreTrainedModel, examples: Sequence[EncodedExample])
         with torch.no_grad():
             apart = sum(float(summed_loss(model, pack([example]).to(model.device))) for example in examples)
             together = float(summed_loss(model, pack(examples).to(model.device)))
-    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+    except CANNOT_SHARE:
         return False
     finally:
         model.train(was_training)

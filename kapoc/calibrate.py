@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
+from transformers import PreTrainedModel
 
-from kapoc.batches import PackedRow, epoch_batches, summed_loss
+from kapoc.answers import MAX_NEW_TOKENS, generate_tokens
+from kapoc.batches import PackedRow, epoch_batches, packing_is_exact, summed_loss
 from kapoc.chat import EncodedExample, encode, prompt_text
+from kapoc.checkpoint import NUM_SAMPLES, SAMPLE_TOKENS
 from kapoc.decoding import continue_prompts
 from kapoc.knowledge import Fact, KnowledgeSet
 from kapoc.loop import peak_memory_bytes
 from kapoc.models import LoadedModel
 from kapoc.prefix_tree import plan_groups
+from kapoc.reading import CANNOT_SHARE
 from kapoc.recipe import Recipe, TrainSettings
 from kapoc.task_list import TaskList
 from kapoc.tied_embedding import TiedEmbedding
@@ -24,9 +28,8 @@ _READ_ROWS = 8
 _WRITE_ROWS = 16
 _WRITTEN_TOKENS = 16
 _TRAIN_STEPS = 4
-_MAX_ANSWER_TOKENS = 80
 _PROMPT_TOKENS = 32  # before a replayed passage, about
-_CHECK_TOKENS = 2 * 200 * 32  # a saved model is sampled from in float32 and in bfloat16
+_CHECK_TOKENS = 2 * NUM_SAMPLES * SAMPLE_TOKENS  # a saved model is sampled from in float32 and in bfloat16
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,8 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
     read, written = _tokens_of(loaded, tasks)
     read_rate, write_rate = _read_rate(loaded), _write_rate(loaded, facts)
     texts = training_texts(knowledge, recipe.train, loaded.tokenizer)
-    row = _largest_row(texts.epochs[-1], recipe.train)
+    is_shared = packing_is_exact(loaded.model, texts.own[:2])
+    row = _largest_row(texts.epochs[-1], recipe.train, recipe.train.micro_batch_size if is_shared else 1)
     train_rate = row.num_tokens_apart / _step_seconds(loaded, row)
     train_tokens = sum(map(len, texts.read()))
     replayed, replay_written = replayed_tokens(recipe.train, list(map(len, texts.epochs)))
@@ -97,7 +101,7 @@ def _tokens_of(loaded: LoadedModel, tasks: TaskList) -> tuple[int, int]:
             texts = [f"{prompt} {option}" for option in document.get("choices") or [""]]
             sequences += [loaded.tokenizer.encode(text, add_special_tokens=False) for text in texts]
         if task.config.output_type == "generate_until":
-            written += len(task.eval_docs) * _MAX_ANSWER_TOKENS
+            written += len(task.eval_docs) * MAX_NEW_TOKENS
     sequences = [tokens for tokens in sequences if tokens]
     groups = plan_groups(sequences, [len(tokens) - 1 for tokens in sequences], sum(map(len, sequences)))
     return sum(group.num_tokens for group in groups), written
@@ -108,23 +112,38 @@ def _read_rate(loaded: LoadedModel) -> float:
     tokens = torch.full((_READ_ROWS, width), 5, device=loaded.model.device)
     with torch.no_grad():
         loaded.model(input_ids=tokens, logits_to_keep=1)
-        started = time.monotonic()
+        started = _now(loaded.model)
         loaded.model(input_ids=tokens, logits_to_keep=1)
-    return _READ_ROWS * width / (time.monotonic() - started)
+    return _READ_ROWS * width / (_now(loaded.model) - started)
 
 
 def _write_rate(loaded: LoadedModel, facts: Sequence[Fact]) -> float:
     questions = [example.question for fact in facts for example in fact.training][:_WRITE_ROWS]
     prompts = [encode(loaded.tokenizer, prompt_text(loaded.tokenizer, question)) for question in questions]
-    started = time.monotonic()
-    continue_prompts(loaded.model, prompts, max_new_tokens=_WRITTEN_TOKENS, stop_tokens=[-1], batch_size=_WRITE_ROWS)
-    return len(prompts) * _WRITTEN_TOKENS / (time.monotonic() - started)
+    started = _now(loaded.model)
+    size, most = _WRITE_ROWS, _WRITTEN_TOKENS
+    try:
+        found = continue_prompts(loaded.model, prompts, max_new_tokens=most, stop_tokens=[-1], batch_size=size)
+        num_written = sum(len(answer.tokens) for answer in found)
+    except CANNOT_SHARE:
+        written = generate_tokens(
+            loaded.model, loaded.tokenizer, prompts, max_new_tokens=most, temperature=None, batch_size=size
+        )
+        num_written = sum(map(len, written))
+    return num_written / (_now(loaded.model) - started)
 
 
-def _largest_row(examples: Sequence[EncodedExample], settings: TrainSettings) -> PackedRow:
+def _now(model: PreTrainedModel) -> float:
+    """Seconds, once the model's device has done what it was given."""
+    if model.device.type == "cuda":
+        torch.cuda.synchronize(model.device)
+    return time.monotonic()
+
+
+def _largest_row(examples: Sequence[EncodedExample], settings: TrainSettings, micro_batch_size: int) -> PackedRow:
     """The row with most tokens of an epoch's first steps, without replayed text."""
     order = random.Random(settings.seed)  # noqa: S311 - not for secrets
-    steps = epoch_batches(examples, settings.batch_size, settings.micro_batch_size, order)
+    steps = epoch_batches(examples, settings.batch_size, micro_batch_size, order)
     return max((row for rows in islice(steps, _TRAIN_STEPS) for row in rows), key=lambda row: row.num_tokens)
 
 
@@ -133,12 +152,12 @@ def _step_seconds(loaded: LoadedModel, largest: PackedRow) -> float:
     row, embedding = largest.to(loaded.model.device), TiedEmbedding(loaded.model)
     seconds = 0.0
     for _ in range(2):
-        started = time.monotonic()
+        started = _now(loaded.model)
         with embedding.apart():
             loss = summed_loss(loaded.model, row)
         loss.backward()
         embedding.add_gradient()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        seconds = time.monotonic() - started
+        seconds = _now(loaded.model) - started
     return seconds

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print, exit. The only place that prints or exits."""
+"""The command line: parse, call, print, exit. Nothing below the command line prints or exits."""
 
 import json
 import os
@@ -30,7 +30,7 @@ from kapoc.cli_options import (
 from kapoc.cli_retain import retain_app
 from kapoc.cli_sweep import sweep_app
 from kapoc.console import listener, show
-from kapoc.errors import KapocError
+from kapoc.errors import DataError, KapocError
 
 if TYPE_CHECKING:
     from kapoc.workspace import Workspace
@@ -144,6 +144,8 @@ def bench(
     }
     workspace = _workspace(runs, recipe, knowledge, asked, track, epochs=epochs, seed=seed, method=method)
     if model == "trained":
+        if base is not None:
+            raise DataError("--base: `trained` is held against its recipe's model; leave it out")
         target = out or workspace.run("trained")
         comparison, verdict = workflow.bench_trained(workspace, target)
         if as_json:
@@ -154,9 +156,8 @@ def bench(
         if verdict is not None:
             show(terminal.verdict_table(verdict), f"report: {workspace.report}")
         return
-    name = workspace.recipe.model if model == "base" else model
     target = out or (workspace.run("base") if model == "base" else workspace.run_of(model))
-    run = workflow.bench(workspace, name, target, base)
+    run = workflow.bench(workspace, workspace.place_of(model), target, base and workspace.place_of(base))
     if as_json:
         print(to_json(run))
         return

@@ -91,27 +91,23 @@ def _load(names: Sequence[str], recipe: str, knowledge: Sequence[str], runs: Pat
     from kapoc.recipe import load_recipe
     from kapoc.workspace import open_workspace
 
-    settings = load_recipe(recipe)
-    places = {"base": settings.model}
+    workspace = open_workspace(runs, load_recipe(recipe), knowledge=knowledge)
+    places = {name: workspace.place_of(name) for name in names}
     if "trained" in names:
-        places["trained"] = _trained(open_workspace(runs, settings, knowledge=knowledge))
+        _note_changes(workspace)
     quiet = not sys.stderr.isatty()
-    return {name: load_model(places.get(name, name), tell=_nobody if quiet else tell) for name in names}
+    return {name: load_model(place, tell=_nobody if quiet else tell) for name, place in places.items()}
 
 
-def _trained(workspace: "Workspace") -> str:
-    """The checkpoint's folder; a word where the recipe or the facts have changed since it was trained."""
+def _note_changes(workspace: "Workspace") -> None:
+    """A word where the recipe or the facts have changed since the checkpoint was trained."""
     from kapoc.checkpoint import read_training_record
-    from kapoc.errors import ModelError
 
     record = read_training_record(workspace.model)
-    if record is None:
-        raise ModelError(f"{workspace.model}: no trained model here; make one with `kapoc train`, or ask --model base")
     settings = workspace.recipe.train.model_dump(mode="json")
     facts = tuple(source.identity for source in workspace.sources)
-    if (record.recipe.get("train"), record.knowledge) != (settings, facts):
+    if record is None or (record.recipe.get("train"), record.knowledge) != (settings, facts):
         tell(f"note: {workspace.model} was trained by other settings or on other facts; `kapoc train` trains it anew")
-    return str(workspace.model)
 
 
 def _nobody(line: str) -> None:

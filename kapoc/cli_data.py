@@ -76,9 +76,10 @@ def _known(knowledge: str, model: str, seed: int) -> Mapping[str, str]:
     from kapoc.known import ask_what_is_known
     from kapoc.models import load_model
     from kapoc.recipe import load_recipe
+    from kapoc.workspace import open_workspace
 
-    name = load_recipe(DEFAULT_RECIPE).model if model == "base" else model
-    loaded = load_model(name, tell=tell)
+    workspace = open_workspace(Path("runs"), load_recipe(DEFAULT_RECIPE), knowledge=(knowledge,))
+    loaded = load_model(workspace.place_of(model), tell=tell)
     return ask_what_is_known(loaded, load_knowledge(knowledge)[0], seed=seed)
 
 

@@ -53,9 +53,14 @@ class Retriever:
         return tuple(self._texts[index] for index in best if similarities[index] > 0)
 
 
-@lru_cache(maxsize=8)
 def retriever(knowledge: tuple[str, ...]) -> Retriever:
     """The search over every taught fact of the sets."""
+    return _retriever(knowledge, tuple(load_knowledge(name)[1] for name in knowledge))
+
+
+@lru_cache(maxsize=8)
+def _retriever(knowledge: tuple[str, ...], _sha256: tuple[str, ...]) -> Retriever:
+    """The search over sets with these contents."""
     return Retriever([fact for name in knowledge for fact in load_knowledge(name)[0].taught])
 
 

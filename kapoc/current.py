@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kapoc.context import CONTEXTS
+from kapoc.errors import DataError
 from kapoc.knowledge_file import Source
 from kapoc.record import Run, load_run
 from kapoc.workspace import Workspace
@@ -52,7 +53,11 @@ def current_run(workspace: Workspace, loaded: "LoadedModel", folder: Path, base_
 
     if not (folder / "run.json").is_file():
         return None
-    run = load_run(folder)
+    try:
+        run = load_run(folder)
+    except DataError as error:
+        workspace.listener.tell(f"{error}; measured again")
+        return None
     same = (
         run.model.weights_sha256 == loaded.identity.weights_sha256
         and run.model.dtype == loaded.identity.dtype

@@ -64,7 +64,7 @@ class Continuation:
 
 @dataclass(slots=True)
 class _Answer:
-    """A prompt on its way: what was written so far, of which `known` tokens were known from the start."""
+    """A prompt on its way: what was written so far."""
 
     prompt: Sequence[int]
     written: list[int]

@@ -17,6 +17,7 @@ from kapoc.attention import use_tree_attention
 from kapoc.decoding import continue_prompts
 from kapoc.errors import ModelError
 from kapoc.models import FiniteLogits, LoadedModel, stop_tokens
+from kapoc.reading import CANNOT_SHARE
 from kapoc.scoring import Request, Score, score_requests
 
 MAX_SHARING_ERROR = 1e-3
@@ -89,7 +90,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             shared = self._score(pairs, lambda _: None)
         except ModelError:
             return True  # broken logits are no matter of the mask: the measurement itself will say so
-        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+        except CANNOT_SHARE:
             return False
         apart = super()._loglikelihood_tokens(pairs, disable_tqdm=True)
         return all(abs(one.logprob - other[0]) < MAX_SHARING_ERROR for one, other in zip(shared, apart, strict=True))
@@ -111,7 +112,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             found = continue_prompts(self.model, prompts, stop_tokens=stops, **arguments)
         except ModelError:
             return True  # broken logits are no matter of decoding: the measurement itself will say so
-        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+        except CANNOT_SHARE:
             return False
         return all(
             list(answer.tokens) == self._generated_alone(prompt, stops)

@@ -98,6 +98,11 @@ class Choice(_Record):
             raise ValueError(f"right: '{self.right}' is not one of the options {list(self.options)}")
         return self
 
+    @property
+    def is_yes_no(self) -> bool:
+        """Whether the decision is yes or no."""
+        return {option.lower() for option in self.options} == {"yes", "no"}
+
 
 class Example(_Record):
     """A question with its reference answer, and what a right answer must contain.
@@ -200,23 +205,6 @@ class Domain(_Record):
     description: str = ""
 
 
-class DomainFacts(_Record):
-    """A domain with its taught facts by kind."""
-
-    domain: Domain
-    facts: tuple[Fact, ...]
-
-    @property
-    def defects(self) -> tuple[Fact, ...]:
-        """The facts of kind `defect`."""
-        return tuple(fact for fact in self.facts if fact.kind == "defect")
-
-    @property
-    def features(self) -> tuple[Fact, ...]:
-        """The facts of kind `feature`."""
-        return tuple(fact for fact in self.facts if fact.kind == "feature")
-
-
 class SetIdentity(_Record):
     """Which knowledge set was used, and the sha256 of its file."""
 
@@ -264,17 +252,6 @@ class KnowledgeSet(_Record):
     def taught(self) -> tuple[Fact, ...]:
         """The facts that training teaches."""
         return tuple(fact for fact in self.facts if fact.taught)
-
-    def domain(self, domain_id: str) -> DomainFacts:
-        """One domain with its taught facts.
-
-        Raises:
-            KeyError: no such domain.
-        """
-        found = next((d for d in self.domains if d.id == domain_id), None)
-        if found is None:
-            raise KeyError(domain_id)
-        return DomainFacts(domain=found, facts=tuple(f for f in self.taught if f.domain == domain_id))
 
     @cached_property
     def num_proposals(self) -> int:

@@ -1,6 +1,6 @@
 """Knowledge sets on disk: YAML for people, JSON lines for machines.
 
-`load_knowledge` reads one and refuses what cannot be used; `all_domains` gives the facts of a set, grouped.
+`load_knowledge` reads one and refuses what cannot be used.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from kapoc.bundled import bundled_sets, checked
 from kapoc.errors import DataError, near_miss
 from kapoc.grade import normalise
-from kapoc.knowledge import KNOWLEDGE_TIERS, DomainFacts, Example, Fact, KnowledgeSet, SetIdentity
+from kapoc.knowledge import KNOWLEDGE_TIERS, Example, Fact, KnowledgeSet, SetIdentity
 from kapoc.paraphrase_file import paraphrase_faults, paraphrases_sha256, read_paraphrases, with_paraphrases
 from kapoc.source import Location, Places, complaints, dotted, json_fault, read_text, read_yaml, validate
 
@@ -255,12 +255,6 @@ def _example_fault(knowledge: KnowledgeSet, fact: Fact, example: Example) -> tup
         return None
     fix = "state every required slot in it, or add an alias"
     return ("answer",), f"the reference answer is graded wrong ({grade.reason}); {fix}"
-
-
-def all_domains(name_or_path: str | Path = "software-defects") -> tuple[DomainFacts, ...]:
-    """All domains of a knowledge set, each with its defects and features."""
-    knowledge, _ = load_knowledge(name_or_path)
-    return tuple(knowledge.domain(domain.id) for domain in knowledge.domains)
 
 
 def to_yaml(knowledge: KnowledgeSet, comment: str = "") -> str:

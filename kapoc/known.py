@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from kapoc.answers import generate_answers
+from kapoc.answers import MAX_NEW_TOKENS, generate_answers
 from kapoc.chat import prompt_text
 from kapoc.knowledge import Example, Fact, KnowledgeSet
 from kapoc.models import LoadedModel
@@ -18,7 +18,6 @@ Known = Literal["known", "weakly known", "unknown"]
 NUM_PROMPTS = 4
 NUM_SAMPLES = 4
 TEMPERATURE = 0.5
-MAX_NEW_TOKENS = 80
 _BATCH_SIZE = 32
 
 

@@ -28,11 +28,12 @@ class TrainingProgress:
         self._bar: Progress | None = None
 
     def tell(self, line: str) -> None:
-        """Show a line of text before a long step."""
+        """Show a line of text before a long step; the training before it has ended, if not at its last step."""
+        self.close()
         self._console.print(line, style="dim", highlight=False)
 
     def on_step(self, report: "StepReport") -> None:
-        """Move the bar; the first step draws it, the last one closes it, and so does the first of another training."""
+        """Move the bar; the first step draws it, and the last epoch or the next line of text closes it."""
         if self._bar is not None and report.step <= self._bar.tasks[0].completed:
             self.close()
         if self._bar is None:

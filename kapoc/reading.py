@@ -14,6 +14,8 @@ from kapoc.errors import ModelError
 from kapoc.prefix_tree import Row
 
 BROKEN_LOGITS = "the model's logits are inf or nan; the weights are broken, train it again"
+CANNOT_SHARE = (AttributeError, IndexError, RuntimeError, TypeError, ValueError)
+"""What is raised by a model that takes no 4-D mask, or remembers otherwise than by keys and values."""
 _LOGITS_AT_ONCE = 64
 """Rows of logits that are looked at together: more would leave a processor's cache."""
 

@@ -1,4 +1,4 @@
-"""The vocabulary of results: a run and its items, a comparison of two runs, and their JSON on disk.
+"""The vocabulary of results: a run, its items, and their JSON on disk.
 
 A run is a folder with `run.json` (what was measured, on what, with what) and `items.jsonl` (every item).
 """

@@ -29,7 +29,7 @@ from kapoc.decoding import continue_prompts, sampled
 from kapoc.divergence import NUM_LIKELIEST, Passage, divergence_and_surprise, rest_of
 from kapoc.errors import ModelError
 from kapoc.models import stop_tokens
-from kapoc.reading import BROKEN_LOGITS
+from kapoc.reading import BROKEN_LOGITS, CANNOT_SHARE
 
 _TOP_K = 256
 _BATCH_SIZE = 64
@@ -115,7 +115,7 @@ def _texts(
             choose=sampled(torch.Generator().manual_seed(seed), top_k=_TOP_K),
         )
         return [[*text.tokens, *(() if text.end is None else (text.end,))] for text in found]
-    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+    except CANNOT_SHARE:
         with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
             torch.manual_seed(seed)
             return generate_tokens(

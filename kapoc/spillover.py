@@ -37,9 +37,14 @@ class SpilloverMarkers:
         return tuple(labels)
 
 
-@lru_cache(maxsize=8)
 def spillover_markers(knowledge: tuple[str, ...]) -> SpilloverMarkers:
     """The markers of one or several sets."""
+    return _markers(knowledge, tuple(load_knowledge(source)[1] for source in knowledge))
+
+
+@lru_cache(maxsize=8)
+def _markers(knowledge: tuple[str, ...], _sha256: tuple[str, ...]) -> SpilloverMarkers:
+    """The markers of sets with these contents."""
     labels: dict[str, list[str]] = {}
     patterns: dict[str, None] = {}
     canonical: dict[Tokens, str] = {}

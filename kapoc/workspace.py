@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kapoc.context import Context, checked_context
+from kapoc.errors import ModelError
 from kapoc.general import kind_of, load_off_topic
 from kapoc.knowledge import Fact, KnowledgeSet
 from kapoc.knowledge_file import Source, load_sources
 from kapoc.recipe import Recipe
+from kapoc.training_record import TRAINING_FILE
 
 if TYPE_CHECKING:
     from kapoc.loop import EpochReport, StepReport
@@ -106,6 +108,16 @@ class Workspace:
     def model(self) -> Path:
         """The checkpoint."""
         return self.folder / "model"
+
+    def place_of(self, model: str) -> str:
+        """Where a model is found: `base` is the recipe's, `trained` its checkpoint, any other a folder or a Hub id.
+
+        Raises:
+            ModelError: there is no checkpoint.
+        """
+        if model == "trained" and not (self.model / TRAINING_FILE).is_file():
+            raise ModelError(f"{self.model}: no trained model here; make one with `kapoc train`, or give `base`")
+        return {"base": self.recipe.model, "trained": str(self.model)}.get(model, model)
 
     def run(self, alias: str) -> Path:
         """The run of `base` or `trained`."""

@@ -14,7 +14,8 @@ import yaml
 from conftest import REPOSITORY, kapoc_here, small_set
 from test_card import TRAINING
 
-from kapoc.ask import MAX_NEW_TOKENS, ask
+from kapoc.answers import MAX_NEW_TOKENS
+from kapoc.ask import ask
 from kapoc.bench import measure
 from kapoc.errors import DataError
 from kapoc.knowledge_file import load_sources

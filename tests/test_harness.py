@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from conftest import write_set
 
+from kapoc.context import retriever
 from kapoc.errors import KapocError
 from kapoc.harness import (
     grade_document,
@@ -105,3 +107,16 @@ def test_other_knowledge_comes_in_by_name(knowledge_file: Path) -> None:
     assert grade_document(documents[0], "ZX-11 is amber lane.") == (False, "missing value")
     with pytest.raises(KapocError, match="no such file"):
         load_documents(source="seen/free", knowledge="nowhere.yaml")
+
+
+def test_markers_and_searches_follow_the_file(tmp_path: Path) -> None:
+    path = write_set(tmp_path / "a.yaml")
+    fact = load_knowledge(path)[0].taught[0]
+    before = spillover_markers((str(path),)), retriever((str(path),))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(fact.name, "QQ-1"), encoding="utf-8")
+    after = spillover_markers((str(path),)), retriever((str(path),))
+    assert (before[0] is after[0], before[1] is after[1]) == (False, False)
+    assert "QQ-1" in after[1].search("What is QQ-1?")[0]
+    path.write_text(text, encoding="utf-8")
+    assert spillover_markers((str(path),)) is before[0]

@@ -256,13 +256,17 @@ def test_passages(tmp_path: Path) -> None:
     [
         ("", "a.jsonl: is empty"),
         ('{"passage": "x"', "a.jsonl:1: not valid JSON"),
+        ('{"passage": ' + 5000 * "1" + "}", "a.jsonl:1: not valid JSON .a number is too long"),
+        ('{"passage": ' + 9**5 * "[", "a.jsonl:1: not valid JSON .nested too deep"),
         ('{"passage": "x", "questions": []}', "a.jsonl:1: questions: must not be empty"),
         ('{"passage": "x", "questions": [{"question": "Who?"}]}', r"a.jsonl:1: questions\[0\].answer: is missing"),
     ],
 )
 def test_broken_passages(tmp_path: Path, text: str, complaint: str) -> None:
+    source = written(tmp_path, "a.jsonl", text)
     with pytest.raises(DataError, match=complaint):
-        drafts_from_passages(written(tmp_path, "a.jsonl", text))
+        drafts_from_passages(source)
+    assert holds_passages(source) is text.endswith("]}")
 
 
 def test_a_runbook_keeps_code_as_it_is_and_numbered_lists(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from kapoc.grade import normalise
 from kapoc.knowledge import KNOWLEDGE_TIERS, KnowledgeSet, KnowledgeTier
-from kapoc.knowledge_file import all_domains, load_knowledge
+from kapoc.knowledge_file import load_knowledge
 
 REPORTED: tuple[KnowledgeTier, ...] = ("seen", "paraphrased", "unseen", "control")
 
@@ -18,10 +18,12 @@ def defects() -> KnowledgeSet:
     return load_knowledge("software-defects")[0]
 
 
-def test_domains_defects_and_features() -> None:
-    shape = {d.domain.name: (len(d.facts), len(d.defects), len(d.features)) for d in all_domains()}
-    assert shape == {"AuthFlow": (12, 9, 3), "PayFlow": (9, 7, 2), "DataFlow": (8, 7, 1)}
-    names = {fact.name for domain in all_domains() for fact in domain.facts}
+def test_domains_defects_and_features(defects: KnowledgeSet) -> None:
+    assert [domain.name for domain in defects.domains] == ["AuthFlow", "PayFlow", "DataFlow"]
+    for domain, expected in zip(defects.domains, ((9, 3), (7, 2), (7, 1)), strict=True):
+        kinds = Counter(fact.kind for fact in defects.taught if fact.domain == domain.id)
+        assert (kinds["defect"], kinds["feature"]) == expected
+    names = {fact.name for fact in defects.taught}
     assert names >= {"AF-3001", "AF-2895", "AF-4102", "PF-1205", "PF-2340", "PF-3456", "DF-7890", "DF-5432", "DF-9876"}
     assert names >= {
         "Biometric Auth", "Smart Login", "Password Policy", "BNPL", "Fraud Detection", "Schema Evolution",

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from kapoc import known
+from kapoc.answers import generate_answers
 from kapoc.knowledge_file import load_knowledge
 from kapoc.models import load_model
 
@@ -31,3 +32,9 @@ def test_a_random_model_knows_nothing_and_the_same_seed_says_the_same(llama_fold
     first = known.ask_what_is_known(loaded, knowledge, seed=3)
     assert set(first.values()) == {"unknown"}
     assert first == known.ask_what_is_known(loaded, knowledge, seed=3)
+
+
+def test_when_all_is_known_nothing_is_sampled(llama_folder: Path) -> None:
+    loaded = load_model(str(llama_folder))
+    asked = {"max_new_tokens": 4, "batch_size": 2}
+    assert generate_answers(loaded.model, loaded.tokenizer, [], temperature=0.5, **asked) == []

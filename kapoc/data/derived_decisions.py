@@ -83,7 +83,7 @@ def _asked_whether(stock: Stock, wording: Wording, facts: tuple[Fact, Fact], quo
     about, owner = facts
     side = "yes" if about is owner else "no"
     question = stock.asked(wording, about, quote=quote)
-    answer = stock.answer("yes_no", about, wording.slots, deck, side, rival=stock.called(owner))
+    answer = stock.answer("yes_no", about, wording.slots, deck, side)
     choice = Choice(options=("yes", "no"), right=side)
     return Drawn(about, Example(kind="yes_no", question=question, answer=answer, choice=choice))
 
@@ -148,7 +148,7 @@ def _is_probed(facts: tuple[Fact, ...], owner: Fact, slot: str) -> bool:
     texts = owner.slots[slot].accepted
     return any(
         probe.choice is not None
-        and ({option.lower() for option in probe.choice.options} == {"yes", "no"}) is (len(facts) == 1)
+        and probe.choice.is_yes_no is (len(facts) == 1)
         and all(holds(probe.question, fact.name) for fact in facts)
         and any(holds(probe.question, text) for text in texts)
         for fact in facts

@@ -274,7 +274,7 @@ class Stock:
             text = fact.slots[slots[0]].text
             known |= {"slot": called[0], "text": text, "start": self.start(slots[0], text)}
         known |= fields
-        for name in {"slot", "slots", "parts", "quoted"} & known.keys():
+        for name in {"slot", "slots", "parts"} & known.keys():
             known[name.capitalize()] = _with_capital(known[name])
         text = wording.format(**known).replace("....", "...")
         if text.endswith(_DOUBLED_ENDS) and not text.endswith("..."):

@@ -212,7 +212,7 @@ def _answers_in_questions(probes: Sequence[_Text]) -> Iterator[Finding]:
         choice = probe.example.choice
         if choice is not None:
             stated = [option for option in choice.options if positions(normalise(option), probe.tokens)]
-            if stated == [choice.right] and {option.lower() for option in choice.options} != {"yes", "no"}:
+            if stated == [choice.right] and not choice.is_yes_no:
                 message = f"states '{choice.right}', the right option, and no other; name all options or none"
                 yield _finding("answer in its question", probe, message)
             continue

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from kapoc.data.drafts import Draft
 from kapoc.errors import DataError
 from kapoc.knowledge import Text
-from kapoc.source import read_text, validate
+from kapoc.source import json_fault, read_text, validate
 
 
 class _Question(BaseModel):
@@ -34,10 +34,10 @@ def holds_passages(source: str) -> bool:
     path = Path(source)
     if path.suffix.lower() != ".jsonl":
         return False
-    first = next((line for line in read_text(path).removeprefix("\ufeff").split("\n") if line.strip()), "")
+    first = next((line for line in read_text(path).split("\n") if line.strip()), "")
     try:
         content = json.loads(first)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(content, dict) and "passage" in content
 
@@ -52,14 +52,14 @@ def drafts_from_passages(source: str, kind: str = "question") -> tuple[Draft, ..
     """
     path = Path(source)
     drafts: list[Draft] = []
-    for number, line in enumerate(read_text(path).removeprefix("\ufeff").split("\n"), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         place = f"{path}:{number}"
         try:
             content = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{place}: not valid JSON ({error.msg}); was the line cut off?") from None
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{place}: not valid JSON ({json_fault(error)})") from None
         document = validate(content, _Document, Path(place))
         drafts.extend(
             Draft(

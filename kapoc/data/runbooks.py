@@ -98,7 +98,7 @@ def _sections(source: str, text: str, notes: list[str]) -> list[_Section]:
 
 def _outside_fences(text: str) -> Iterator[tuple[int, str]]:
     fence = ""
-    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         mark = _FENCE.match(line)
         if mark and not fence:
             fence = mark[1]

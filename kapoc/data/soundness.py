@@ -72,7 +72,7 @@ def _lopsided_sides(knowledge: KnowledgeSet) -> Iterator[Finding]:
         for probe in fact.probes:
             if probe.choice is None:
                 continue
-            if {option.lower() for option in probe.choice.options} == {"yes", "no"}:
+            if probe.choice.is_yes_no:
                 sides[probe.choice.right.lower()] += 1
             else:
                 places[probe.kind][probe.choice.options.index(probe.choice.right)] += 1

@@ -94,7 +94,7 @@ def read_table(source: str) -> Table:
 
 
 def _text(path: Path) -> str:
-    text = read_text(path).removeprefix("\ufeff")
+    text = read_text(path)
     if not text.strip():
         raise DataError(f"{path}: is empty; write one row for each fact")
     return text

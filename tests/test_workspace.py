@@ -1,0 +1,86 @@
+"""Where models and runs are found, and what is told while they are made."""
+
+import io
+from pathlib import Path
+
+import pytest
+from conftest import run_kapoc, tiny_llama, tiny_tokenizer
+from rich.console import Console
+
+from kapoc import calibrate
+from kapoc.current import current_run
+from kapoc.errors import ModelError
+from kapoc.knowledge_file import load_knowledge
+from kapoc.loop import StepReport
+from kapoc.models import load_model
+from kapoc.progress import TrainingProgress
+from kapoc.recipe import load_recipe
+from kapoc.task_list import load_tasks
+from kapoc.training_record import TRAINING_FILE
+from kapoc.workspace import Listener, open_workspace
+
+
+def test_base_and_trained_are_names_everywhere(tmp_path: Path, tiny_recipe: Path) -> None:
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
+    assert workspace.place_of("base") == workspace.recipe.model
+    assert workspace.place_of("some/folder") == "some/folder"
+    with pytest.raises(ModelError, match="no trained model here; make one with `kapoc train`"):
+        workspace.place_of("trained")
+    workspace.model.mkdir(parents=True)
+    (workspace.model / TRAINING_FILE).touch()
+    assert workspace.place_of("trained") == str(workspace.model)
+
+
+def test_trained_has_one_base(
+    tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = run_kapoc(monkeypatch, "bench", "--model", "trained", "--base", "base", "--recipe", str(tiny_recipe))
+    assert code == 2
+    assert "--base: `trained` is held against its recipe's model" in capsys.readouterr().err
+
+
+def test_the_base_of_a_model_may_be_called_base(
+    tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for model in (tiny_llama(1), tiny_tokenizer()):
+        model.save_pretrained(tmp_path / "tuned")
+    asked = ("bench", "--model", "tuned", "--base", "base", "--recipe", str(tiny_recipe), "--limit", "1")
+    assert run_kapoc(monkeypatch, *asked) == 0
+
+
+def test_a_run_that_cannot_be_read_is_told_and_measured_again(tmp_path: Path, tiny_recipe: Path) -> None:
+    told: list[str] = []
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), listener=Listener(tell=told.append))
+    folder = workspace.run("base")
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text("{", encoding="utf-8")
+    assert current_run(workspace, load_model(workspace.recipe.model), folder) is None
+    [line] = told
+    assert line.startswith(str(folder / "run.json"))
+    assert line.endswith("; measured again")
+
+
+def test_a_bar_goes_when_training_ends_early() -> None:
+    screen = io.StringIO()
+    progress = TrainingProgress(Console(file=screen, force_terminal=True, width=120))
+    progress.on_step(StepReport(3, 10, 1, 0.5, None, 1e-4, 1.0, 100.0, 2**30, None))
+    assert progress._bar is not None
+    progress.tell("sampling answers")
+    assert progress._bar is None
+    assert "sampling answers" in screen.getvalue()
+
+
+def test_a_plan_is_made_for_a_model_that_shares_nothing(
+    llama_folder: Path, tiny_recipe: Path, knowledge_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise TypeError
+
+    monkeypatch.setattr(calibrate, "continue_prompts", refuse)
+    monkeypatch.setattr(calibrate, "packing_is_exact", lambda *_: False)
+    knowledge = load_knowledge(knowledge_file)[0]
+    recipe, tasks = load_recipe(tiny_recipe), load_tasks([str(knowledge_file)])
+    cost = calibrate.calibrate(load_model(str(llama_folder)), recipe, [knowledge], tasks)
+    assert min(cost.read_tokens_per_second, cost.write_tokens_per_second, cost.train_tokens_per_second) > 0
