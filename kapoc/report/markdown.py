@@ -27,7 +27,7 @@ def render(comparison: Comparison, verdict: Verdict | None, board: Leaderboard |
         *_leaderboard(board, plot),
         *_verdict(verdict, board),
         *[f"> **Note:** {warning}" for warning in comparison.warnings],
-        *[part for section in sections(comparison) for part in _section(section)],
+        *[part for section in sections(comparison) for part in section_parts(section)],
         *_ledger(comparison),
         *_validity(comparison),
         *_origin(comparison),
@@ -40,7 +40,7 @@ def render_summary(comparison: Comparison, verdict: Verdict | None, max_bytes: i
     parts = [
         *_verdict(verdict),
         *[f"> **Note:** {warning}" for warning in comparison.warnings],
-        *[part for section in sections(comparison) if not section.is_detail for part in _section(section)],
+        *[part for section in sections(comparison) if not section.is_detail for part in section_parts(section)],
     ]
     text = "\n\n".join(parts) + "\n"
     return text.encode()[: max_bytes - 4].decode(errors="ignore") if len(text.encode()) >= max_bytes else text
@@ -58,16 +58,20 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;").replace("![", "!\\[")
 
 
-def _section(section: Section) -> Iterable[str]:
+def section_parts(section: Section, *, folds: bool = False) -> Iterable[str]:
+    """The paragraphs of a section; with `folds` a detail is shown when it is asked for."""
     yield f"## {section.title}"
-    if section.note:
-        yield section.note
-    yield table(section.headings, section.rows)
+    parts = [section.note] if section.note else []
+    parts.append(table(section.headings, section.rows))
+    if folds and section.is_detail:
+        text = "\n\n".join(parts)
+        parts = [f"<details><summary>{len(section.rows)} rows</summary>\n\n{text}\n\n</details>"]
+    yield from parts
 
 
 def _leaderboard(board: Leaderboard | None, plot: str) -> Iterable[str]:
     if board is not None:
-        yield from _section(leaderboard_section(board))
+        yield from section_parts(leaderboard_section(board))
         yield f"![recall against forgetting, the runs numbered as in the table]({plot})"
 
 
@@ -82,7 +86,7 @@ def _verdict(verdict: Verdict | None, board: Leaderboard | None = None) -> Itera
 
 
 def _ledger(comparison: Comparison) -> Iterable[str]:
-    yield from _section(ledger_section(comparison))
+    yield from section_parts(ledger_section(comparison))
     for tier in ledger_counts(comparison):
         lines = [line for line in comparison.ledger if line.tier == tier]
         rows = table(["item", "entry", "expected", "before", "after"], map(_ledger_row, lines))
@@ -94,11 +98,11 @@ def _ledger_row(line: LedgerLine) -> list[str]:
 
 
 def _validity(comparison: Comparison) -> Iterable[str]:
-    yield from _section(validity_section(comparison))
+    yield from section_parts(validity_section(comparison))
     if known := comparison.validity.known_before:
         yield f"<details><summary>known before</summary>\n\n{', '.join(f'`{item}`' for item in known)}\n\n</details>"
 
 
 def _origin(comparison: Comparison) -> Iterable[str]:
-    yield from _section(origin_section(comparison))
+    yield from section_parts(origin_section(comparison))
     yield "```\n" + "\n".join(comparison.commands) + "\n```"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from kapoc.report.columns import COLUMNS, FORGETTING, Format
-from kapoc.report.markdown import table
+from kapoc.report.markdown import section_parts
 from kapoc.report.section import Section
 from kapoc.trials import RecipeSummary, Spread, SweepResults, TrialResult
 
@@ -12,10 +12,7 @@ def render_sweep(results: SweepResults) -> str:
     """The Markdown page, with the plot `sweep.svg` beside it."""
     parts = [f"# Sweep {results.name} on {results.knowledge}"]
     for section in sweep_sections(results):
-        text = "\n\n".join([*([section.note] if section.note else []), table(section.headings, section.rows)])
-        if section.is_detail:
-            text = f"<details><summary>{len(section.rows)} rows</summary>\n\n{text}\n\n</details>"
-        parts += [f"## {section.title}", text]
+        parts += section_parts(section, folds=True)
         if section.title == "Recipes":
             parts.append("![recall against forgetting; the larger, the longer it trained](sweep.svg)")
     return "\n\n".join(parts) + "\n"
