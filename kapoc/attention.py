@@ -19,6 +19,8 @@ _NAME = "kapoc"
 _BLOCK_NODES = 96
 """A block has at most so many nodes: more would read what is hidden, fewer would be many small calls."""
 _BLOCKS = "kapoc_blocks"
+_BEYOND_SDPA = ("softcap", "position_bias", "cache")
+"""What transformers does beside calling `sdpa`, where a model asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,30 @@ def _attend(
             value.index_select(2, seen).split(widths, dim=2),
             strict=True,
         )
-        parts = [sdpa_attention_forward(module, q, k, v, b.mask, **options)[0] for b, q, k, v in split]
+        parts = [_attended(module, q, k, v, b.mask, **options) for b, q, k, v in split]
         return torch.cat(parts, dim=1), None
-    attended: torch.Tensor = sdpa_attention_forward(module, query, key, value, attention_mask, **options)[0]
-    return attended, None
+    return _attended(module, query, key, value, attention_mask, **options), None
+
+
+def _attended(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    **options: Any,
+) -> torch.Tensor:
+    """As transformers attends, but that keys and values are not copied for every head that shares them."""
+    asks_more = any(options.get(name) is not None for name in _BEYOND_SDPA)
+    if attention_mask is None or query.shape[2] == 1 or asks_more:
+        attended: torch.Tensor = sdpa_attention_forward(module, query, key, value, attention_mask, **options)[0]
+        return attended
+    return torch.nn.functional.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=attention_mask,
+        dropout_p=options.get("dropout", 0.0),
+        scale=options.get("scaling"),
+        enable_gqa=query.shape[1] != key.shape[1],
+    ).transpose(1, 2)

@@ -95,3 +95,15 @@ def test_a_saved_model_does_not_name_it(tmp_path: Path) -> None:
     use_tree_attention(model)
     model.save_pretrained(tmp_path)
     assert "kapoc" not in (tmp_path / "config.json").read_text(encoding="utf-8")
+
+
+def test_what_a_model_asks_beside_sdpa_is_not_passed_over() -> None:
+    layer = tiny_llama().model.layers[0].self_attn
+    query, shared = torch.randn(1, 4, 5, 12), torch.randn(1, 2, 5, 12)
+    mask = torch.zeros(1, 1, 5, 5)
+    repeated = shared.repeat_interleave(2, 1)
+    expected = torch.nn.functional.scaled_dot_product_attention(query, repeated, repeated, mask)
+    found = kapoc.attention._attended(layer, query, shared, shared, mask, scaling=12**-0.5)
+    assert torch.allclose(found, expected.transpose(1, 2), atol=1e-6)
+    with pytest.raises(ValueError, match="softcap"):
+        kapoc.attention._attended(layer, query, shared, shared, mask, softcap=5.0)
