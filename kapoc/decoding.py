@@ -14,7 +14,7 @@ from transformers.cache_utils import DynamicLayer
 
 from kapoc.errors import ModelError
 from kapoc.prefix_tree import plan_rows, prefix_length
-from kapoc.reading import BROKEN_LOGITS, Memory, likeliest, read_prefix, read_row
+from kapoc.reading import BROKEN_LOGITS, Memory, read_prefix, read_row
 
 _LEAVING_SHARE = 8
 """Rows enter, or are given up, once one in so many is free: both have a cost of their own."""
@@ -28,7 +28,9 @@ Choose = Callable[[torch.Tensor], list[int]]
 
 def greedy(logits: torch.Tensor) -> list[int]:
     """The likeliest token of each row."""
-    return [int(token) for token in likeliest(logits)[0]]
+    values, tokens = logits.max(-1)
+    _refuse_broken(values)
+    return [int(token) for token in tokens]
 
 
 def sampled(generator: torch.Generator, *, top_k: int) -> Choose:
@@ -36,12 +38,17 @@ def sampled(generator: torch.Generator, *, top_k: int) -> Choose:
 
     def choose(logits: torch.Tensor) -> list[int]:
         values, tokens = logits.topk(min(top_k, logits.shape[-1]), dim=-1)
-        if not torch.isfinite(values[:, 0]).all():
-            raise ModelError(BROKEN_LOGITS)
+        _refuse_broken(values[:, 0])
         drawn = torch.multinomial(values.softmax(-1).cpu(), 1, generator=generator).to(tokens.device)
         return [int(token) for token in tokens.gather(-1, drawn)[:, 0]]
 
     return choose
+
+
+def _refuse_broken(highest: torch.Tensor) -> None:
+    """Stop where the highest logit of a row is inf, or any of its logits nan."""
+    if not torch.isfinite(highest).all():
+        raise ModelError(BROKEN_LOGITS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import torch
 from conftest import tiny_gpt2, tiny_llama
 from transformers import PreTrainedModel
 
-from kapoc.decoding import continue_prompts, sampled
+from kapoc.decoding import continue_prompts, greedy, sampled
 from kapoc.divergence import mean_divergences
 from kapoc.errors import ModelError
 
@@ -109,3 +109,16 @@ def test_what_is_sampled_behind_equal_prompts_differs_and_says_how_it_ended() ->
     assert len({one.tokens for one in found}) > 1
     assert any(one.ended for one in found)
     assert all(one.end in range(350) for one in found if one.ended)
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_the_likeliest_token_of_broken_logits_is_none(broken: float) -> None:
+    logits = torch.tensor([[0.0, 2.0, 1.0], [0.5, 0.0, -math.inf]])
+    assert greedy(logits) == [1, 0]
+    logits[1] = broken
+    with pytest.raises(ModelError, match="inf or nan"):
+        greedy(logits)
+    logits[1, 1:] = 0.0
+    if broken > -math.inf or math.isnan(broken):
+        with pytest.raises(ModelError, match="inf or nan"):
+            greedy(logits)
