@@ -9,16 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from kapoc.errors import DataError, IncomparableError, OutputError
 from kapoc.record import Run, load_run, write_atomically
-from kapoc.source import load_json
+from kapoc.source import StrictRecord, load_json
 
 SEAL = "baseline.json"
 
 
-class Seal(BaseModel):
+class Seal(StrictRecord):
     """What was blessed, when and why.
 
     Attributes:
@@ -27,8 +25,6 @@ class Seal(BaseModel):
         blessed: UTC time, ISO 8601.
         reason: in the words of whoever did it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     schema_version: Literal[1] = 1
     run_sha256: str

@@ -3,18 +3,15 @@
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from kapoc.record import SCHEMA_VERSION, DataIdentity, Form, ModelIdentity, Settings, Tier
+from kapoc.source import StrictRecord
 from kapoc.training_record import TrainingRecord
 
 Floats = Annotated[tuple[float, ...], Field(strict=False)]
 Interval = Annotated[tuple[float | None, float | None], Field(strict=False)]
 """Two bounds; none where there is no bound."""
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 def finite(bounds: tuple[float, float]) -> tuple[float | None, float | None]:
@@ -23,7 +20,7 @@ def finite(bounds: tuple[float, float]) -> tuple[float | None, float | None]:
     return (low if math.isfinite(low) else None), (high if math.isfinite(high) else None)
 
 
-class PairedScores(_Record):
+class PairedScores(StrictRecord):
     """One quantity, item by item: what the gate's tests are made on.
 
     Attributes:
@@ -42,7 +39,7 @@ class PairedScores(_Record):
     is_share: bool = True
 
 
-class Result(_Record):
+class Result(StrictRecord):
     """One group of items before and after.
 
     Attributes:
@@ -74,7 +71,7 @@ class Result(_Record):
         return (self.gained + self.lost) / self.n
 
 
-class Learning(_Record):
+class Learning(StrictRecord):
     """A tier apart by what the base knew already.
 
     Attributes:
@@ -93,7 +90,7 @@ class Learning(_Record):
     kept_interval: Interval | None
 
 
-class Forgetting(_Record):
+class Forgetting(StrictRecord):
     """What was forgotten, in three units.
 
     Attributes:
@@ -114,7 +111,7 @@ class Forgetting(_Record):
     divergence_interval: Interval | None
 
 
-class Variety(_Record):
+class Variety(StrictRecord):
     """How alike the answers to control and off-topic prompts are: a collapsed model says one thing to all.
 
     Attributes:
@@ -130,7 +127,7 @@ class Variety(_Record):
     most_frequent_share: float
 
 
-class ContextResult(_Record):
+class ContextResult(StrictRecord):
     """A tier asked of the base with knowledge in its prompt.
 
     Attributes:
@@ -148,7 +145,7 @@ class ContextResult(_Record):
     normalised_gain: float | None
 
 
-class Noise(_Record):
+class Noise(StrictRecord):
     """The same model measured twice, at two batch sizes: what changes without any training.
 
     Attributes:
@@ -162,7 +159,7 @@ class Noise(_Record):
     difference: float
 
 
-class Seeds(_Record):
+class Seeds(StrictRecord):
     """One quantity in several trained runs of one recipe; seed variation is not item error, and stands apart."""
 
     values: Floats
@@ -170,7 +167,7 @@ class Seeds(_Record):
     sd: float
 
 
-class Validity(_Record):
+class Validity(StrictRecord):
     """What a reader must know before believing the numbers.
 
     Attributes:
@@ -189,7 +186,7 @@ class Validity(_Record):
 LedgerEntry = Literal["learned", "kept", "lost", "never"]
 
 
-class LedgerLine(_Record):
+class LedgerLine(StrictRecord):
     """One item in both runs."""
 
     id: str
@@ -203,7 +200,7 @@ class LedgerLine(_Record):
     after: str
 
 
-class SpilledLine(_Record):
+class SpilledLine(StrictRecord):
     """An answer of the second run to a control or off-topic prompt, with taught answers in it.
 
     Attributes:
@@ -220,7 +217,7 @@ class SpilledLine(_Record):
     taught: Annotated[tuple[str, ...], Field(strict=False)]
 
 
-class Measurement(_Record):
+class Measurement(StrictRecord):
     """When and how one of the two runs was made."""
 
     created: str
@@ -229,7 +226,7 @@ class Measurement(_Record):
     versions: dict[str, str]
 
 
-class Comparison(_Record):
+class Comparison(StrictRecord):
     """Two runs paired item by item.
 
     Attributes:

@@ -8,24 +8,20 @@ shown. The levels hold over all gating checks together (Holm, 1979).
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from kapoc.compare import missing_tiers
 from kapoc.comparison import Comparison, Interval, finite
 from kapoc.errors import DataError, IncomparableError, near_miss
 from kapoc.evidence import CheckKind, Evidence, weigh
-from kapoc.source import load_toml
+from kapoc.source import StrictRecord, load_toml
 from kapoc.stats import holm
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 Mode = Literal["release", "pull_request"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Check(_Record):
+class Check(StrictRecord):
     """One threshold.
 
     Attributes:
@@ -84,7 +80,7 @@ def is_of_shares(quantity: str) -> bool:
     return quantity not in {"text", "divergence"} and not quantity.startswith("gold/")
 
 
-class Gate(_Record):
+class Gate(StrictRecord):
     """The checks of a gate file.
 
     Attributes:
@@ -157,7 +153,7 @@ _REMEDIES = {
 }
 
 
-class CheckResult(_Record):
+class CheckResult(StrictRecord):
     """What one check found.
 
     Attributes:
@@ -184,7 +180,7 @@ class CheckResult(_Record):
     outcome: Outcome
 
 
-class Verdict(_Record):
+class Verdict(StrictRecord):
     """What the gate says of a comparison."""
 
     mode: Mode

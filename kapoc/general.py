@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from kapoc.bundled import checked
 from kapoc.errors import DataError, near_miss
 from kapoc.knowledge import Identifier, Text
-from kapoc.source import load_jsonl, read_text
+from kapoc.source import StrictRecord, load_jsonl, read_text
 
 CHOICE_ABILITIES = ("grammar", "common_sense", "world", "science", "reading")
 COMPLETION_ABILITIES = ("last_word",)
@@ -28,9 +28,7 @@ RawText = Annotated[str, StringConstraints(min_length=1)]
 """Text that is scored as it stands: a space at its end is part of it."""
 
 
-class _Item(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
+class _Item(StrictRecord):
     id: Annotated[str, Field(pattern=r"^[\w.-]+/\d+$")]
 
 

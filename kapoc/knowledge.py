@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from kapoc.grade import NO_PHRASES, Decision, Grade, PhraseIndex, Requirement, grade_decision, grade_slots
+from kapoc.source import StrictRecord
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")]
@@ -25,9 +26,7 @@ NUM_OPTIONS = 4
 """How many options a multiple-choice item has: the right one and three of sibling facts."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
+class _Record(StrictRecord):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """As pydantic's, but without what was computed of this record: it may not be true of the copy."""
         copied = super().model_copy(update=update, deep=deep)

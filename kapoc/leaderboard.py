@@ -3,20 +3,17 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from kapoc.compare import compare
 from kapoc.comparison import Comparison
 from kapoc.gate import Gate, Outcome, verdict_of
 from kapoc.record import Run
+from kapoc.source import StrictRecord
 from kapoc.trials import Point, Unit, common_unit, pareto_front, scores_of
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Standing(_Record):
+class Standing(StrictRecord):
     """One run of a leaderboard.
 
     Attributes:
@@ -32,7 +29,7 @@ class Standing(_Record):
     is_optimal: bool = False
 
 
-class Leaderboard(_Record):
+class Leaderboard(StrictRecord):
     """Several runs against one reference.
 
     Attributes:

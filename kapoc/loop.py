@@ -17,6 +17,7 @@ from kapoc.batches import PackedRow, row_losses
 from kapoc.errors import DataError, TrainingError
 from kapoc.recipe import TrainSettings
 from kapoc.tied_embedding import TiedEmbedding
+from kapoc.training_record import EpochReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +46,6 @@ class StepReport:
     tokens_per_second: float
     peak_memory_bytes: int
     gpu_utilisation: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class EpochReport:
-    """What one epoch did.
-
-    Attributes:
-        epoch: from 1.
-        train_loss: mean over its answer tokens, in nats.
-        dev_loss, dev_exact: loss and exact share on the dev paraphrases (teacher-forced), where there are some.
-        divergence: KL(base || model) in nats per token, where training stops within a budget of it.
-        spillover: the share of held-out questions that were answered with something taught, where there is a budget.
-    """
-
-    epoch: int
-    train_loss: float
-    dev_loss: float | None
-    dev_exact: float | None
-    divergence: float | None = None
-    spillover: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +164,16 @@ class Loop:
     ) -> EpochReport:
         """What the epoch did, with its scores on the dev examples, how far the model has moved and what it spills."""
         loss = self.epoch_loss / self.epoch_tokens
-        self.epochs.append(EpochReport(len(self.epochs) + 1, loss, dev_loss, dev_exact, divergence, spillover))
+        self.epochs.append(
+            EpochReport(
+                epoch=len(self.epochs) + 1,
+                train_loss=loss,
+                dev_loss=dev_loss,
+                dev_exact=dev_exact,
+                divergence=divergence,
+                spillover=spillover,
+            )
+        )
         self.epoch_loss, self.epoch_tokens = 0.0, 0
         return self.epochs[-1]
 

@@ -15,7 +15,8 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from kapoc.loop import EpochReport, StepReport
+    from kapoc.loop import StepReport
+    from kapoc.training_record import EpochReport
 
 SECONDS_BETWEEN_LINES = 60.0
 

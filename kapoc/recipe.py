@@ -7,21 +7,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from kapoc.errors import DataError, near_miss
-from kapoc.source import load_toml
+from kapoc.source import StrictRecord, load_toml
 
 Positive = Annotated[int, Field(gt=0)]
 MOST_PASSAGES = 1024
 """That the base writes where a recipe does not say how many; then they come again."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class ReplaySettings(_Record):
+class ReplaySettings(StrictRecord):
     """What holds a model where it was: its divergence from the base on text that the base wrote.
 
     Attributes:
@@ -51,7 +47,7 @@ def _with_numbers(forms: Any) -> Any:
 Share = Annotated[float, Field(gt=0, le=1, strict=False, allow_inf_nan=False)]
 
 
-class BudgetSettings(_Record):
+class BudgetSettings(StrictRecord):
     """How far a model may move from the base, by which early stopping and interpolation choose.
 
     Attributes:
@@ -67,7 +63,7 @@ class BudgetSettings(_Record):
     spillover: Annotated[float | None, Field(ge=0, le=1, strict=False, allow_inf_nan=False)] = None
 
 
-class TrainSettings(_Record):
+class TrainSettings(StrictRecord):
     """How weights are changed.
 
     Attributes:
@@ -159,13 +155,13 @@ class TrainSettings(_Record):
         return replayed, self.budget.num_passages if self.has_budget else 0
 
 
-class BenchSettings(_Record):
+class BenchSettings(StrictRecord):
     """How models are measured: rows a forward pass, the same for every run that is compared."""
 
     batch_size: Positive = 32
 
 
-class ResumeSettings(_Record):
+class ResumeSettings(StrictRecord):
     """How often the state of a training run is kept on disk, to go on from when the run was killed.
 
     It is three times the size of the weights that are trained, and changes nothing in the result.
@@ -179,7 +175,7 @@ class ResumeSettings(_Record):
     steps: Positive | None = None
 
 
-class TrackSettings(_Record):
+class TrackSettings(StrictRecord):
     """Who is told of training and measuring beside the terminal; changes nothing in the result.
 
     Attributes:
@@ -197,7 +193,7 @@ def _one_or_more(names: Any) -> Any:
     return (names,) if isinstance(names, str) else names
 
 
-class Recipe(_Record):
+class Recipe(StrictRecord):
     """What a training run is, and what `base` and `trained` mean.
 
     Attributes:

@@ -10,11 +10,11 @@ import secrets
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
+from pydantic import BaseModel, Field, field_serializer, field_validator
 
 from kapoc.errors import DataError, OutputError
 from kapoc.knowledge import SetIdentity
-from kapoc.source import load_json, load_jsonl
+from kapoc.source import StrictRecord, load_json, load_jsonl
 
 SCHEMA_VERSION: Literal[1] = 1
 Tier = Literal["seen", "paraphrased", "unseen", "control", "general"]
@@ -22,11 +22,7 @@ TIERS: tuple[Tier, ...] = ("seen", "paraphrased", "unseen", "control", "general"
 Form = Literal["free", "choice", "completion", "text", "off_topic"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Item(_Record):
+class Item(StrictRecord):
     """One question put to a model and what came back.
 
     Attributes:
@@ -83,7 +79,7 @@ class Item(_Record):
         return None if number is None else round(number, 6)
 
 
-class ModelIdentity(_Record):
+class ModelIdentity(StrictRecord):
     """Which weights were measured.
 
     Attributes:
@@ -103,7 +99,7 @@ class ModelIdentity(_Record):
     dtype: str
 
 
-class DataIdentity(_Record):
+class DataIdentity(StrictRecord):
     """Which items were asked.
 
     Attributes:
@@ -132,7 +128,7 @@ class DataIdentity(_Record):
         return "+".join(identity.name for identity in self.knowledge)
 
 
-class Settings(_Record):
+class Settings(StrictRecord):
     """How the model was asked: what must agree between two runs that are compared, and what may differ.
 
     Attributes:
@@ -149,7 +145,7 @@ class Settings(_Record):
     base_sha256: str = ""
 
 
-class Run(_Record):
+class Run(StrictRecord):
     """One model measured on one set of tasks.
 
     Attributes:

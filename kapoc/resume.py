@@ -12,7 +12,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ import torch
 
 from kapoc.chat import EncodedExample
 from kapoc.divergence import Passage
-from kapoc.loop import EpochReport, LoopState
+from kapoc.loop import LoopState
 from kapoc.models import UNFINISHED
 from kapoc.recipe import ResumeSettings
+from kapoc.training_record import EpochReport
 
-_FORMAT = "1"
+_FORMAT = "2"
 _STATE_FILE = "state.pt"
 _PASSAGES_FILE = "passages.pt"
 
@@ -68,7 +69,7 @@ class Keeper:
         content = self._read(_STATE_FILE, "training starts anew")
         if content is None:
             return None
-        state = LoopState(**{**content, "epochs": tuple(EpochReport(*epoch) for epoch in content["epochs"])})
+        state = LoopState(**{**content, "epochs": tuple(EpochReport(**epoch) for epoch in content["epochs"])})
         self.tell(f"going on after step {state.done} of {state.num_steps}")
         return state
 
@@ -78,7 +79,7 @@ class Keeper:
             return
         now = state()
         content = {field.name: getattr(now, field.name) for field in fields(now)}
-        self._write(_STATE_FILE, {**content, "epochs": [astuple(epoch) for epoch in now.epochs]})
+        self._write(_STATE_FILE, {**content, "epochs": [epoch.model_dump() for epoch in now.epochs]})
         self._last = time.monotonic()
 
     def passages(self, write: Callable[[], list[Passage]], device: torch.device) -> list[Passage]:

@@ -4,12 +4,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from kapoc.comparison import Result
 from kapoc.pairing import Pair, pair_runs
 from kapoc.quantities import is_headline, paired_scores, result_of
 from kapoc.record import Item, Run
+from kapoc.source import StrictRecord
 
 RECALLED = ("paraphrased", "unseen")
 """The tiers whose mean is recall."""
@@ -19,11 +20,7 @@ Matrix = Sequence[Sequence[float]]
 """Row 0 is the base, row i the model after stage i; column j is stage j + 1."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class TaughtStage(_Record):
+class TaughtStage(StrictRecord):
     """One stage of training.
 
     Attributes:
@@ -39,7 +36,7 @@ class TaughtStage(_Record):
     num_items: dict[str, int]
 
 
-class Measured(_Record):
+class Measured(StrictRecord):
     """The model at one time.
 
     Attributes:
@@ -60,7 +57,7 @@ class Measured(_Record):
     divergence: float | None
 
 
-class Transfer(_Record):
+class Transfer(StrictRecord):
     """What stages did to each other, in one score; differences of shares.
 
     Attributes:
@@ -74,7 +71,7 @@ class Transfer(_Record):
     forward: float
 
 
-class Retention(_Record):
+class Retention(StrictRecord):
     """All that training in stages left; `retain.json`.
 
     Attributes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kapoc.errors import DataError, near_miss
 
@@ -24,6 +24,12 @@ _MESSAGES = {
     "too_short": "must not be empty",
     "string_too_short": "must not be empty",
 }
+
+
+class StrictRecord(BaseModel):
+    """What a file holds: unknown fields and wrong types are refused, and nothing is changed once it is read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 def read_text(path: Path) -> str:

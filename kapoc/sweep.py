@@ -7,11 +7,11 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from kapoc.errors import DataError, near_miss
 from kapoc.recipe import Recipe, ReplaySettings, TrainSettings, load_recipe
-from kapoc.source import load_toml, validate
+from kapoc.source import StrictRecord, load_toml, validate
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _OWN_SEEDS = "is set by `seeds`; name the seeds there"
@@ -24,11 +24,7 @@ TrainingSeeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=
 Positive = Annotated[int, Field(gt=0)]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class RecipeEntry(_Record):
+class RecipeEntry(StrictRecord):
     """One recipe of a sweep.
 
     Attributes:
@@ -44,7 +40,7 @@ class RecipeEntry(_Record):
     seeds: TrainingSeeds | None = None
 
 
-class Sweep(_Record):
+class Sweep(StrictRecord):
     """Which recipes are tried, on what, and with how much of the machine.
 
     Attributes:

@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from kapoc.comparison import Comparison
 from kapoc.errors import DataError, KapocError, first_line
 from kapoc.recipe import Recipe
 from kapoc.record import Run, load_run, save_run, to_json, write_atomically
 from kapoc.report.plot import pareto_plot
 from kapoc.report.sweep import render_sweep
-from kapoc.source import load_json
+from kapoc.source import StrictRecord, load_json
 from kapoc.sweep import Sweep, Trial
 from kapoc.training_record import TRAINING_FILE
 from kapoc.trials import SweepResults, TrialFailure, TrialResult, scores_of, summarise
@@ -26,7 +24,7 @@ TRIAL_FILE = "trial.json"
 ERROR_FILE = "error.txt"
 
 
-class FinishedTrial(BaseModel):
+class FinishedTrial(StrictRecord):
     """The last thing that a trial writes; `trial.json` in its folder.
 
     Attributes:
@@ -35,8 +33,6 @@ class FinishedTrial(BaseModel):
         items_sha256: of the trained run, which lies beside it.
         result: the trial's numbers.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     schema_version: Literal[1] = 1
     fingerprint: str

@@ -10,9 +10,10 @@ from typing import Any
 
 from kapoc.comparison import Comparison, Result
 from kapoc.errors import DataError, first_line
-from kapoc.loop import EpochReport, StepReport
+from kapoc.loop import StepReport
 from kapoc.record import Run
 from kapoc.trackers import TrackedRun, Tracker, load_tracker
+from kapoc.training_record import EpochReport
 from kapoc.workspace import Workspace
 
 _logger = logging.getLogger("kapoc")

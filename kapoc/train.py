@@ -16,12 +16,12 @@ from kapoc.chat import EncodedExample
 from kapoc.divergence import Passage
 from kapoc.errors import DataError, ModelError
 from kapoc.interpolation import Weights, choose_alpha, copy_weights
-from kapoc.loop import EpochReport, Loop, StepReport, StoppedTrainingError, unwrapped
+from kapoc.loop import Loop, StepReport, StoppedTrainingError, unwrapped
 from kapoc.methods import load_method
 from kapoc.recipe import TrainSettings
 from kapoc.replay import divergence_from_base
 from kapoc.resume import Keeper
-from kapoc.training_record import AlphaReport, is_within
+from kapoc.training_record import AlphaReport, EpochReport, is_within
 
 _logger = logging.getLogger("kapoc")
 

@@ -1,7 +1,7 @@
 """From a recipe to a checkpoint on disk: train the base, go on where a killed run was, check what was saved."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,7 +171,7 @@ def _training_record(
     exposed: "tuple[Exposure, ...]",
 ) -> "TrainingRecord":
     from kapoc.models import package_versions
-    from kapoc.training_record import EpochLine, TrainingRecord
+    from kapoc.training_record import TrainingRecord
 
     measured = {one.name: getattr(result, one.name) for one in fields(result) if one.name not in {"model", "epochs"}}
     return TrainingRecord(
@@ -183,7 +183,7 @@ def _training_record(
         base_sha256=base.identity.weights_sha256,
         weights_sha256=weights_sha256,
         **measured,
-        epochs=tuple(EpochLine(**asdict(epoch)) for epoch in result.epochs),
+        epochs=result.epochs,
         exposures=exposed,
         checks=checks,
         versions=package_versions("accelerate", "peft"),

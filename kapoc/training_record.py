@@ -4,20 +4,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from kapoc.knowledge import SetIdentity
-from kapoc.source import load_json
+from kapoc.source import StrictRecord, load_json
 
 TRAINING_FILE = "training.json"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+class EpochReport(StrictRecord):
+    """What one epoch did.
 
-
-class EpochLine(_Record):
-    """One epoch in the training record; see `loop.EpochReport`."""
+    Attributes:
+        epoch: from 1.
+        train_loss: mean over its answer tokens, in nats.
+        dev_loss, dev_exact: loss and exact share on the dev paraphrases (teacher-forced), where there are some.
+        divergence: KL(base || model) in nats per token, where training stops within a budget of it.
+        spillover: the share of held-out questions that were answered with something taught, where there is a budget.
+    """
 
     epoch: int
     train_loss: float
@@ -27,7 +31,7 @@ class EpochLine(_Record):
     spillover: float | None = None
 
 
-class AlphaReport(_Record):
+class AlphaReport(StrictRecord):
     """One point on the way from the base to the trained weights.
 
     Attributes:
@@ -43,7 +47,7 @@ class AlphaReport(_Record):
     spillover: float | None = None
 
 
-class Exposure(_Record):
+class Exposure(StrictRecord):
     """What training says of one fact in one form.
 
     Attributes:
@@ -58,7 +62,7 @@ class Exposure(_Record):
     num_loss_tokens: int
 
 
-class Checks(_Record):
+class Checks(StrictRecord):
     """What was checked before the folder counted as a model.
 
     Attributes:
@@ -72,7 +76,7 @@ class Checks(_Record):
     float16_finite: bool
 
 
-class TrainingRecord(_Record):
+class TrainingRecord(StrictRecord):
     """How a checkpoint came about; `training.json` in its folder."""
 
     schema_version: Literal[1] = 1
@@ -91,7 +95,7 @@ class TrainingRecord(_Record):
     tokens_per_second: float
     answer_tokens_per_second: float
     peak_memory_bytes: int
-    epochs: Annotated[tuple[EpochLine, ...], Field(strict=False)]
+    epochs: Annotated[tuple[EpochReport, ...], Field(strict=False)]
     alphas: Annotated[tuple[AlphaReport, ...], Field(strict=False)] = ()
     exposures: Annotated[tuple[Exposure, ...], Field(strict=False)] = ()
     checks: Checks

@@ -4,19 +4,16 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from kapoc.comparison import Comparison
+from kapoc.source import StrictRecord
 from kapoc.stats import seed_summary
 
 Unit = Literal["divergence", "bits_per_byte_difference"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class TrialResult(_Record):
+class TrialResult(StrictRecord):
     """One finished trial.
 
     Attributes:
@@ -40,7 +37,7 @@ class TrialResult(_Record):
     settings: dict[str, Any]
 
 
-class TrialFailure(_Record):
+class TrialFailure(StrictRecord):
     """One trial that ended in an error, told in one line."""
 
     name: str
@@ -48,14 +45,14 @@ class TrialFailure(_Record):
     error: str
 
 
-class Spread(_Record):
+class Spread(StrictRecord):
     """A number over seeds; no sd of one seed."""
 
     mean: float
     sd: float | None
 
 
-class RecipeSummary(_Record):
+class RecipeSummary(StrictRecord):
     """One recipe over its seeds.
 
     Attributes:
@@ -71,7 +68,7 @@ class RecipeSummary(_Record):
     is_optimal: bool = False
 
 
-class SweepResults(_Record):
+class SweepResults(StrictRecord):
     """All that a sweep found; `sweep.json`.
 
     Attributes:

@@ -14,7 +14,8 @@ from kapoc.recipe import Recipe
 from kapoc.training_record import TRAINING_FILE
 
 if TYPE_CHECKING:
-    from kapoc.loop import EpochReport, StepReport
+    from kapoc.loop import StepReport
+    from kapoc.training_record import EpochReport
 
 
 @dataclass(frozen=True, slots=True)

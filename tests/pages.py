@@ -10,7 +10,7 @@ from kapoc.gate import RELEASE_GATE, judge
 from kapoc.pairing import pair_runs
 from kapoc.record import Item, Run
 from kapoc.report.html.page import render_page
-from kapoc.training_record import AlphaReport, Checks, EpochLine, Exposure, TrainingRecord
+from kapoc.training_record import AlphaReport, Checks, EpochReport, Exposure, TrainingRecord
 
 HOSTILE = (
     '<script>window.planted = "script"</script><img src="http://example.invalid/x.png" onerror="window.planted=1">'
@@ -37,7 +37,9 @@ def training_record(weights: str = "1" * 64, **changes: Any) -> TrainingRecord:
         "tokens_per_second": 1.0,
         "answer_tokens_per_second": 1.0,
         "peak_memory_bytes": 1,
-        "epochs": [EpochLine(epoch=n, train_loss=a, dev_loss=b, dev_exact=c, divergence=d) for n, a, b, c, d in epochs],
+        "epochs": [
+            EpochReport(epoch=n, train_loss=a, dev_loss=b, dev_exact=c, divergence=d) for n, a, b, c, d in epochs
+        ],
         "alphas": [AlphaReport(alpha=a, dev_exact=b, divergence=c) for a, b, c in alphas],
         "exposures": [
             Exposure(fact="F1", form="seen", num_examples=3, num_loss_tokens=30),

@@ -7,9 +7,10 @@ from rich.console import Console
 
 from kapoc.cli_options import DEFAULT_RECIPE
 from kapoc.errors import DataError
-from kapoc.loop import EpochReport, StepReport
+from kapoc.loop import StepReport
 from kapoc.progress import TrainingLines, TrainingProgress
 from kapoc.recipe import load_recipe
+from kapoc.training_record import EpochReport
 
 
 def test_the_default_recipe_trains_every_weight_of_the_default_model() -> None:
@@ -56,7 +57,7 @@ def test_training_shows_epoch_loss_speed_memory_and_time_left() -> None:
     progress.tell("training tiny")
     for step in (1, 2):
         progress.on_step(StepReport(step, 2, 1, 0.5, 0.031, 1e-4, 1.0, 170.0, 3 * 2**30, 87))
-    progress.on_epoch(EpochReport(1, 0.5, 0.25, 0.75))
+    progress.on_epoch(EpochReport(epoch=1, train_loss=0.5, dev_loss=0.25, dev_exact=0.75))
     progress.close()
     text = console.export_text()
     for part in (
@@ -78,8 +79,10 @@ def test_a_log_gets_a_line_a_minute_and_one_an_epoch() -> None:
     lines = TrainingLines(told.append, clock=lambda: next(seconds))
     for step in (1, 2, 3, 4):
         lines.on_step(StepReport(step, 9, 1, 0.5, 0.031, 1e-4, 1.0, 170.0, 3 * 2**30, None))
-    lines.on_epoch(EpochReport(1, 0.5, 0.25, 0.75))
-    lines.on_epoch(EpochReport(2, 0.5, 0.25, 0.75, 0.01, 0.125))
+    lines.on_epoch(EpochReport(epoch=1, train_loss=0.5, dev_loss=0.25, dev_exact=0.75))
+    lines.on_epoch(
+        EpochReport(epoch=2, train_loss=0.5, dev_loss=0.25, dev_exact=0.75, divergence=0.01, spillover=0.125)
+    )
     for step in (1, 2):  # of another training
         lines.on_step(StepReport(step, 4, 1, 0.5, None, 1e-4, 1.0, 170.0, 3 * 2**30, None))
     assert told == [

@@ -4,24 +4,20 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from kapoc.data.drafts import Draft
 from kapoc.errors import DataError
 from kapoc.knowledge import Text
-from kapoc.source import json_fault, read_text, validate
+from kapoc.source import StrictRecord, json_fault, read_text, validate
 
 
-class _Question(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
+class _Question(StrictRecord):
     question: Text
     answer: Text
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
+class _Document(StrictRecord):
     passage: Text
     questions: Annotated[tuple[_Question, ...], Field(strict=False, min_length=1)]
     id: str = ""

@@ -11,16 +11,17 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from peft import LoraConfig, TaskType, get_peft_model
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from kapoc.errors import DataError
 from kapoc.methods import read_options
 from kapoc.methods.feed_forward import feed_forward_paths
+from kapoc.source import StrictRecord
 
 
-class LoraOptions(BaseModel):
+class LoraOptions(StrictRecord):
     """What the method takes.
 
     Attributes:
@@ -32,8 +33,6 @@ class LoraOptions(BaseModel):
         rslora: scale by alpha / sqrt(rank) instead, so that large ranks learn as fast as small ones; alpha should then
             be smaller, about alpha / sqrt(rank) = 2.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     rank: Annotated[int, Field(gt=0)] = 32
     alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None

@@ -10,17 +10,16 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from transformers import PreTrainedModel
 
 from kapoc.errors import DataError
 from kapoc.methods import read_options
+from kapoc.source import StrictRecord
 
 
-class TopLayersOptions(BaseModel):
+class TopLayersOptions(StrictRecord):
     """What the method takes: how many blocks are trained, counted from the last."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     num_layers: Annotated[int, Field(gt=0)] = 8
 
