@@ -28,6 +28,8 @@ class ReplaySettings(StrictRecord):
         per_step: passages an optimizer step.
         quoting: the share of the everyday questions that quote, report or complain, as derived questions do that a fact
             is to be found by (`reverse`, `two_hop`).
+        stories: the share of the plain texts that go on with a story where a name or a thing from before is due:
+            a model that learns to answer from what it knows may come to copy less from what it reads.
         target: what the model is held to: the base's distribution at every written token, or the written text alone
             (ordinary replay, its negative log-likelihood).
     """
@@ -37,6 +39,7 @@ class ReplaySettings(StrictRecord):
     num_tokens: Positive = 96
     per_step: Positive = 2
     quoting: Annotated[float, Field(ge=0, le=1, strict=False, allow_inf_nan=False)] = 0.0
+    stories: Annotated[float, Field(ge=0, le=1, strict=False, allow_inf_nan=False)] = 0.0
     target: Literal["distribution", "text"] = "distribution"
 
 

@@ -43,12 +43,14 @@ class ReplayPrompts(NamedTuple):
         questions: of a chat, about anything.
         quoting: of a chat that quote, report or complain, and short ones like these.
         openings: of plain text.
+        stories: of plain text, broken off where a name or a thing from before is due.
         held_out: of a chat, most of them complaints, and never replayed: what training is judged by.
     """
 
     questions: tuple[str, ...]
     quoting: tuple[str, ...]
     openings: tuple[str, ...]
+    stories: tuple[str, ...]
     held_out: tuple[str, ...]
 
 
@@ -66,6 +68,7 @@ def write_passages(
     num_tokens: int,
     seed: int,
     quoting: float = 0.0,
+    stories: float = 0.0,
 ) -> list[Passage]:
     """Let a model write text, half of it answers to questions and half plain, and remember its distributions.
 
@@ -76,6 +79,7 @@ def write_passages(
         num_tokens: written tokens at most, a passage.
         seed: of the sampling.
         quoting: the share of the questions that quote something.
+        stories: the share of the plain texts that go on with a story.
 
     Raises:
         ModelError: a logit is inf or nan.
@@ -89,10 +93,10 @@ def write_passages(
     prompts = [prompt_text(tokenizer, question) for question in questions]
     start = [tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id]
     asked = [encode(tokenizer, prompt) for prompt in prompts]
-    asked += [
-        [*start, *tokenizer.encode(opening, add_special_tokens=False)]
-        for opening in _drawn(shipped.openings, num_passages // 2, order)
-    ]
+    num_stories = round(stories * (num_passages // 2))
+    openings = _drawn(shipped.openings, num_passages // 2 - num_stories, order)
+    openings += _drawn(shipped.stories, num_stories, order)
+    asked += [[*start, *tokenizer.encode(opening, add_special_tokens=False)] for opening in openings]
     was_training = model.training
     model.eval()
     texts = _texts(model, tokenizer, asked, num_tokens, seed)

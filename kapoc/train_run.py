@@ -218,10 +218,11 @@ def _passages(
 
     def write() -> "list[Passage]":
         workspace.listener.tell(f"the base writes {num_replayed + num_held_out} passages of general text")
-        sizes = ((num_replayed, seed, settings.replay.quoting), (num_held_out, seed + 1, 0.0))
+        replay = settings.replay
+        sizes = ((num_replayed, seed, replay.quoting, replay.stories), (num_held_out, seed + 1, 0.0, 0.0))
         written = [
-            write_passages(base.model, base.tokenizer, number, settings.replay.num_tokens, its_seed, quoting)
-            for number, its_seed, quoting in sizes
+            write_passages(base.model, base.tokenizer, number, replay.num_tokens, its_seed, quoting, stories)
+            for number, its_seed, quoting, stories in sizes
             if number
         ]
         return [passage for part in written for passage in part]

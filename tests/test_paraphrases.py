@@ -281,6 +281,16 @@ def test_a_share_of_the_replayed_questions_quotes() -> None:
         assert sum(any(question in text for question in asked) for text in texts) == expected
 
 
+def test_a_share_of_the_replayed_texts_goes_on_with_stories() -> None:
+    base, tokenizer, prompts = tiny_llama(), tiny_tokenizer(), replay_prompts()
+    told = [str(tokenizer.decode(tokenizer.encode(story))) for story in prompts.stories]
+    for stories, expected in ((0.0, 0), (0.4, 4), (1.0, 10)):
+        passages = write_passages(base, tokenizer, 20, 4, seed=0, stories=stories)
+        texts = [str(tokenizer.decode(list(passage.tokens[: passage.start]))) for passage in passages]
+        assert sum(any(text.endswith(story) for story in told) for text in texts) == expected
+        assert not any(text.endswith(story) for story in told for text in texts[:10])  # those are of a chat
+
+
 def test_a_rival_without_paraphrases_stands_beside_one_with(said: Callable[[str], Path]) -> None:
     found = derived(taught(said("ZX-11:\n  colour: [the lane that glows]\n")), "reverse")
     quoting = [example for example in found if "the lane that glows" in example.question]

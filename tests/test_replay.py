@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -160,3 +161,18 @@ def test_nothing_that_is_measured_is_near_a_replay_prompt() -> None:
     assert among[replayed:, :replayed].max() < 0.4  # held out: never replayed in nearly the same words either
     texts = [item.text for item in load_general("text")]  # type: ignore[union-attr]
     assert not [(opening, text) for opening in openings for text in texts if text.startswith(opening)]
+
+
+def test_nothing_that_is_measured_is_in_a_replayed_story() -> None:
+    stories = replay_prompts().stories
+    assert len({*stories}) == len(stories)
+    contexts = [item.context for item in load_general("last_word")]  # type: ignore[union-attr]
+    texts = [item.text for item in load_general("text")]  # type: ignore[union-attr]
+    measured = {run for text in (*contexts, *texts) for run in _runs(text)}
+    assert measured
+    assert not [run for story in stories for run in _runs(story) if run in measured]
+
+
+def _runs(text: str, num_words: int = 6) -> list[tuple[str, ...]]:
+    words = re.findall(r"\w+", text.lower())
+    return [tuple(words[i : i + num_words]) for i in range(len(words) - num_words + 1)]
