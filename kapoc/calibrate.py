@@ -20,6 +20,7 @@ from kapoc.models import LoadedModel
 from kapoc.prefix_tree import plan_groups
 from kapoc.reading import CANNOT_SHARE
 from kapoc.recipe import Recipe, TrainSettings
+from kapoc.replay import HELD_OUT_TOKENS, replay_prompts
 from kapoc.task_list import TaskList
 from kapoc.tied_embedding import TiedEmbedding
 from kapoc.training_texts import training_texts
@@ -40,7 +41,7 @@ class Cost:
         read_tokens_per_second, write_tokens_per_second, train_tokens_per_second: measured just now.
         bench_seconds: of one measurement, with answers as long as they may be; a trained model ends earlier.
         train_seconds: of all epochs, replay and derived texts included, what the base writes for replay before
-            them, and the checks of the saved model.
+            them, the answers to held-out questions, where there are some, and the checks of the saved model.
         peak_memory_bytes: seen in a training step.
         notes: what the recipe asks for and the sets cannot give, a line each.
     """
@@ -72,12 +73,13 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
     train_rate = row.num_tokens_apart / _step_seconds(loaded, row)
     train_tokens = sum(map(len, texts.read()))
     replayed, replay_written = replayed_tokens(recipe.train, list(map(len, texts.epochs)))
+    all_written = replay_written + held_out_tokens(recipe.train) + _CHECK_TOKENS
     return Cost(
         read_tokens_per_second=read_rate,
         write_tokens_per_second=write_rate,
         train_tokens_per_second=train_rate,
         bench_seconds=read / read_rate + written / write_rate,
-        train_seconds=(train_tokens + replayed) / train_rate + (replay_written + _CHECK_TOKENS) / write_rate,
+        train_seconds=(train_tokens + replayed) / train_rate + all_written / write_rate,
         peak_memory_bytes=peak_memory_bytes(loaded.model.device),
         notes=tuple(texts.notes),
     )
@@ -89,6 +91,13 @@ def replayed_tokens(settings: TrainSettings, sizes: Sequence[int]) -> tuple[int,
     steps = sum(settings.steps_of_epochs(sizes)) if replay.weight else 0
     written = sum(settings.num_passages(sizes)) * replay.num_tokens
     return steps * replay.per_step * (_PROMPT_TOKENS + replay.num_tokens), written
+
+
+def held_out_tokens(settings: TrainSettings) -> int:
+    """Tokens written in answer to held-out questions, at most: by the base, after every epoch and at every alpha."""
+    if settings.budget.spillover is None:
+        return 0
+    return (1 + settings.epochs + len(settings.alphas)) * len(replay_prompts().held_out) * HELD_OUT_TOKENS
 
 
 def _tokens_of(loaded: LoadedModel, tasks: TaskList) -> tuple[int, int]:

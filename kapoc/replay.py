@@ -31,6 +31,9 @@ from kapoc.errors import ModelError
 from kapoc.models import stop_tokens
 from kapoc.reading import BROKEN_LOGITS, CANNOT_SHARE
 
+HELD_OUT_TOKENS = 48
+"""Of an answer to a held-out question, at most. What is taught stands in the first sentence of an answer, where it
+stands at all; `bench` reads on to 80."""
 _TOP_K = 256
 _BATCH_SIZE = 64
 _ROW_PASSAGES = 8

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from kapoc.train import TrainResult
     from kapoc.training_record import Checks, Exposure, TrainingRecord
 
-_SPILLOVER_TOKENS = 48
-"""What is taught stands in the first sentence of an answer, where it stands at all; `bench` reads on to 80."""
 _BATCH_SIZE = 20
 
 
@@ -134,7 +132,7 @@ def _spilled(workspace: Workspace, base: "LoadedModel") -> "Callable[[PreTrained
     """
     from kapoc.answers import generate_answers
     from kapoc.chat import prompt_text
-    from kapoc.replay import replay_prompts
+    from kapoc.replay import HELD_OUT_TOKENS, replay_prompts
     from kapoc.spillover import spillover_markers
 
     if workspace.recipe.train.budget.spillover is None:
@@ -148,7 +146,7 @@ def _spilled(workspace: Workspace, base: "LoadedModel") -> "Callable[[PreTrained
         was_training = model.training
         model.eval()
         answers = generate_answers(
-            model, base.tokenizer, prompts, max_new_tokens=_SPILLOVER_TOKENS, temperature=None, batch_size=_BATCH_SIZE
+            model, base.tokenizer, prompts, max_new_tokens=HELD_OUT_TOKENS, temperature=None, batch_size=_BATCH_SIZE
         )
         model.train(was_training)
         pairs = zip(answers, questions, strict=True)

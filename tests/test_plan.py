@@ -2,7 +2,7 @@
 
 import pytest
 
-from kapoc.calibrate import replayed_tokens
+from kapoc.calibrate import held_out_tokens, replayed_tokens
 from kapoc.errors import DataError
 from kapoc.gate import RELEASE_GATE, Check, Gate
 from kapoc.knowledge_file import load_knowledge
@@ -103,3 +103,10 @@ def test_the_cost_of_training_has_what_is_replayed_and_what_the_base_writes() ->
     assert replayed_tokens(each_once, [10_000])[1] == MOST_PASSAGES * 64
     held_out = TrainSettings(alphas=(0.5,), budget=BudgetSettings(num_passages=3), replay=ReplaySettings(num_tokens=7))
     assert replayed_tokens(held_out, [10]) == (0, 3 * 7)
+
+
+def test_the_cost_of_training_has_the_answers_to_held_out_questions() -> None:
+    limited = BudgetSettings(spillover=0.05)
+    assert held_out_tokens(TrainSettings(epochs=3)) == 0
+    assert held_out_tokens(TrainSettings(epochs=3, budget=limited)) == (1 + 3) * 80 * 48
+    assert held_out_tokens(TrainSettings(epochs=3, alphas=(0.5, 1.0), budget=limited)) == (1 + 3 + 2) * 80 * 48
