@@ -31,8 +31,8 @@ class Check(StrictRecord):
             than `margin`; the same in both modes) or `floor` (the run's own value, `at_least` or `at_most`).
         quantity: what is judged: a tier (`seen`), a kind (`unseen/reverse`), a tier of one set
             (`events-2025/seen`), `spillover/control`, `spillover/off_topic`, `text` (bits per byte), `divergence`
-            (nats per token from the base), `ended` (share of answers that end), or `gold/<tier>` (log-probability of
-            the reference, in nats).
+            (nats per token from the base), `ended` (share of answers that end), or `gold/<tier>` and
+            `gold/general/<kind>` (log-probability of the reference, in nats).
         margin: in the unit of the quantity; shares from 0 to 1.
         at_least, at_most: of a floor; one of them.
         gating: whether it counts in the verdict.

@@ -46,11 +46,18 @@ def quantities(earlier: Run, later: Run, pairs: Sequence[Pair], headline: Sequen
             )
     if ending := [pair for pair in pairs if all(item.ended is not None for item in pair)]:
         found["ended"] = paired_scores(ending, lambda item: float(bool(item.ended)))
+    known = [pair for pair in headline if all(item.gold_logprob is not None for item in pair)]
     for tier in TIERS:
-        gold = [pair for pair in headline if pair[0].tier == tier and all(i.gold_logprob is not None for i in pair)]
-        if gold:
-            found[f"gold/{tier}"] = paired_scores(gold, lambda item: item.gold_logprob or 0.0, is_share=False)
+        if group := [pair for pair in known if pair[0].tier == tier]:
+            found[f"gold/{tier}"] = _gold(group)
+    general = [pair for pair in known if pair[0].tier == "general"]
+    for kind in dict.fromkeys(pair[0].kind for pair in general):  # apart: words to copy get rarer while options gain
+        found[f"gold/general/{kind}"] = _gold([pair for pair in general if pair[0].kind == kind])
     return found
+
+
+def _gold(group: Sequence[Pair]) -> PairedScores:
+    return paired_scores(group, lambda item: item.gold_logprob or 0.0, is_share=False)
 
 
 def _spilled(group: Sequence[Pair]) -> PairedScores:

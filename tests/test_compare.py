@@ -223,6 +223,19 @@ def test_a_missing_tier_is_told() -> None:
     assert any("nothing was asked in the tier control" in warning for warning in compare(*runs).warnings)
 
 
+def test_the_log_probability_of_right_answers_is_told_for_each_general_ability() -> None:
+    moved = {"grammar": 0.5, "last_word": -0.25}
+    general = [item for item in BASE.items if item.tier == "general" and item.form == "choice"]
+    kinds = [*moved] * len(general)
+    earlier = tuple(
+        item.model_copy(update={"gold_logprob": -1.0, "kind": kind}) for item, kind in zip(general, kinds, strict=False)
+    )
+    later = tuple(item.model_copy(update={"gold_logprob": -1.0 + moved[item.kind]}) for item in earlier)
+    scores = compare(make_run(earlier), make_run(later)).scores
+    found = {name: result_of(scores[name]).difference for name in scores if name.startswith("gold/general/")}
+    assert found == pytest.approx({f"gold/general/{kind}": change for kind, change in moved.items()})
+
+
 def test_an_interval_without_bounds_is_still_json() -> None:
     one = make_run(tuple(item for item in BASE.items if item.tier != "general"))
     items = tuple(i.model_copy(update={"gold_logprob": -1.0 - n, "cluster": "F1"}) for n, i in enumerate(one.items))
