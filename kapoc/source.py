@@ -27,7 +27,7 @@ _MESSAGES = {
 
 
 class StrictRecord(BaseModel):
-    """What a file holds: unknown fields and wrong types are refused, and nothing is changed once it is read."""
+    """What files hold and steps hand on: unknown fields and wrong types are refused, and a made one never changes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

@@ -171,7 +171,7 @@ def _training_record(
     from kapoc.models import package_versions
     from kapoc.training_record import TrainingRecord
 
-    measured = {one.name: getattr(result, one.name) for one in fields(result) if one.name not in {"model", "epochs"}}
+    measured = {one.name: getattr(result, one.name) for one in fields(result) if one.name != "model"}
     return TrainingRecord(
         fingerprint=fingerprint(workspace, base),
         recipe=workspace.recipe.model_dump(mode="json"),
@@ -181,7 +181,6 @@ def _training_record(
         base_sha256=base.identity.weights_sha256,
         weights_sha256=weights_sha256,
         **measured,
-        epochs=result.epochs,
         exposures=exposed,
         checks=checks,
         versions=package_versions("accelerate", "peft"),
@@ -214,16 +213,15 @@ def _passages(
     if not num_replayed + num_held_out:
         return (), ()
 
+    def part(number: int, its_seed: int, **shares: float) -> "list[Passage]":
+        if not number:
+            return []
+        return write_passages(base.model, base.tokenizer, number, settings.replay.num_tokens, its_seed, **shares)
+
     def write() -> "list[Passage]":
         workspace.listener.tell(f"the base writes {num_replayed + num_held_out} passages of general text")
-        replay = settings.replay
-        sizes = ((num_replayed, seed, replay.quoting, replay.stories), (num_held_out, seed + 1, 0.0, 0.0))
-        written = [
-            write_passages(base.model, base.tokenizer, number, replay.num_tokens, its_seed, quoting, stories)
-            for number, its_seed, quoting, stories in sizes
-            if number
-        ]
-        return [passage for part in written for passage in part]
+        quoting, stories = settings.replay.quoting, settings.replay.stories
+        return [*part(num_replayed, seed, quoting=quoting, stories=stories), *part(num_held_out, seed + 1)]
 
     found = keeper.passages(write, base.model.device)
     return found[:num_replayed], found[num_replayed:]
