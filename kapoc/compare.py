@@ -142,7 +142,9 @@ def _share(items: Sequence[Item]) -> tuple[float | None, Interval | None]:
 
 
 def _forgetting(headline: Sequence[Pair], scores: Mapping[str, PairedScores]) -> Forgetting:
-    general = [(before.score, after.score) for before, after in headline if before.tier == "general"]
+    pairs = [pair for pair in headline if pair[0].tier == "general"]
+    general = [(before.score, after.score) for before, after in pairs]
+    completions = dict.fromkeys(before.kind for before, _ in pairs if before.form == "completion")
     num_lost, num_gained = sum(a < b for b, a in general), sum(a > b for b, a in general)
     divergence = scores.get("divergence")
     found = None
@@ -153,6 +155,9 @@ def _forgetting(headline: Sequence[Pair], scores: Mapping[str, PairedScores]) ->
         num_lost=num_lost,
         num_gained=num_gained,
         p_value=mcnemar_exact(num_gained, num_lost),
+        completions={
+            kind: result_of(scores[name]) for kind in completions if (name := f"gold/general/{kind}") in scores
+        },
         bits_per_byte=result_of(scores["text"]) if "text" in scores else None,
         divergence=None if found is None else found.mean,
         divergence_before=None if divergence is None else sum(divergence.before) / len(divergence.before),

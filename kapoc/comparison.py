@@ -91,11 +91,14 @@ class Learning(StrictRecord):
 
 
 class Forgetting(StrictRecord):
-    """What was forgotten, in three units.
+    """What was forgotten, in four units.
 
     Attributes:
         num_lost, num_gained: general items that changed.
         p_value: of as many lost as gained: exact McNemar.
+        completions: general ability -> log-probability, in nats, of the words that go on with its passages; it falls
+            before the greedy word changes. Abilities that are choices have none: what a choice takes is which of its
+            options is likelier, and all of them may gain.
         bits_per_byte: on prose, before and after; none where no text was measured.
         divergence: mean KL(base || trained) in nats per token on the same prose; none where it was not measured.
         divergence_before: the same of the first run: 0 of the base itself, more of an earlier trained model.
@@ -105,6 +108,7 @@ class Forgetting(StrictRecord):
     num_lost: int
     num_gained: int
     p_value: float
+    completions: dict[str, Result] = Field(default_factory=dict)
     bits_per_byte: Result | None
     divergence: float | None
     divergence_before: float | None
@@ -235,7 +239,7 @@ class Comparison(StrictRecord):
         kinds: `<tier>/<kind>`: the same by kind, free answers and general abilities.
         sets: knowledge set -> its tiers, where several were asked about.
         learning: the knowledge tiers apart by what the base knew.
-        forgetting: in three units.
+        forgetting: in four units.
         spillover: `control` and `off_topic`: the share of outputs that hold a taught answer.
         spillover_kinds: `<group>/<kind>`: the same by kind of question.
         ended: the share of answers that the model ended by itself.

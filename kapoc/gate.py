@@ -116,13 +116,21 @@ RELEASE_GATE = Gate(
         Check(name="control spillover", kind="non_inferiority", quantity="spillover/control", margin=0.20),
         Check(name="off-topic spillover", kind="non_inferiority", quantity="spillover/off_topic", margin=0.05),
         Check(name="general ability kept", kind="non_inferiority", quantity="general", margin=0.03),
+        Check(
+            name="last words kept",
+            kind="non_inferiority",
+            quantity="gold/general/last_word",
+            margin=0.10,
+            gating=False,
+        ),
         Check(name="text kept", kind="non_inferiority", quantity="text", margin=0.01),
         Check(name="answers end", kind="non_inferiority", quantity="ended", margin=0.10),
     ),
 )
 """What kapoc asks of a trained model, held against its base.
 
-The thresholds are what 29 facts and 13 controls can show: with every answer right and nothing spilled, it passes.
+The thresholds are what 29 facts and 13 controls can show: with every answer right and nothing spilled, it passes. Last
+words do not gate: 125 passages show less than 0.1 nats of loss only where hardly any is there.
 """
 
 PULL_REQUEST_GATE = Gate(
@@ -146,6 +154,7 @@ DEFAULT_GATES: dict[Mode, Gate] = {"release": RELEASE_GATE, "pull_request": PULL
 _NO_CONTROLS = "add control facts to the knowledge set and measure both again"
 _REMEDIES = {
     "text": "measure both with the general tasks",
+    "gold/general/last_word": "measure both with the general tasks and this version of kapoc",
     "divergence": "measure both to one base, with `kapoc bench --base`",
     "ended": "measure both again with this version of kapoc",
     "spillover/control": _NO_CONTROLS,

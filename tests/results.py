@@ -11,9 +11,19 @@ Score = Callable[[str, int], float]
 
 
 def make_items(
-    score: Score, bits: float = 1.0, spilled: int = 0, *, ended: bool = True, divergence: float | None = None
+    score: Score,
+    bits: float = 1.0,
+    spilled: int = 0,
+    *,
+    ended: bool = True,
+    divergence: float | None = None,
+    last_word: float = -2.0,
 ) -> tuple[Item, ...]:
-    """120 free items of 30 facts in each knowledge tier, 400 general items, 30 paragraphs, 100 off-topic prompts."""
+    """120 free items of 30 facts in each knowledge tier, 400 general items, 30 paragraphs, 100 off-topic prompts.
+
+    Every fourth general item is a passage to go on with; the log-probabilities of their last words scatter around
+    `last_word`.
+    """
     items = []
     tiers: tuple[Tier, ...] = ("seen", "paraphrased", "unseen", "control")
     for tier in tiers:
@@ -31,7 +41,13 @@ def make_items(
                     ended=ended,
                 )
             )
-    items += [_item("general", "choice", f"g{n}", n, score("general", n), kind="world") for n in range(400)]
+    for n in range(400):
+        right = score("general", n)
+        if n % 4:
+            items.append(_item("general", "choice", f"g{n}", n, right, kind="world"))
+        else:
+            gold = round(last_word + n % 7 / 10, 6)
+            items.append(_item("general", "completion", f"g{n}", n, right, kind="last_word", gold_logprob=gold))
     items += [_item("control", "off_topic", f"o{n}", n, 1.0, kind="everyday", ended=ended) for n in range(100)]
     items += [
         _item(

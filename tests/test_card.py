@@ -124,6 +124,12 @@ def test_the_limits_are_those_that_were_measured() -> None:
     assert any('"text kept"' in limit and limit.endswith("is not met.") for limit in found)
 
 
+def test_words_to_copy_that_got_rarer_are_a_limit() -> None:
+    rarer = compare(make_run(make_items(nothing)), make_run(make_items(everything, last_word=-2.25)))
+    words = "The words that go on with the 100 passages of last_word have a log-probability of -1.952 nats, -1.702 "
+    assert any(limit.startswith(words) for limit in limits(rarer, None))
+
+
 def test_what_is_perfect_has_no_limit() -> None:
     perfect = compare(make_run(make_items(nothing)), make_run(make_items(everything), weights="1" * 64))
     assert [limit for limit in limits(perfect, None) if limit not in perfect.warnings] == []

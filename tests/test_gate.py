@@ -77,6 +77,13 @@ def test_a_check_that_does_not_gate_fails_nothing() -> None:
     assert verdict.outcome == "pass"
 
 
+def test_words_to_copy_that_got_rarer_are_told_and_do_not_gate() -> None:
+    rarer = make_run(make_items(everything, last_word=-2.5), weights="1" * 64)
+    verdict = judge(compare(BASE, rarer), RELEASE_GATE)
+    assert _outcomes(verdict, "fail") == {"last words kept"}
+    assert verdict.outcome == "pass"
+
+
 def test_every_kind_of_check_says_its_part() -> None:
     half = make_run(make_items(lambda t, n: float(t == "seen" and n % 2 == 0) or nothing(t, n)))
 
@@ -175,7 +182,7 @@ def test_junit_and_annotations_say_what_the_verdict_says() -> None:
     slightly = make_run(make_items(lambda t, n: everything(t, n) * (t != "general" or n % 32 != 0), bits=1.05))
     verdict = judge(compare(BASE, slightly), RELEASE_GATE)
     suite = ElementTree.fromstring(render_junit(verdict))  # noqa: S314 - our own
-    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("8", "2", "0")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("9", "2", "0")
     failed = {case.get("name") for case in suite if case.find("failure") is not None}
     assert failed == _outcomes(verdict, "fail") | _outcomes(verdict, "inconclusive")
     lines = list(render_annotations(verdict))

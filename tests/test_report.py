@@ -16,7 +16,7 @@ from kapoc.report import markdown, terminal
 from kapoc.report.numbers import interval, p_value, percent, points
 
 BASE = make_run(make_items(nothing))
-TRAINED = make_run(make_items(everything, bits=1.05, spilled=60), weights="1" * 64)
+TRAINED = make_run(make_items(everything, bits=1.05, spilled=60, last_word=-2.25), weights="1" * 64)
 COMPARISON = compare(BASE, TRAINED)
 VERDICT = judge(COMPARISON, RELEASE_GATE)
 
@@ -39,6 +39,8 @@ def test_markdown_page() -> None:
     seen = COMPARISON.tiers["seen"]
     assert f"| seen | 120 | 30 | 0.0% | 100.0% | +100.0 | {interval(seen.interval)} | &lt;.001 | 120 | 0 | +" in page
     assert "| spillover, control | 120 | 0.0% | 50.0% | +50.0 |" in page
+    assert "| log-probability, last_word, nats | 100 | -1.702 | -1.952 | -0.250 | [-0.250, -0.250] | &lt;.001 |" in page
+    assert "log-probability, world" not in page
     assert "| bits per byte | 30 | 2.9333 | 2.9833 | +0.0500 | [+0.0500, +0.0500] | &lt;.001 |" in page
     assert "| seen | 120 | 100.0% |" in page
     assert page.count("| learned | right | wrong \\| &lt;b> | right |") == 360

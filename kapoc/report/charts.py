@@ -132,6 +132,8 @@ def _forgetting_units(
     forgetting = comparison.forgetting
     if (general := comparison.tiers.get("general")) is not None:
         yield "general items right, points", (general.difference, general.interval, 100)
+    for kind, result in forgetting.completions.items():
+        yield f"log-probability, {kind}, difference in nats", (result.difference, result.interval, 1)
     if (text := forgetting.bits_per_byte) is not None:
         yield "bits per byte on prose, difference", (text.difference, text.interval, 1)
     if forgetting.divergence is not None and forgetting.divergence_interval is not None:

@@ -49,6 +49,13 @@ def _forgotten(comparison: Comparison) -> Iterator[str]:
             f"Of {general.n} items of general ability it lost {forgetting.num_lost} and gained "
             f"{forgetting.num_gained} ({_change(general)})."
         )
+    for kind, result in forgetting.completions.items():
+        if (high := result.interval[1]) is not None and high < 0:
+            yield (
+                f"The words that go on with the {result.n} passages of {kind} have a log-probability of "
+                f"{result.after:.3f} nats, {result.before:.3f} before training, 95% interval of the difference "
+                f"{interval(result.interval, 1, 3)}."
+            )
     if (text := forgetting.bits_per_byte) is not None and _is_more(text):
         yield f"Plain prose costs {text.after:.4f} bits per byte, {text.before:.4f} before training."
     if forgetting.divergence is not None:

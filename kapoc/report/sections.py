@@ -122,9 +122,9 @@ def _damage(comparison: Comparison) -> Section:
         moved = f"{forgetting.num_lost} lost, {forgetting.num_gained} gained"
         p = p_value(forgetting.p_value)
         rows.append(["general items changed", str(general.n), "", percent(general.churn), moved, "", p])
+    rows += [_units_row(f"log-probability, {kind}, nats", r, 3) for kind, r in forgetting.completions.items()]
     if (text := forgetting.bits_per_byte) is not None:
-        numbers = [f"{text.before:.4f}", f"{text.after:.4f}", f"{text.difference:+.4f}"]
-        rows.append(["bits per byte", str(text.n), *numbers, interval(text.interval, 1, 4), p_value(text.p_value)])
+        rows.append(_units_row("bits per byte", text, 4))
     if forgetting.divergence is not None and text is not None:
         bounds = interval(forgetting.divergence_interval, 1, 4, sign="")
         numbers = [f"{forgetting.divergence_before or 0:.4f}", f"{forgetting.divergence:.4f}", ""]
@@ -139,7 +139,8 @@ def _damage(comparison: Comparison) -> Section:
     return Section(
         title=DAMAGE_TITLE,
         note="Spillover is a taught answer in the output to a question about an untaught fact (control) or to a prompt "
-        "that has nothing to do with the set (off-topic). Lower is better for spillover, bits per byte and KL.",
+        "that has nothing to do with the set (off-topic). Lower is better for spillover, bits per byte and KL. A "
+        "log-probability is that of the words that go on with a passage: it falls before another word is likelier.",
         headings=["measure", "n", "before", "after", "difference", "95% interval", "p"],
         rows=rows,
     )
@@ -164,6 +165,11 @@ def _spillover_kinds(comparison: Comparison) -> Section:
 def _damage_row(name: str, result: Result) -> list[str]:
     shares = [percent(result.before), percent(result.after), points(result.difference)]
     return [name, str(result.n), *shares, interval(result.interval), p_value(result.p_value)]
+
+
+def _units_row(name: str, result: Result, digits: int) -> list[str]:
+    numbers = [f"{result.before:.{digits}f}", f"{result.after:.{digits}f}", f"{result.difference:+.{digits}f}"]
+    return [name, str(result.n), *numbers, interval(result.interval, 1, digits), p_value(result.p_value)]
 
 
 def _contexts(comparison: Comparison) -> Section:
