@@ -19,8 +19,8 @@ from kapoc.loop import peak_memory_bytes
 from kapoc.models import LoadedModel
 from kapoc.prefix_tree import plan_groups
 from kapoc.reading import CANNOT_SHARE
-from kapoc.recipe import Recipe, TrainSettings
-from kapoc.replay import HELD_OUT_TOKENS, replay_prompts
+from kapoc.recipe import Recipe, ReplaySettings, TrainSettings
+from kapoc.replay import HELD_OUT_TOKENS, passage_prompts, replay_prompts
 from kapoc.task_list import TaskList
 from kapoc.tied_embedding import TiedEmbedding
 from kapoc.training_texts import training_texts
@@ -29,7 +29,7 @@ _READ_ROWS = 8
 _WRITE_ROWS = 16
 _WRITTEN_TOKENS = 16
 _TRAIN_STEPS = 4
-_PROMPT_TOKENS = 32  # before a replayed passage, about
+_NUM_PROMPTS = 100
 _CHECK_TOKENS = 2 * NUM_SAMPLES * SAMPLE_TOKENS  # a saved model is sampled from in float32 and in bfloat16
 
 
@@ -72,7 +72,8 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
     row = _largest_row(texts.epochs[-1], recipe.train, recipe.train.micro_batch_size if is_shared else 1)
     train_rate = row.num_tokens_apart / _step_seconds(loaded, row)
     train_tokens = sum(map(len, texts.read()))
-    replayed, replay_written = replayed_tokens(recipe.train, list(map(len, texts.epochs)))
+    sizes = list(map(len, texts.epochs))
+    replayed, replay_written = replayed_tokens(recipe.train, sizes, _prompt_tokens(loaded, recipe.train.replay))
     all_written = replay_written + held_out_tokens(recipe.train) + _CHECK_TOKENS
     return Cost(
         read_tokens_per_second=read_rate,
@@ -85,12 +86,24 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
     )
 
 
-def replayed_tokens(settings: TrainSettings, sizes: Sequence[int]) -> tuple[int, int]:
-    """Tokens of general text that epochs of so many examples train on, and those that the base writes before them."""
+def replayed_tokens(settings: TrainSettings, sizes: Sequence[int], prompt_tokens: float) -> tuple[float, int]:
+    """Tokens of general text that epochs of so many examples train on, and those that the base writes before them.
+
+    Args:
+        settings: of the training.
+        sizes: examples of each epoch.
+        prompt_tokens: that stand before what the base wrote, in the mean over its passages.
+    """
     replay = settings.replay
     steps = sum(settings.steps_of_epochs(sizes)) if replay.weight else 0
     written = sum(settings.num_passages(sizes)) * replay.num_tokens
-    return steps * replay.per_step * (_PROMPT_TOKENS + replay.num_tokens), written
+    return steps * replay.per_step * (prompt_tokens + replay.num_tokens), written
+
+
+def _prompt_tokens(loaded: LoadedModel, replay: ReplaySettings) -> float:
+    """What stands before a replayed passage, in the mean over some."""
+    prompts = passage_prompts(loaded.tokenizer, _NUM_PROMPTS, 0, replay.quoting, replay.stories)
+    return sum(map(len, prompts)) / len(prompts)
 
 
 def held_out_tokens(settings: TrainSettings) -> int:

@@ -87,6 +87,19 @@ def write_passages(
     Raises:
         ModelError: a logit is inf or nan.
     """
+    asked = passage_prompts(tokenizer, num_passages, seed, quoting, stories)
+    was_training = model.training
+    model.eval()
+    texts = _texts(model, tokenizer, asked, num_tokens, seed)
+    passages = _remembered(model, asked, texts)
+    model.train(was_training)
+    return passages
+
+
+def passage_prompts(
+    tokenizer: PreTrainedTokenizerBase, num_passages: int, seed: int, quoting: float = 0.0, stories: float = 0.0
+) -> list[list[int]]:
+    """The tokens that each passage begins with: as `write_passages`, which lets a model go on with them."""
     shipped = replay_prompts()
     order = random.Random(seed)  # noqa: S311 - not for secrets
     num_asked = (num_passages + 1) // 2
@@ -100,12 +113,7 @@ def write_passages(
     openings = _drawn(shipped.openings, num_passages // 2 - num_stories, order)
     openings += _drawn(shipped.stories, num_stories, order)
     asked += [[*start, *tokenizer.encode(opening, add_special_tokens=False)] for opening in openings]
-    was_training = model.training
-    model.eval()
-    texts = _texts(model, tokenizer, asked, num_tokens, seed)
-    passages = _remembered(model, asked, texts)
-    model.train(was_training)
-    return passages
+    return asked
 
 
 def _texts(

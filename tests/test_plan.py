@@ -96,13 +96,13 @@ def test_a_quantity_that_the_sets_do_not_have_is_named_whatever_stands_before_it
 def test_the_cost_of_training_has_what_is_replayed_and_what_the_base_writes() -> None:
     replay = ReplaySettings(weight=1.0, num_passages=10, num_tokens=64, per_step=2)
     settings = TrainSettings(batch_size=4, replay=replay)
-    assert replayed_tokens(settings, [10, 4]) == ((3 + 1) * 2 * (32 + 64), 10 * 64)
-    assert replayed_tokens(TrainSettings(batch_size=4), [10, 4]) == (0, 0)
+    assert replayed_tokens(settings, [10, 4], 32) == ((3 + 1) * 2 * (32 + 64), 10 * 64)
+    assert replayed_tokens(TrainSettings(batch_size=4), [10, 4], 32) == (0, 0)
     each_once = TrainSettings(batch_size=4, replay=ReplaySettings(weight=1.0, num_tokens=64, per_step=2))
-    assert replayed_tokens(each_once, [10, 4]) == ((3 + 1) * 2 * (32 + 64), (3 + 1) * 2 * 64)
-    assert replayed_tokens(each_once, [10_000])[1] == MOST_PASSAGES * 64
+    assert replayed_tokens(each_once, [10, 4], 32) == ((3 + 1) * 2 * (32 + 64), (3 + 1) * 2 * 64)
+    assert replayed_tokens(each_once, [10_000], 32)[1] == MOST_PASSAGES * 64
     held_out = TrainSettings(alphas=(0.5,), budget=BudgetSettings(num_passages=3), replay=ReplaySettings(num_tokens=7))
-    assert replayed_tokens(held_out, [10]) == (0, 3 * 7)
+    assert replayed_tokens(held_out, [10], 32) == (0, 3 * 7)
 
 
 def test_the_cost_of_training_has_the_answers_to_held_out_questions() -> None:
