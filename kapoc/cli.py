@@ -188,6 +188,14 @@ def train(
     from kapoc.record import to_json
     from kapoc.train_run import train_model
 
+    asked: dict[str, Any] = {
+        "--recipe": None if recipe == DEFAULT_RECIPE else recipe,
+        "--knowledge": knowledge,
+        "--method": method,
+        "--epochs": epochs,
+        "--seed": seed,
+        "--runs": None if runs == Path("runs") else runs,
+    }
     workspace = _workspace(runs, recipe, knowledge, {}, track, epochs=epochs, seed=seed, method=method)
     folder = train_model(workspace, out or workspace.model, restart=restart)
     record = read_training_record(folder)
@@ -202,8 +210,20 @@ def train(
         f"last epoch: training loss {last.train_loss:.4f}"
         + (f", dev loss {last.dev_loss:.4f}, dev exact {last.dev_exact:.1%}" if last.dev_exact is not None else ""),
         f"model: {folder}",
-        f"measure it: kapoc bench --model {folder}",
+        f"measure it: {_measuring(out, workspace.recipe.model, asked)}",
     )
+
+
+def _measuring(out: Path | None, base: str, asked: dict[str, Any]) -> str:
+    """The command that measures what a training with these options left."""
+    model = ["trained"] if out is None else [str(out), "--base", base]
+    options = [
+        word
+        for name, values in asked.items()
+        for value in (values if isinstance(values, list) else [] if values is None else [values])
+        for word in (name, str(value))
+    ]
+    return shlex.join(["kapoc", "bench", "--model", *model, *options])
 
 
 @app.command()

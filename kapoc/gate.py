@@ -212,8 +212,11 @@ class Verdict(StrictRecord):
         def named(outcome: Outcome) -> str:
             return ", ".join(check.name for check in self.checks if check.gating and check.outcome == outcome)
 
+        beside = ", ".join(
+            f"{check.name} ({check.outcome})" for check in self.checks if not check.gating and check.outcome != "pass"
+        )
         why = {
-            "pass": "every check holds",
+            "pass": f"every gating check holds; not gating: {beside}" if beside else "every check holds",
             "fail": named("fail"),
             "inconclusive": f"not shown: {named('inconclusive')}",
         }

@@ -229,12 +229,15 @@ def test_what_is_missing_is_a_warning(tmp_path: Path) -> None:
     content["facts"][0]["probes"] = [p for p in content["facts"][0]["probes"] if p["tier"] != "dev"]
     content["facts"][1]["training"][0]["origin"] = "template"
     content["slots"]["spare"] = {"description": "nothing"}
+    content["slots"]["colour"]["distinctive"] = False
+    del content["spillover_patterns"]
     found = audit(write_set(tmp_path / "thin.yaml", content))
     assert found.errors == ()
     for says in (
         "no dev probe",
         "no control fact",
         "no fact has this slot",
+        "no slot is `distinctive`",
         "fewer than 4 facts",
         "1 examples are propos",
     ):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -147,3 +148,31 @@ def test_a_number_is_whole_on_a_terminal_of_any_width() -> None:
 def test_a_long_text_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     show("word " * 5000)
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "command"),
+    [
+        ("", "kapoc bench --model trained"),
+        (
+            "--recipe smollm2-135m-top --knowledge events-2025 --epochs 2 --seed 3 --runs here",
+            "kapoc bench --model trained --recipe smollm2-135m-top --knowledge events-2025 "
+            "--epochs 2 --seed 3 --runs here",
+        ),
+        (
+            "--knowledge events-2025 --out 'my model'",
+            "kapoc bench --model 'my model' --base default --knowledge events-2025",
+        ),
+    ],
+)
+def test_train_says_how_to_measure_what_it_trained(
+    options: str, command: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "kapoc.train_run.train_model", lambda *_, **__: REPOSITORY / "reports" / "reference" / "trained"
+    )
+    monkeypatch.setattr(sys, "argv", ["kapoc", "train", *shlex.split(options)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"measure it: {command}"
