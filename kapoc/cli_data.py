@@ -188,7 +188,12 @@ def import_(
     taught: Annotated[str | None, typer.Option(help="The column that says no where a fact is a control.")] = None,
     kind: Annotated[str, typer.Option(help="What sort of facts these are.")] = "fact",
     controls: Annotated[
-        int | None, typer.Option(min=0, help="How many facts to hold back as controls; a tenth by default.")
+        int | None,
+        typer.Option(
+            min=0,
+            help="How many facts to hold back as controls; by default a tenth, two at least, none of fewer than ten. "
+            "The default gate takes about a dozen.",
+        ),
     ] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,

@@ -73,7 +73,7 @@ def shell(command: str, folder: Path) -> str:
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the README's reader has: models, the files of its fences, and the repository's reports."""
     folder = tmp_path_factory.mktemp("reader")
-    for seed, name in enumerate(("my-model", "my-tuned-model")):
+    for seed, name in enumerate(("my-model", "my-tuned-model", "my-new-model")):
         tiny_llama(seed).save_pretrained(folder / name)
         tiny_tokenizer().save_pretrained(folder / name)
     for fence in fences(README):

@@ -50,7 +50,9 @@ def sections(comparison: Comparison) -> Iterator[Section]:
     yield Section(
         title=TIERS_TITLE,
         note="Knowledge is graded from free, greedy answers: every required slot must be there and no sibling's value "
-        "may be. Differences are paired item by item; intervals and p-values are clustered by fact.",
+        "may be. Differences are paired item by item; intervals and p-values are clustered: clusters are facts, or "
+        "items that belong to none. Detectable is the smallest difference that these items could have shown (one-sided "
+        "5%, 80% power).",
         headings=["tier", *RESULT_HEADINGS, "detectable"],
         rows=[[name, *result_cells(r), points(r.detectable)] for name, r in _tiers(comparison)],
     )
@@ -70,8 +72,8 @@ def sections(comparison: Comparison) -> Iterator[Section]:
     if comparison.seeds:
         yield Section(
             title="Between seeds",
-            note="Mean and sd over the trained runs, as if of one recipe. Seed variation is not item "
-            "error and stands apart from the intervals.",
+            note="Mean and sd over the trained runs, as if of one recipe. Seed variation is not item error and stands "
+            "apart from the intervals.",
             headings=["quantity", "runs", "mean", "sd", "values"],
             rows=[
                 [name, str(len(s.values)), f"{s.mean:.4f}", f"{s.sd:.4f}", ", ".join(f"{v:.4f}" for v in s.values)]
@@ -139,8 +141,10 @@ def _damage(comparison: Comparison) -> Section:
     return Section(
         title=DAMAGE_TITLE,
         note="Spillover is a taught answer in the output to a question about an untaught fact (control) or to a prompt "
-        "that has nothing to do with the set (off-topic). Lower is better for spillover, bits per byte and KL. A "
-        "log-probability is that of the words that go on with a passage: it falls before another word is likelier.",
+        "that has nothing to do with the set (off-topic). Lower is better for spillover, bits per byte and KL. An "
+        "answer ends where the model stops by itself within 80 tokens. A log-probability is that of the right "
+        "continuation of a passage: it can fall while the answer is still right. Different answers are counted among "
+        "the control and off-topic ones.",
         headings=["measure", "n", "before", "after", "difference", "95% interval", "p"],
         rows=rows,
     )
