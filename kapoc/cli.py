@@ -239,7 +239,11 @@ def plan(
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Before anything is trained: what can this knowledge set show, and what will it cost on this machine?"""
+    """Before anything is trained: what can this knowledge set show, and what will it cost on this machine?
+
+    "can show" is the smallest change, or the highest floor, that so many items can show of a model that does well;
+    "clusters needed" how many facts, or items of no fact, the check's own threshold takes; "-": none is reckoned.
+    """
     from dataclasses import asdict
 
     from kapoc import workflow
