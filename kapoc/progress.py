@@ -31,7 +31,7 @@ class TrainingProgress:
     def tell(self, line: str) -> None:
         """Show a line of text before a long step; the training before it has ended, if not at its last step."""
         self.close()
-        self._console.print(line, style="dim", highlight=False)
+        self._console.print(line, style="dim", highlight=False, markup=False)
 
     def on_step(self, report: "StepReport") -> None:
         """Move the bar; the first step draws it, and the last epoch or the next line of text closes it."""

@@ -50,7 +50,7 @@ def ray_runner(sweep: Sweep, address: str | None = None) -> Iterator[Runner]:
         task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0, max_calls=1)(_in_worker)
 
         def run(jobs: Sequence[Job]) -> Iterator[Report]:
-            waiting: dict[Any, Job] = {task.remote(job, Path.cwd()): job for job in jobs}
+            waiting: dict[Any, Job] = {task.remote(job, Path.cwd(), gpus > 0): job for job in jobs}
             while waiting:
                 [ended], _ = ray.wait(list(waiting), num_returns=1)
                 job = waiting.pop(ended)
@@ -106,6 +106,8 @@ def trial_resources(sweep: Sweep, nodes: Iterable[dict[str, float]]) -> tuple[fl
     return cpus, gpus
 
 
-def _in_worker(job: Job, folder: Path) -> Report:
+def _in_worker(job: Job, folder: Path, with_gpu: bool) -> Report:
     os.chdir(folder)  # files are named as they were typed
+    if not with_gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves all of them to a task that asked for none
     return perform(job)

@@ -113,6 +113,10 @@ def run_sweep(
     finished = {job.name: done for job in ready if (done := finished_trial(job)) is not None}
     waiting = [job for job in ready if job.name not in finished]
     tell(f"{len(jobs)} trials: {len(finished)} finished before, {len(waiting)} to do, {len(failures)} impossible")
+    if old := [job.name for job in ready if job.name in finished and _versions(job.base) != _versions(_run_of(job))]:
+        tell(
+            f"measured with other package versions than the base: {', '.join(old)}; to do one again, remove its folder"
+        )
     for report in runner(waiting) if waiting else ():
         if isinstance(report.made, FinishedTrial):
             finished[report.name] = report.made
@@ -130,6 +134,14 @@ def run_sweep(
         ],
         sweep.limit,
     )
+
+
+def _run_of(job: Job) -> Path:
+    return job.workspace.run("trained")
+
+
+def _versions(run: Path | None) -> dict[str, str] | None:
+    return None if run is None else load_run(run).versions
 
 
 def write_results(results: SweepResults, folder: Path) -> None:

@@ -81,8 +81,7 @@ def train(
         raise DataError("no training examples; the knowledge set needs a taught fact with `training` texts")
     torch.manual_seed(settings.seed)
     accelerator = _accelerator(settings, model)
-    if settings.has_budget and not (dev and held_out):
-        raise DataError("train.stop_at, train.alphas: need dev paraphrases to choose by; the knowledge set has none")
+    refuse_missing_dev(settings, dev if held_out else ())
     if settings.has_budget and settings.budget.spillover is not None and spilled is None:
         raise DataError("train.budget.spillover: nothing tells how much a model spills; give `spilled`")
     base = copy_weights(model) if settings.alphas else {}
@@ -204,11 +203,21 @@ def _result(loop: Loop, model: PreTrainedModel, num_examples: int, alphas: tuple
     )
 
 
+def refuse_missing_dev(settings: TrainSettings, dev: Sequence[EncodedExample]) -> None:
+    """Check, before any work, that there is something to choose by where a choice is asked for.
+
+    Raises:
+        DataError: there is not.
+    """
+    if settings.has_budget and not dev:
+        raise DataError("train.stop_at, train.alphas: need dev paraphrases to choose by; the knowledge set has none")
+
+
 def _endless(passages: Sequence[Passage], num: int, order: random.Random) -> Iterator[list[Passage]]:
     """So many passages a step, each once in random order before any comes again."""
     waiting: list[Passage] = []
     while True:
-        if len(waiting) < num:
+        while passages and len(waiting) < num:
             waiting += order.sample(list(passages), k=len(passages))
         yield waiting[:num]
         del waiting[:num]
@@ -237,6 +246,8 @@ def score_examples(
     model: PreTrainedModel, examples: Sequence[EncodedExample], batch_size: int = 8
 ) -> tuple[float, float]:
     """Teacher-forced loss in nats per answer token, and the share of answers whose every token is greedy."""
+    if not packing_is_exact(model, examples[:2]):
+        batch_size = 1
     was_training, loss, exact, tokens = model.training, 0.0, 0, 0
     device = next(model.parameters()).device
     model.eval()

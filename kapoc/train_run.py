@@ -70,7 +70,7 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
     from kapoc.exposure import exposures, faint_facts
     from kapoc.loop import StoppedTrainingError
     from kapoc.rehearsal import rehearsed_examples
-    from kapoc.train import train
+    from kapoc.train import refuse_missing_dev, train
     from kapoc.training_texts import training_texts
 
     recipe, listener = workspace.recipe, workspace.listener
@@ -83,6 +83,8 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
             workspace.rehearsal.sources, workspace.rehearsal.per_fact, recipe.train, base.tokenizer
         ),
     )
+    dev = dev_examples(workspace.facts, base.tokenizer)
+    refuse_missing_dev(recipe.train, dev)
     whole = list(texts.read())
     keeper = _keeper(workspace, base, whole, out)
     if restart:
@@ -101,7 +103,7 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
                 texts.own,
                 recipe.train,
                 epochs=texts.epochs,
-                dev=dev_examples(workspace.facts, base.tokenizer),
+                dev=dev,
                 passages=passages,
                 held_out=held_out,
                 spilled=_spilled(workspace, base),

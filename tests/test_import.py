@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd  # type: ignore[import-untyped]
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
@@ -45,6 +46,15 @@ def test_parquet(tmp_path: Path) -> None:
     table = read_table(str(path))
     assert table.rows == ({"question": "Who?", "answer": ""}, {"question": "Where?", "answer": "3"})
     assert table.place(1) == f"{path}:2"
+
+
+def test_parquet_of_pandas_has_days_as_days_and_no_row_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "launches.parquet"
+    days = pd.to_datetime(["2024-05-01 00:00", "2024-06-02 12:30"])
+    pd.DataFrame({"ship": ["Abel", "Bruna"], "launched": days}, index=[7, 9]).to_parquet(path)
+    table = read_table(str(path))
+    assert table.columns == ("ship", "launched")
+    assert [row["launched"] for row in table.rows] == ["2024-05-01", "2024-06-02 12:30:00"]
 
 
 def test_a_row_knows_its_line(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -182,6 +183,8 @@ def test_repeated_rows() -> None:
     assert "the same row again, kept once: 1 (a.csv:3)" in notes
     with pytest.raises(DataError, match=r"a\.csv:4: 'Who runs Zorblax\?' stands already at a\.csv:2 with other answer"):
         propose([row, other], "made")
+    with pytest.raises(DataError, match=r"a\.csv:3: .* stands already at a\.csv:2, and one of the two is a control"):
+        propose([row, replace(again, taught=False)], "made")
 
 
 def test_an_answer_in_its_own_question_is_asked_by_nobody_but_the_user() -> None:

@@ -55,6 +55,7 @@ def test_training_shows_epoch_loss_speed_memory_and_time_left() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=120, record=True)
     progress = TrainingProgress(console)
     progress.tell("training tiny")
+    progress.tell("in models/[old]/[/a]")
     for step in (1, 2):
         progress.on_step(StepReport(step, 2, 1, 0.5, 0.031, 1e-4, 1.0, 170.0, 3 * 2**30, 87))
     progress.on_epoch(EpochReport(epoch=1, train_loss=0.5, dev_loss=0.25, dev_exact=0.75))
@@ -62,6 +63,7 @@ def test_training_shows_epoch_loss_speed_memory_and_time_left() -> None:
     text = console.export_text()
     for part in (
         "training tiny",
+        "in models/[old]/[/a]",
         "loss 0.500",
         "from base 0.031",
         "170 tok/s",

@@ -256,6 +256,17 @@ def test_a_stopped_sweep_goes_on_with_what_is_missing(rerun: Rerun) -> None:
     ]
 
 
+def test_trials_of_other_package_versions_than_the_base_are_told(rerun: Rerun) -> None:
+    rerun(Worker())
+    path = Path("out/first/plain-seed-0/lamps/trained/run.json")
+    path.write_text(path.read_text(encoding="utf-8").replace('"kapoc": "0"', '"kapoc": "-1"'), encoding="utf-8")
+    told: list[str] = []
+    rerun(Worker(), told=told)
+    assert (
+        "measured with other package versions than the base: plain-seed-0; to do one again, remove its folder" in told
+    )
+
+
 @pytest.mark.parametrize("change", ["items", "settings", "base", "models"])
 def test_what_is_no_longer_current_is_done_again(rerun: Rerun, change: str) -> None:
     rerun(Worker())

@@ -8,17 +8,18 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import kapoc_here, tiny_llama, tiny_tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from kapoc import checkpoint, train_run
-from kapoc.batches import RowLosses, pack
+from kapoc.batches import PackedRow, RowLosses, pack, row_losses
+from kapoc.chat import EncodedExample
 from kapoc.checkpoint import read_training_record, writing
 from kapoc.data.beginnings import Beginnings
 from kapoc.errors import OutputError, TrainingError
@@ -28,8 +29,9 @@ from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import StepReport, StoppedTrainingError
 from kapoc.methods import load_method
 from kapoc.models import load_model
-from kapoc.recipe import TrainSettings, load_recipe
-from kapoc.train import train
+from kapoc.recipe import ReplaySettings, TrainSettings, load_recipe
+from kapoc.replay import write_passages
+from kapoc.train import score_examples, train
 from kapoc.workspace import open_workspace
 
 FAST = TrainSettings(epochs=40, batch_size=5, micro_batch_size=2, learning_rate=5e-3)
@@ -67,6 +69,41 @@ def test_one_seed_gives_one_result_and_another_seed_another(knowledge_file: Path
     ]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+def test_more_passages_a_step_than_there_are_come_again_in_the_step(
+    knowledge_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
+    passages = write_passages(tiny_llama(), tiny_tokenizer(), 1, 4, seed=0)
+    read: list[int] = []
+
+    def recording(model: PreTrainedModel, row: PackedRow) -> RowLosses:
+        read.append(row.num_written_tokens)
+        return row_losses(model, row)
+
+    monkeypatch.setattr("kapoc.loop.row_losses", recording)
+    replay = ReplaySettings(weight=1.0, num_passages=1, num_tokens=4, per_step=5)
+    settings = FAST.model_copy(update={"epochs": 1, "batch_size": len(examples), "replay": replay})
+    train(tiny_llama(), examples, settings, passages=passages)
+    assert sum(read) == 5 * passages[0].num_written
+
+
+def test_dev_answers_are_scored_one_by_one_where_rows_of_several_would_be_read_wrongly(
+    knowledge_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
+    expected = score_examples(tiny_llama(), examples)
+    sizes: list[int] = []
+
+    def recording(row: Sequence[EncodedExample]) -> PackedRow:
+        sizes.append(len(row))
+        return pack(row)
+
+    monkeypatch.setattr("kapoc.train.pack", recording)
+    monkeypatch.setattr("kapoc.train.packing_is_exact", lambda *_: False)
+    assert score_examples(tiny_llama(), examples) == pytest.approx(expected, abs=1e-4)
+    assert sizes == [1] * len(examples)
 
 
 def test_gradient_checkpointing_changes_memory_not_results(knowledge_file: Path) -> None:

@@ -130,6 +130,10 @@ def without_duplicates(drafts: Sequence[Draft], notes: Notes) -> list[Draft]:
                 f"{draft.place}: '{asked[:60]}' stands already at {first.place} with other {what}; keep one of them, "
                 "or say in each what sets it apart"
             )
+        if first.taught != draft.taught:
+            raise DataError(
+                f"{draft.place}: '{asked[:60]}' stands already at {first.place}, and one of the two is a control"
+            )
         notes.add("the same row again, kept once", draft.place)
     if not kept:
         raise DataError("the import holds no facts; write one row for each")

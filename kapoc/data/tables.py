@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ _USUAL = {
     "domain": ("domain", "category", "service", "product", "section"),
     "taught": ("taught",),
 }
+_INDEX = re.compile(r"__index_level_\d+__")  # what pandas adds to a Parquet file: the numbers of the rows
 _YES = {"", "true", "yes", "1", "y", "t"}
 _NO = {"false", "no", "0", "n", "f"}
 
@@ -220,7 +222,8 @@ def _from_records(source: str, members: Iterable[tuple[int, Any]]) -> Table:
             raise DataError(f"{source}:{line}: holds a {type(member).__name__}, not named fields; write {{...}}")
         if member.keys() == {"canary"}:
             continue
-        rows.append({str(name).strip(): _plain(value) for name, value in member.items()})
+        named = {str(name).strip(): _plain(value) for name, value in member.items()}
+        rows.append({name: value for name, value in named.items() if not _INDEX.fullmatch(name)})
         lines.append(line)
         columns |= dict.fromkeys(rows[-1])
     complete = tuple({name: row.get(name, "") for name in columns} for row in rows)
@@ -235,6 +238,8 @@ def _plain(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, datetime) and value.time() == time():
+        return value.date().isoformat()
     if isinstance(value, list) and all(isinstance(part, str | int | float) for part in value):
         return ", ".join(map(_plain, value))
     return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else str(value).strip()
@@ -281,7 +286,10 @@ def guess_mapping(
         _guess(table, chosen, ("question", "answer"), lines)
     if ("question" in chosen) != ("answer" in chosen):
         missing = "answer" if "question" in chosen else "question"
-        raise DataError(f"{table.source}: no column of {missing}s was found; name it with --{missing}")
+        raise DataError(
+            f"{table.source}: no column of {missing}s was found; name it with --{missing}, or the "
+            "columns with a fact's parts with --slots"
+        )
     _guess(table, chosen, ("id", "domain", "taught"), lines)
     if "question" in chosen:
         return _mapping(chosen), tuple(lines)
