@@ -57,6 +57,16 @@ def test_a_contrast_differs_in_the_name_alone_and_nobody_has_it(name: str) -> No
     assert len(names) == len(set(names)) > 0
 
 
+def test_a_name_in_other_letters_is_still_the_name() -> None:
+    knowledge = knowledge_of("machines")
+    questions = [(fact, question.lower()) for fact, question in asked(knowledge)]
+    assert any(fact.name not in question for fact, question in questions)
+    [found] = contrast_examples(knowledge, [questions], random.Random(0))
+    for (fact, _), contrast in zip(questions, found, strict=True):
+        assert contrast is not None
+        assert not holds(contrast.question, fact.name)
+
+
 def test_most_questions_of_the_shipped_defects_have_one_and_none_gives_a_probe_away() -> None:
     knowledge = knowledge_of("software-defects")
     found = [contrast for _, _, contrast in made(knowledge)]

@@ -178,7 +178,7 @@ def _trained_questions(fact: Fact, name: str) -> list[str]:
 
 def renamed(question: str, fact: Fact, name: str) -> str | None:
     """A question with another name in the place of the fact's; none if it has no such place, or states a slot."""
-    own = re.compile(rf"(?<!\w){re.escape(asked_name(fact))}(?!\w)")
+    own = re.compile(rf"(?<!\w){re.escape(asked_name(fact))}(?!\w)", re.IGNORECASE)
     texts = [text for slot in fact.slots.values() for text in slot.accepted]
     found = own.sub(lambda _: name, question)
     return None if found == question or any(holds(found, text) for text in texts) else found
