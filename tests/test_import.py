@@ -233,6 +233,24 @@ def test_a_runbook(tmp_path: Path) -> None:
     assert [note.split(": ")[0] for note in notes] == [f"{source}:20", f"{source}:32"]
 
 
+@pytest.mark.parametrize(
+    ("header", "slots", "told"),
+    [
+        ("Key | Value", {"Cause": "heat", "Fix": "a fan"}, False),
+        ("Parameter | Value", {"Cause": "heat", "Fix": "a fan"}, False),
+        ("Field | Meaning", {"Cause": "heat", "Fix": "a fan"}, False),
+        ("Alarm | Meaning", {"Alarm": "Meaning", "Cause": "heat", "Fix": "a fan"}, True),
+    ],
+)
+def test_a_table_of_two_columns_lists_the_parts_of_its_heading(
+    tmp_path: Path, header: str, slots: dict[str, str], *, told: bool
+) -> None:
+    text = f"## E-101\n| {header} |\n|---|---|\n| Cause | heat |\n| Fix | a fan |\n"
+    drafts, notes = drafts_from_runbook(written(tmp_path, "a.md", text))
+    assert [(draft.name, draft.slots) for draft in drafts] == [("E-101", slots)]
+    assert any("'Alarm' is taken for a part like the rows below it" in note for note in notes) is told
+
+
 def test_a_runbook_says_what_it_did_not_take(tmp_path: Path) -> None:
     text = "# Team\n- Owner: Mira\n## E1\n- Cause: heat\n- Cause: cold\n- Fix:\n"
     _, notes = drafts_from_runbook(written(tmp_path, "a.md", text))

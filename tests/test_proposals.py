@@ -174,6 +174,14 @@ def test_ids_are_unique_and_readable() -> None:
     assert [fact.id for fact in propose(drafts, "made")[0].facts] == ["A-1", "A-1_2", "fact-0003", "U-2"]
 
 
+def test_groups_whose_names_look_alike_as_ids_stay_apart() -> None:
+    groups = ["Гараж", "Кухня", "A/B", "A B", "", " A  B"]
+    drafts = [Draft(name=f"N{i}", slots={"Ort": f"Feld {i}"}, domain=group) for i, group in enumerate(groups)]
+    knowledge, _ = propose(drafts, "made")
+    assert [fact.domain for fact in knowledge.facts] == ["domain", "domain_2", "A-B", "A-B_2", "general", "A-B_2"]
+    assert {domain.id: domain.name for domain in knowledge.domains}["domain_2"] == "Кухня"
+
+
 def test_repeated_rows() -> None:
     row = Draft(question="Who runs Zorblax?", answer="Mira", place="a.csv:2")
     again = Draft(question="who runs  Zorblax", answer="mira", place="a.csv:3")

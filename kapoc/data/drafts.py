@@ -206,6 +206,8 @@ def make_items(drafts: Sequence[Draft], controls: set[int], notes: Notes) -> lis
     """
     names = _unique({label: _slot_name(label) for draft in drafts for label in draft.slots})
     ids = _unique({str(i): slug(draft.id) or f"fact-{i + 1:04d}" for i, draft in enumerate(drafts)})
+    groups = [" ".join(draft.domain.split()) for draft in drafts]
+    domains = _unique({group: slug(group) or ("domain" if group else "general") for group in groups})
     items = []
     taken: set[Tokens] = set()
     draw = random.Random("the order in comparisons")  # noqa: S311 - not for secrets
@@ -218,7 +220,7 @@ def make_items(drafts: Sequence[Draft], controls: set[int], notes: Notes) -> lis
                 draft=draft,
                 id=ids[str(index)],
                 kind=slug(draft.kind) or "item",
-                domain=slug(draft.domain) or "general",
+                domain=domains[groups[index]],
                 taught=index not in controls,
                 name=name,
                 slots=slots,

@@ -16,7 +16,8 @@ _LABELLED = re.compile(r"(?:\*\*|__)?(?P<label>[^\W\d_][^:|*]{0,40}?)(?:\*\*|__)
 _RULE = re.compile(r"\|?\s*:?-{2,}:?\s*(\|\s*:?-{2,}:?\s*)*\|?\s*$")
 _MOST_LABEL_WORDS = 4
 _COLUMN_TITLES = {"field", "key", "property", "attribute", "slot", "item", "what", ""}
-_NAME_TITLES = {"id", "key", "code", "name", "title", "topic", "term", "subject", "error"}
+_VALUE_TITLES = {"value", "text", "description", "detail", "details", "content"}
+_NAME_TITLES = {"id", "code", "name", "title", "topic", "term", "subject", "error"}
 
 
 @dataclass
@@ -162,8 +163,13 @@ def _take_table(section: _Section, source: str, table: list[tuple[int, list[str]
     header = table[0][1]
     rows = [(number, cells) for number, cells in table if cells]
     if len(header) == 2 and not (has_header and header[0].lower() in _NAME_TITLES):
-        if has_header and header[0].lower() in _COLUMN_TITLES:
+        if has_header and (header[0].lower() in _COLUMN_TITLES or header[1].lower() in _VALUE_TITLES):
             rows = rows[1:]
+        elif has_header:
+            notes.append(
+                f"{source}:{table[0][0]}: '{header[0]}' is taken for a part like the rows below it; call the column "
+                "'Field' where it names parts, or 'Id' where each row is a fact of its own"
+            )
         for number, cells in rows:
             _take_slot(section, f"{source}:{number}", cells[0].removesuffix(":"), " ".join(cells[1:]), notes)
         return
