@@ -1,5 +1,6 @@
 """All that a training run reads of its knowledge sets: gathered, counted by set, with what could not be made."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -15,6 +16,9 @@ from kapoc.recipe import TrainSettings
 
 _MOST_NAMED = 8
 _BY_NAME = "a fact would need a name that is no question, and that all its training questions hold"
+
+_NO_OTHER = "no other name could be made of theirs; a code of several digits, or names of several words, can be varied"
+_SURELY = 5  # contrasts to be expected; of so many, none at all is no chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,18 @@ def _missing(
     if len(lacking) == len(knowledge.taught):
         yield f"{knowledge.name}: no contrasts by name; {_BY_NAME}"
     elif lacking:
-        few = ", ".join(lacking[:_MOST_NAMED]) + (", ..." if len(lacking) > _MOST_NAMED else "")
-        number = f"{len(lacking)} of {len(knowledge.taught)} facts"
-        yield f"{knowledge.name}: no contrasts by name of {number} ({few}); {_BY_NAME}"
+        yield f"{knowledge.name}: no contrasts by name of {_named(lacking, knowledge)}; {_BY_NAME}"
+    read = Counter(one.fact for epoch in epochs for one in epoch if one.form == "seen")
+    beside = {one.fact for epoch in epochs for one in epoch if any(not other.fact for other in one.contrasts)}
+    unmade = [
+        fact.id
+        for fact in knowledge.taught
+        if fact.id not in {*beside, *lacking} and settings.contrast * read[fact.id] >= _SURELY
+    ]
+    if unmade:
+        yield f"{knowledge.name}: no contrasts by name of {_named(unmade, knowledge)}; {_NO_OTHER}"
+
+
+def _named(ids: Sequence[str], knowledge: KnowledgeSet) -> str:
+    few = ", ".join(ids[:_MOST_NAMED]) + (", ..." if len(ids) > _MOST_NAMED else "")
+    return f"{len(ids)} of {len(knowledge.taught)} facts ({few})"

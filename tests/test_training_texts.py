@@ -297,3 +297,12 @@ def test_what_was_asked_for_and_could_not_be_made_is_said() -> None:
     [none] = read([made_of("unnamed", [unnamed])], epochs=1, contrast=1.0).notes
     assert none.startswith("unnamed: no contrasts by name; a fact would need a name that is no question, and that all")
     assert read([knowledge], epochs=1, derived={"reverse": 1}, derived_from=2).notes == []
+
+
+def test_facts_whose_names_cannot_be_varied_are_said_to_have_no_contrasts() -> None:
+    short = [asked(f"P{n}", f"What was P{n}?", slots={"cause": f"cause {n}"}) for n in range(1, 6)]
+    [note] = read([made_of("short", short)], epochs=6, contrast=1.0).notes
+    assert note.startswith(
+        "short: no contrasts by name of 5 of 5 facts (P1, P2, P3, P4, P5); no other name could be made"
+    )
+    assert read([made_of("short", short)], epochs=6, contrast=0.5).notes == []  # so few might be chance
