@@ -73,16 +73,6 @@ class Places:
         return f"{self.path}:1" if self.fact_lines else str(self.path)
 
 
-def load_yaml(path: Path, schema: type[Record]) -> Record:
-    """Read a YAML file into a record; unknown fields, wrong types and repeated keys are refused.
-
-    Raises:
-        DataError: one line that names the file, the line, the field and the fix.
-    """
-    content, places = read_yaml(path)
-    return validate(content, schema, path, places)
-
-
 def read_yaml(path: Path) -> tuple[Any, Places]:
     """The plain data of a YAML file, and where its parts stand.
 
@@ -107,7 +97,11 @@ def read_yaml(path: Path) -> tuple[Any, Places]:
 
 
 def load_toml(path: Path, schema: type[Record]) -> Record:
-    """Read a TOML file into a record, with the same care as `load_yaml`."""
+    """Read a TOML file into a record; unknown fields and wrong types are refused.
+
+    Raises:
+        DataError: one line that names the file, the field and the fix.
+    """
     try:
         content = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
@@ -116,7 +110,7 @@ def load_toml(path: Path, schema: type[Record]) -> Record:
 
 
 def load_json(path: Path, schema: type[Record]) -> Record:
-    """Read a JSON file into a record, with the same care as `load_yaml`."""
+    """Read a JSON file into a record, with the same care as `load_toml`."""
     try:
         content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:

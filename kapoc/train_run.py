@@ -39,8 +39,8 @@ def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Pa
         The checkpoint's folder.
 
     Raises:
-        TrainingError: a value was not finite, or the saved model fails a check; the last good weights are kept
-            beside the checkpoint's place, in `<name>.last-good`.
+        TrainingError: a value was not finite, and the last good weights are kept beside the checkpoint's place, in
+            `<name>.last-good`; or the saved model fails a check, and the state of training is kept as it was.
     """
     from kapoc.checkpoint import refuse_foreign
     from kapoc.models import load_model

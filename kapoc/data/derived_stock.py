@@ -126,7 +126,7 @@ class Stock:
                 self._kin[fact.kind, domain, slot, is_question(fact)].append(fact)
             self._long |= {(fact.kind, name) for name, slot in fact.slots.items() if not _is_short(slot.text)}
 
-    def question(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, **fields: str) -> str:
+    def question(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck) -> str:
         """A question of a form about a fact.
 
         Args:
@@ -134,9 +134,8 @@ class Stock:
             fact: what is asked about.
             slots: those that are asked for; in `two_hop` the one that is quoted comes behind them.
             deck: where the wording is drawn.
-            fields: what else stands in the wording.
         """
-        return self.asked(self.wording(form, fact, slots, deck), fact, **fields)
+        return self.asked(self.wording(form, fact, slots, deck), fact)
 
     def wording(
         self,
