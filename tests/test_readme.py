@@ -153,6 +153,10 @@ def test_the_table_of_differences_is_that_of_the_reference_run(reference: Compar
         [name, str(r.n), percent(r.before), percent(r.after), f"{points(r.difference)} {interval(r.interval)}"]
         for name, r in _shares(reference).items()
     ]
+    word, plain_word = (one.forgetting.completions["last_word"] for one in (reference, plain))
+    change = f"{word.difference:+.3f} {interval(word.interval, 1, 3)}"
+    name = "log-probability of the last word of a passage, nats"
+    expected.append([name, str(word.n), f"{word.before:.3f}", f"{word.after:.3f}", change])
     bits, plain_bits = reference.forgetting.bits_per_byte, plain.forgetting.bits_per_byte
     assert bits is not None
     assert plain_bits is not None
@@ -162,7 +166,7 @@ def test_the_table_of_differences_is_that_of_the_reference_run(reference: Compar
     name = r"KL(base \|\| trained), nats per token"
     expected.append([name, str(bits.n), "0", f"{moved:.4f}", interval((low, high), 1, 4, sign="")])
     beside = [percent(result.after) for result in _shares(plain).values()]
-    beside += [f"{plain_bits.after:.4f}", f"{plain.forgetting.divergence:.4f}"]
+    beside += [f"{plain_word.after:.3f}", f"{plain_bits.after:.4f}", f"{plain.forgetting.divergence:.4f}"]
     assert shown[1:] == [[*row, other] for row, other in zip(expected, beside, strict=True)]
 
 
