@@ -6,6 +6,7 @@ import shlex
 import sys
 import traceback
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -188,14 +189,14 @@ def train(
     from kapoc.record import to_json
     from kapoc.train_run import train_model
 
-    asked: dict[str, Any] = {
-        "--recipe": None if recipe == DEFAULT_RECIPE else recipe,
-        "--knowledge": knowledge,
-        "--method": method,
-        "--epochs": epochs,
-        "--seed": seed,
-        "--runs": None if runs == Path("runs") else runs,
-    }
+    asked = [
+        ("--recipe", None if recipe == DEFAULT_RECIPE else recipe),
+        *(("--knowledge", one) for one in knowledge or ()),
+        ("--method", method),
+        ("--epochs", epochs),
+        ("--seed", seed),
+        ("--runs", None if runs == Path("runs") else runs),
+    ]
     workspace = _workspace(runs, recipe, knowledge, {}, track, epochs=epochs, seed=seed, method=method)
     folder = train_model(workspace, out or workspace.model, restart=restart)
     record = read_training_record(folder)
@@ -214,15 +215,10 @@ def train(
     )
 
 
-def _measuring(out: Path | None, base: str, asked: dict[str, Any]) -> str:
+def _measuring(out: Path | None, base: str, asked: Sequence[tuple[str, object]]) -> str:
     """The command that measures what a training with these options left."""
     model = ["trained"] if out is None else [str(out), "--base", base]
-    options = [
-        word
-        for name, values in asked.items()
-        for value in (values if isinstance(values, list) else [] if values is None else [values])
-        for word in (name, str(value))
-    ]
+    options = [word for name, value in asked if value is not None for word in (name, str(value))]
     return shlex.join(["kapoc", "bench", "--model", *model, *options])
 
 

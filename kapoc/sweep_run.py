@@ -113,7 +113,7 @@ def run_sweep(
     finished = {job.name: done for job in ready if (done := finished_trial(job)) is not None}
     waiting = [job for job in ready if job.name not in finished]
     tell(f"{len(jobs)} trials: {len(finished)} finished before, {len(waiting)} to do, {len(failures)} impossible")
-    if old := [job.name for job in ready if job.name in finished and _versions(job.base) != _versions(_run_of(job))]:
+    if old := [job.name for job in ready if job.name in finished and not _has_versions_of_base(job)]:
         tell(
             f"measured with other package versions than the base: {', '.join(old)}; to do one again, remove its folder"
         )
@@ -136,12 +136,9 @@ def run_sweep(
     )
 
 
-def _run_of(job: Job) -> Path:
-    return job.workspace.run("trained")
-
-
-def _versions(run: Path | None) -> dict[str, str] | None:
-    return None if run is None else load_run(run).versions
+def _has_versions_of_base(job: Job) -> bool:
+    """Whether the same package versions measured a trial and its base."""
+    return job.base is None or load_run(job.workspace.run("trained")).versions == load_run(job.base).versions
 
 
 def write_results(results: SweepResults, folder: Path) -> None:

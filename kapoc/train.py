@@ -81,7 +81,9 @@ def train(
         raise DataError("no training examples; the knowledge set needs a taught fact with `training` texts")
     torch.manual_seed(settings.seed)
     accelerator = _accelerator(settings, model)
-    refuse_missing_dev(settings, dev if held_out else ())
+    refuse_missing_dev(settings, dev)
+    if settings.has_budget and not held_out:
+        raise DataError("train.stop_at, train.alphas: nothing tells how far a model has moved; give `held_out`")
     if settings.has_budget and settings.budget.spillover is not None and spilled is None:
         raise DataError("train.budget.spillover: nothing tells how much a model spills; give `spilled`")
     base = copy_weights(model) if settings.alphas else {}

@@ -22,7 +22,7 @@ from kapoc.batches import PackedRow, RowLosses, pack, row_losses
 from kapoc.chat import EncodedExample
 from kapoc.checkpoint import read_training_record, writing
 from kapoc.data.beginnings import Beginnings
-from kapoc.errors import OutputError, TrainingError
+from kapoc.errors import DataError, OutputError, TrainingError
 from kapoc.examples import derived_training_examples, training_examples
 from kapoc.knowledge import KnowledgeSet
 from kapoc.knowledge_file import load_knowledge
@@ -104,6 +104,17 @@ def test_dev_answers_are_scored_one_by_one_where_rows_of_several_would_be_read_w
     monkeypatch.setattr("kapoc.train.packing_is_exact", lambda *_: False)
     assert score_examples(tiny_llama(), examples) == pytest.approx(expected, abs=1e-4)
     assert sizes == [1] * len(examples)
+
+
+def test_nothing_to_choose_by_is_told_before_the_base_writes_anything(
+    tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kapoc.examples.dev_examples", lambda *_: [])
+    monkeypatch.setattr("kapoc.replay.write_passages", lambda *_, **__: pytest.fail("the base writes"))
+    recipe = load_recipe(tiny_recipe)
+    workspace = open_workspace(tmp_path, recipe.with_train(stop_at=1.0, replay=ReplaySettings(weight=1.0)))
+    with pytest.raises(DataError, match="need dev paraphrases to choose by"):
+        train_run.train_model(workspace, workspace.model)
 
 
 def test_gradient_checkpointing_changes_memory_not_results(knowledge_file: Path) -> None:
