@@ -30,6 +30,8 @@ class ReplaySettings(StrictRecord):
             is to be found by (`reverse`, `two_hop`).
         stories: the share of the plain texts that go on with a story where a name or a thing from before is due:
             a model that learns to answer from what it knows may come to copy less from what it reads.
+        plain_questions: the share of the everyday questions that are asked in plain text, without the chat template
+            ("Question: ... Answer:"): what is taught in a chat may come to answer those, too.
         target: what the model is held to: the base's distribution at every written token, or the written text alone
             (ordinary replay, its negative log-likelihood).
     """
@@ -40,6 +42,7 @@ class ReplaySettings(StrictRecord):
     per_step: Positive = 2
     quoting: Annotated[float, Field(ge=0, le=1, strict=False, allow_inf_nan=False)] = 0.0
     stories: Annotated[float, Field(ge=0, le=1, strict=False, allow_inf_nan=False)] = 0.0
+    plain_questions: Annotated[float, Field(ge=0, le=1, strict=False, allow_inf_nan=False)] = 0.0
     target: Literal["distribution", "text"] = "distribution"
 
 

@@ -47,6 +47,7 @@ class ReplayPrompts(NamedTuple):
         quoting: of a chat that quote, report or complain, and short ones like these.
         openings: of plain text.
         stories: of plain text, broken off where a name or a thing from before is due.
+        plain_questions: how a question is asked in plain text; `{}` stands for it.
         held_out: of a chat, most of them complaints, and never replayed: what training is judged by.
     """
 
@@ -54,6 +55,7 @@ class ReplayPrompts(NamedTuple):
     quoting: tuple[str, ...]
     openings: tuple[str, ...]
     stories: tuple[str, ...]
+    plain_questions: tuple[str, ...]
     held_out: tuple[str, ...]
 
 
@@ -72,6 +74,7 @@ def write_passages(
     seed: int,
     quoting: float = 0.0,
     stories: float = 0.0,
+    plain_questions: float = 0.0,
 ) -> list[Passage]:
     """Let a model write text, half of it answers to questions and half plain, and remember its distributions.
 
@@ -83,11 +86,12 @@ def write_passages(
         seed: of the sampling.
         quoting: the share of the questions that quote something.
         stories: the share of the plain texts that go on with a story.
+        plain_questions: the share of the questions that are asked in plain text.
 
     Raises:
         ModelError: a logit is inf or nan.
     """
-    asked = passage_prompts(tokenizer, num_passages, seed, quoting, stories)
+    asked = passage_prompts(tokenizer, num_passages, seed, quoting, stories, plain_questions)
     was_training = model.training
     model.eval()
     texts = _texts(model, tokenizer, asked, num_tokens, seed)
@@ -97,7 +101,12 @@ def write_passages(
 
 
 def passage_prompts(
-    tokenizer: PreTrainedTokenizerBase, num_passages: int, seed: int, quoting: float = 0.0, stories: float = 0.0
+    tokenizer: PreTrainedTokenizerBase,
+    num_passages: int,
+    seed: int,
+    quoting: float = 0.0,
+    stories: float = 0.0,
+    plain_questions: float = 0.0,
 ) -> list[list[int]]:
     """The tokens that each passage begins with: as `write_passages`, which lets a model go on with them."""
     shipped = replay_prompts()
@@ -106,7 +115,12 @@ def passage_prompts(
     num_quoting = round(quoting * num_asked)
     questions = _drawn(shipped.questions, num_asked - num_quoting, order)
     questions += _drawn(shipped.quoting, num_quoting, order)
-    prompts = [prompt_text(tokenizer, question) for question in questions]
+    manners = _drawn(shipped.plain_questions, round(plain_questions * num_asked), order)
+    plain = dict(zip(order.sample(range(num_asked), len(manners)), manners, strict=True))
+    prompts = [
+        plain[index].format(question) if index in plain else prompt_text(tokenizer, question)
+        for index, question in enumerate(questions)
+    ]
     start = [tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id]
     asked = [encode(tokenizer, prompt) for prompt in prompts]
     num_stories = round(stories * (num_passages // 2))

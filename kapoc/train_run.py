@@ -210,7 +210,7 @@ def _passages(
     """
     from kapoc.replay import write_passages
 
-    settings, seed = workspace.recipe.train, workspace.recipe.train.seed
+    replay, seed = workspace.recipe.train.replay, workspace.recipe.train.seed
     num_replayed, num_held_out = numbers
     if not num_replayed + num_held_out:
         return (), ()
@@ -218,12 +218,12 @@ def _passages(
     def part(number: int, its_seed: int, **shares: float) -> "list[Passage]":
         if not number:
             return []
-        return write_passages(base.model, base.tokenizer, number, settings.replay.num_tokens, its_seed, **shares)
+        return write_passages(base.model, base.tokenizer, number, replay.num_tokens, its_seed, **shares)
 
     def write() -> "list[Passage]":
         workspace.listener.tell(f"the base writes {num_replayed + num_held_out} passages of general text")
-        quoting, stories = settings.replay.quoting, settings.replay.stories
-        return [*part(num_replayed, seed, quoting=quoting, stories=stories), *part(num_held_out, seed + 1)]
+        shares = {"quoting": replay.quoting, "stories": replay.stories, "plain_questions": replay.plain_questions}
+        return [*part(num_replayed, seed, **shares), *part(num_held_out, seed + 1)]
 
     found = keeper.passages(write, base.model.device)
     return found[:num_replayed], found[num_replayed:]

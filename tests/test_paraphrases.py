@@ -12,6 +12,7 @@ from documents import fences
 from pages import training_record
 
 from kapoc.bundled import bundled_sets
+from kapoc.chat import prompt_text
 from kapoc.compared import _may_be_of_one_recipe
 from kapoc.current import fingerprint
 from kapoc.data.audit import audit
@@ -289,6 +290,19 @@ def test_a_share_of_the_replayed_texts_goes_on_with_stories() -> None:
         texts = [str(tokenizer.decode(list(passage.tokens[: passage.start]))) for passage in passages]
         assert sum(any(text.endswith(story) for story in told) for text in texts) == expected
         assert not any(text.endswith(story) for story in told for text in texts[:10])  # those are of a chat
+
+
+def test_a_share_of_the_replayed_questions_is_asked_in_plain_text() -> None:
+    base, tokenizer, manners = tiny_llama(), tiny_tokenizer(), replay_prompts().plain_questions
+    begins = {manner.split("{}")[0] for manner in manners} - {""}
+    assert begins
+    for share, expected in ((0.0, 0), (0.3, 3), (1.0, 10)):
+        passages = write_passages(base, tokenizer, 20, 4, seed=0, quoting=0.5, plain_questions=share)
+        texts = [str(tokenizer.decode(list(passage.tokens[: passage.start]))) for passage in passages]
+        templated = [prompt_text(tokenizer, "|").split("|")[0] in text for text in texts[:10]]
+        assert templated.count(False) == expected
+        assert {begin for begin in begins if any(text.startswith(begin) for text in texts[10:])} == set()
+    assert {begin for begin in begins if any(text.startswith(begin) for text in texts[:10])} == begins
 
 
 def test_a_rival_without_paraphrases_stands_beside_one_with(said: Callable[[str], Path]) -> None:
