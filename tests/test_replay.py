@@ -15,7 +15,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from kapoc.data.leaks import NEAR_DUPLICATE
 from kapoc.divergence import Passage, divergence_and_surprise
 from kapoc.examples import training_examples
-from kapoc.general import load_general, load_off_topic
+from kapoc.general import CHOICE_ABILITIES, load_choices, load_general, load_off_topic
 from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import StepReport, StoppedTrainingError
 from kapoc.recipe import ReplaySettings, TrainSettings
@@ -145,9 +145,11 @@ def _vectors(texts: Sequence[str], unit: tuple[int, int]) -> Any:
 def test_nothing_that_is_measured_is_near_a_replay_prompt() -> None:
     prompts = replay_prompts()
     questions, openings = (*prompts.questions, *prompts.quoting, *prompts.held_out), prompts.openings
-    assert min(map(len, prompts)) >= 60
+    assert min(len(texts) for name, texts in prompts._asdict().items() if name != "plain_questions") >= 60
     assert len({*questions}) == len(questions)
-    measured = [item.question for item in load_off_topic()]
+    in_plain_text = [item.question for ability in CHOICE_ABILITIES for item in load_choices(ability) if item.question]
+    assert len(in_plain_text) == 485
+    measured = [*(item.question for item in load_off_topic()), *in_plain_text]
     cosines = []
     for unit in ((1, 1), (2, 2)):
         vectors = _vectors([*questions, *measured], unit)
