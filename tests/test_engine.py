@@ -38,7 +38,7 @@ def test_loglikelihoods_agree_with_hflm(loaded: LoadedModel, batch_size: int) ->
 
 def test_a_greedy_continuation_is_recognised(loaded: LoadedModel) -> None:
     lm = SharedPrefixLM(loaded, batch_size=4, show_progress=False)
-    prompt = torch.tensor([loaded.tokenizer.encode("What is AF-3001?")])
+    prompt = torch.tensor([loaded.tokenizer.encode("What is AF-3001?")], device=loaded.model.device)
     greedy = [int(loaded.model(prompt).logits[0, -1].argmax())]
     request = (("", ""), prompt[0].tolist(), greedy)
     other = (("", ""), prompt[0].tolist(), [(greedy[0] + 1) % 700])
