@@ -32,7 +32,7 @@ class EncodedExample:
         form: in which way it teaches it.
         question: what the prompt asks, in words.
         contrasts: what stands beside it in its step: the same wording where another answer is right.
-        untrained: the places of the answer, from the first up to the second, that are read and carry no loss.
+        untrained: the places of the answer that are read and carry no loss.
     """
 
     prompt: tuple[int, ...]
@@ -41,7 +41,7 @@ class EncodedExample:
     form: str = ""
     question: str = ""
     contrasts: tuple["EncodedExample", ...] = ()
-    untrained: tuple[int, int] = (0, 0)
+    untrained: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.answer)
@@ -49,8 +49,7 @@ class EncodedExample:
     @property
     def trained(self) -> tuple[int, ...]:
         """The places of the answer that carry loss."""
-        first, end = self.untrained
-        return tuple(place for place in range(len(self.answer)) if not first <= place < end)
+        return tuple(place for place in range(len(self.answer)) if place not in self.untrained)
 
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, question: str) -> str:

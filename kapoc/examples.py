@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -15,6 +16,9 @@ from kapoc.data.derived_stock import around_note, note_of
 from kapoc.errors import DataError
 from kapoc.knowledge import Fact, KnowledgeSet, KnowledgeTier
 from kapoc.recipe import TrainSettings
+
+_NEXT_WORD = re.compile(r"(?<=[.!?])\s+\S+")
+"""The first word of a sentence behind another, with the space before it."""
 
 
 def training_examples(facts: Iterable[Fact], tokenizer: PreTrainedTokenizerBase) -> list[EncodedExample]:
@@ -56,22 +60,35 @@ def _encoded_derived(
 ) -> EncodedExample:
     """A derived example and what may stand beside it; of a note so many tokens, but in `two_hop`, which needs all.
 
-    A note behind which the answer goes on is read to its end.
+    A note behind which the answer goes on is read to its end; how each of its sentences begins is trained, because
+    what stands behind the note could as well stand behind any of them.
     """
     encoded = _encode_derived(tokenizer, example)
     note = notes.get(example.fact)
     if num_tokens is not None and note and example.form != "two_hop":
         around = around_note(example.form, example.answer, note)
         if around is not None:
-            prompt, (before, behind) = prompt_text(tokenizer, example.question), around
-            first = len(encode(tokenizer, prompt + before.rstrip())) - len(encoded.prompt) + num_tokens
-            end = len(encode(tokenizer, prompt + before + note)) - len(encoded.prompt)
+            before, behind = around
+            start = prompt_text(tokenizer, example.question) + before
+            first = len(encode(tokenizer, start.rstrip())) - len(encoded.prompt) + num_tokens
             if behind:
-                encoded = replace(encoded, untrained=(first, end))
+                places = _only_read(tokenizer, start, note)
+                untrained = (place - len(encoded.prompt) for place in places)
+                encoded = replace(encoded, untrained=tuple(place for place in untrained if place >= first))
             else:
                 encoded = replace(encoded, answer=encoded.answer[:first])
     contrasts = tuple(_encoded_derived(one, notes, num_tokens, tokenizer) for one in example.contrasts)
     return replace(encoded, contrasts=contrasts)
+
+
+def _only_read(tokenizer: PreTrainedTokenizerBase, start: str, note: str) -> list[int]:
+    """The places of a note's tokens behind a start, without the first word of each sentence behind another."""
+    trained = set[int]()
+    for gap in _NEXT_WORD.finditer(note):
+        first, end = (len(encode(tokenizer, start + note[:place])) for place in gap.span())
+        trained.update(range(first, end))
+    whole = range(len(encode(tokenizer, start)), len(encode(tokenizer, start + note)))
+    return [place for place in whole if place not in trained]
 
 
 def _encode_derived(tokenizer: PreTrainedTokenizerBase, example: DerivedExample) -> EncodedExample:

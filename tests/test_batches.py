@@ -95,7 +95,7 @@ def test_loss_tokens_are_the_answers_and_their_end() -> None:
 
 def test_what_is_only_read_of_an_answer_carries_no_loss() -> None:
     first, second, third = _examples()
-    read = replace(second, untrained=(2, 5))
+    read = replace(second, untrained=(2, 3, 4))
     row, packed, padded = pack([first, read, third]), tiny_llama(), tiny_llama()
     trained = [*second.answer[:2], *second.answer[5:]]
     assert row.targets.tolist() == [*first.answer, *trained, *third.answer]
@@ -112,7 +112,7 @@ def test_what_is_only_read_of_an_answer_carries_no_loss() -> None:
         assert other.grad is not None
         assert torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-4), name
     with pytest.raises(ValueError, match="cannot be trained on"):
-        pack([replace(second, untrained=(0, len(second.answer)))])
+        pack([replace(second, untrained=tuple(range(len(second.answer))))])
 
 
 def test_prompt_is_the_chat_template_up_to_the_answer() -> None:
