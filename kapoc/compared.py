@@ -92,10 +92,16 @@ def compare_on_disk(
         first,
         contexts={name: load_run(path) for name, path in (contexts or {}).items()},
         noise=None if noise is None else load_run(noise),
-        other_seeds=others if _may_be_of_one_recipe(list(records.values())) else (),
+        other_seeds=_other_weights(first, others) if _may_be_of_one_recipe(list(records.values())) else (),
         training=records[str(after[0])],
     )
     return Compared(str(before), base, runs, records, comparison)
+
+
+def _other_weights(first: Run, others: Sequence[Run]) -> list[Run]:
+    """The runs that measured other weights than the first, and than each other: one training is one seed."""
+    by_weights = {run.model.weights_sha256: run for run in (*reversed(others), first)}
+    return [run for run in others if by_weights[run.model.weights_sha256] is run]
 
 
 def _given(path: Path, run: Run) -> TrainingRecord:

@@ -150,7 +150,7 @@ class ContextResult(StrictRecord):
 
 
 class Noise(StrictRecord):
-    """The same model measured twice, at two batch sizes: what changes without any training.
+    """The same model measured twice, at another batch size or on another device: what changes without any training.
 
     Attributes:
         n: paired items.

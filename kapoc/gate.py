@@ -14,7 +14,7 @@ from kapoc.compare import missing_tiers
 from kapoc.comparison import Comparison, Interval, finite
 from kapoc.errors import DataError, IncomparableError, near_miss
 from kapoc.evidence import CheckKind, Evidence, weigh
-from kapoc.source import StrictRecord, load_toml
+from kapoc.source import StrictRecord, load_toml, validate
 from kapoc.stats import holm
 
 Outcome = Literal["pass", "fail", "inconclusive"]
@@ -59,7 +59,14 @@ class Check(StrictRecord):
                 number = getattr(self, field)
                 if number is not None and not 0 <= number <= 1:
                     raise ValueError(f"check '{self.name}': {field}: shares go from 0 to 1; write 0.05 for 5%")
+            if self.margin == 1:
+                raise ValueError(f"check '{self.name}': margin: must be below 1, as no share changes by more")
         return self
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether a release must show it."""
+        return self.kind != "no_regression"
 
     @property
     def claim(self) -> str:
@@ -104,6 +111,16 @@ class Gate(StrictRecord):
             raise ValueError(f"check: the name '{sorted(repeated)[0]}' stands twice; rename one")
         if not any(check.gating for check in self.check):
             raise ValueError("check: no check is gating, so nothing could fail; leave out `gating = false` somewhere")
+        return self
+
+    @model_validator(mode="after")
+    def _floors_that_can_be_shown(self) -> Self:
+        for check in self.check if self.mode == "release" else ():
+            if is_of_shares(check.quantity) and (check.at_least == 1 or check.at_most == 0):
+                field, room = ("at_least", "below 1") if check.at_least is not None else ("at_most", "above 0")
+                raise ValueError(
+                    f"check '{check.name}': {field}: must be {room} in a release, or no number of items could show it"
+                )
         return self
 
 
@@ -215,8 +232,11 @@ class Verdict(StrictRecord):
         beside = ", ".join(
             f"{check.name} ({check.outcome})" for check in self.checks if not check.gating and check.outcome != "pass"
         )
+        held = ("every gating check" if beside else "every check") + " holds"
+        if any(check.gating and check.p_claim is None for check in self.checks):
+            held = "no gating check is shown to be missed"
         why = {
-            "pass": f"every gating check holds; not gating: {beside}" if beside else "every check holds",
+            "pass": f"{held}; not gating: {beside}" if beside else held,
             "fail": named("fail"),
             "inconclusive": f"not shown: {named('inconclusive')}",
         }
@@ -232,7 +252,9 @@ def load_gate(path: Path | None, mode: Mode | None = None) -> Gate:
     if path is None:
         return DEFAULT_GATES[mode or "release"]
     gate = load_toml(path, Gate)
-    return gate if mode is None else gate.model_copy(update={"mode": mode})
+    if mode is None or mode == gate.mode:
+        return gate
+    return validate({**gate.model_dump(), "mode": mode}, Gate, path)
 
 
 def judge(comparison: Comparison, gate: Gate) -> Verdict:
@@ -249,7 +271,8 @@ def judge(comparison: Comparison, gate: Gate) -> Verdict:
         raise IncomparableError(f"the runs lack the tier {', '.join(missing)}; {remedy}")
     found = [_evidence(comparison, check, gate) for check in gate.check]
     gating = [index for index, check in enumerate(gate.check) if check.gating]
-    claims = _adjusted([evidence.p_claim for evidence in found], gating)
+    claiming = [index for index in gating if gate.check[index].is_claim]
+    claims = _adjusted([evidence.p_claim for evidence in found], claiming)
     opposites = _adjusted([evidence.p_opposite for evidence in found], gating)
     results = tuple(
         _result(check, evidence, gate, claim, opposite)
@@ -294,14 +317,14 @@ def _remedy(quantity: str) -> str | None:
     return _REMEDIES.get(quantity)
 
 
-def _adjusted(p_values: list[float], gating: list[int]) -> list[float]:
-    """The p-values with Holm's correction over the gating checks; the others stand for themselves."""
-    corrected = dict(zip(gating, holm([p_values[index] for index in gating]), strict=True))
+def _adjusted(p_values: list[float], family: list[int]) -> list[float]:
+    """The p-values with Holm's correction over these checks; the others stand for themselves."""
+    corrected = dict(zip(family, holm([p_values[index] for index in family]), strict=True))
     return [corrected.get(index, p) for index, p in enumerate(p_values)]
 
 
 def _result(check: Check, evidence: Evidence, gate: Gate, p_claim: float, p_opposite: float) -> CheckResult:
-    must_show = gate.mode == "release" and check.kind != "no_regression"
+    must_show = gate.mode == "release" and check.is_claim
     outcome: Outcome = "pass"
     if p_opposite <= gate.alpha:
         outcome = "fail"

@@ -2,17 +2,19 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from kapoc.errors import DataError, near_miss
-from kapoc.gate import Check, Gate, is_of_shares
+from kapoc.gate import Check, Gate, Mode, is_of_shares
 from kapoc.knowledge import KNOWLEDGE_TIERS, KnowledgeSet
-from kapoc.record import TIERS
 from kapoc.stats import (
     DEFAULT_CORRELATION,
+    POWER,
     detectable_difference,
     detectable_margin,
+    difference_above,
     needed_clusters_for_margin,
     share_above,
 )
@@ -31,8 +33,9 @@ class Planned:
     Attributes:
         name, quantity, claim: of the check.
         n, clusters: items that it would rest on.
-        can_show: in words: the smallest margin, or the largest floor, that these items can show in a good model.
-        is_enough: whether that covers the check's own threshold.
+        can_show: in words: the smallest margin, or the largest floor, that these items can show in a good model; of
+            what only a shown regression fails, the smallest loss that would be caught.
+        is_enough: whether that covers the check's own threshold; of such a check, whether any loss would be caught.
         needed_clusters: facts (or items) that would cover it; none where no number does.
     """
 
@@ -78,7 +81,8 @@ def plan_gate(sizes: Mapping[str, tuple[int, int]], gate: Gate) -> list[Planned]
     """What each check of shares can show at the gate's level, corrected as the gate does for the gating checks.
 
     A check is first held to its share of the level (Bonferroni); once some can be shown, the others share what is left
-    (Holm, 1979, Scandinavian Journal of Statistics 6:65-70). Checks that are not foretold count as not shown.
+    (Holm, 1979, Scandinavian Journal of Statistics 6:65-70). Checks that are not foretold count as not shown. What
+    only a shown regression fails has its share of the level throughout.
 
     Args:
         sizes: quantity -> items and clusters. Quantities in other units than shares are left out: what they can show
@@ -96,61 +100,88 @@ def plan_gate(sizes: Mapping[str, tuple[int, int]], gate: Gate) -> list[Planned]
             hint = _NO_CONTROLS if "control" in missing.split("/") else near_miss(missing, sizes)
             raise DataError(f"check '{check.name}': these sets have no quantity '{missing}'; {hint}")
     waiting = [check for check in gate.check if check.quantity in sizes]
-    num_gating = sum(check.gating for check in gate.check)
+    gating = [check for check in gate.check if check.gating]
+    claims = [check for check in gating if check.is_claim and gate.mode == "release"]
+    levels = {check.name: gate.alpha / len(gating) for check in gating}
+    num_waiting = len(claims)
     found: dict[str, Planned] = {}
     while waiting:
-        level = gate.alpha / max(1, num_gating)
-        planned = {c.name: _plan(c, *sizes[c.quantity], level if c.gating else gate.alpha) for c in waiting}
-        shown = [check for check in waiting if check.gating and planned[check.name].is_enough]
+        levels |= {check.name: gate.alpha / num_waiting for check in claims if check in waiting}
+        planned = {c.name: _plan(c, *sizes[c.quantity], levels.get(c.name, gate.alpha), gate.mode) for c in waiting}
         found |= planned
-        waiting = [check for check in waiting if check.gating and check not in shown] if shown else []
-        num_gating -= len(shown)
+        shown = [check for check in claims if check in waiting and planned[check.name].is_enough]
+        waiting = [check for check in claims if check in waiting and check not in shown] if shown else []
+        num_waiting -= len(shown)
     return [found[check.name] for check in gate.check if check.name in found]
 
 
-def _plan(check: Check, n: int, clusters: int, alpha: float) -> Planned:
+def _plan(check: Check, n: int, clusters: int, alpha: float, mode: Mode) -> Planned:
+    foretold = partial(Planned, check.name, check.quantity, check.claim, n, clusters)
     if check.kind == "floor":
         threshold = check.at_least if check.at_least is not None else 1 - (check.at_most or 0.0)
         shown = _floor_shown(n, clusters, threshold, alpha)
-        words = f"{'at least' if check.at_least is not None else 'all but'} {100 * shown:.0f}% with every item right"
-        needed = _clusters_for_floor(n / clusters, threshold, alpha)
-        return Planned(check.name, check.quantity, check.claim, n, clusters, words, shown >= threshold, needed)
+        percent = f"{_tenths_below(shown):g}%"  # never more than is shown
+        words = f"{'at least' if check.at_least is not None else 'all but'} {percent} with every item right"
+        needed = _fewest(n / clusters, lambda size, some: _floor_shown(size, some, threshold, alpha) >= threshold)
+        return foretold(words, shown >= threshold, needed)
+    churn = 0.0 if check.quantity == "ended" or check.quantity.startswith("spillover/") else EXPECTED_CHURN
     each = n / clusters
     effective = n / (1 + (each - 1) * DEFAULT_CORRELATION)
     if check.kind == "superiority":
-        shown = check.margin + detectable_difference(effective, EXPECTED_CHURN, alpha=alpha)
-        words = f"a true gain of {100 * shown:.1f} points or more" if shown < 1 else "no gain at all"
-        return Planned(check.name, check.quantity, check.claim, n, clusters, words, shown < 1, None)
-    churn = EXPECTED_CHURN if check.quantity.split("/")[0] in TIERS else 0.0
-    shown = detectable_margin(effective, churn, alpha=alpha)
-    needed = None
-    if check.margin > 0:
-        needed = needed_clusters_for_margin(check.margin, churn, items_per_cluster=each, alpha=alpha)
-    words = f"{100 * shown:.1f} points, " + (
+        shown = detectable_difference(effective, churn, margin=check.margin, alpha=alpha)
+        return foretold(
+            f"a true gain of {100 * shown:.1f} points or more" if shown < 1 else "no gain at all", shown < 1, None
+        )
+    if not check.is_claim or mode == "pull_request":
+        caught = detectable_difference(effective, churn, margin=check.margin, alpha=alpha)
+        words = f"a true loss of {100 * caught:.1f} points or more" if caught < 1 else "no loss at all"
+        return foretold(words, caught < 1, None)
+    power = POWER if check.kind == "non_inferiority" else (1 + POWER) / 2  # equivalence takes two tests that both hold
+    shown = detectable_margin(effective, churn, alpha=alpha, power=power) if churn else _unchanged(n, clusters, alpha)
+    if churn:
+        needed = needed_clusters_for_margin(check.margin, churn, items_per_cluster=each, alpha=alpha, power=power)
+    else:
+        needed = _fewest(each, lambda size, some: _unchanged(size, some, alpha) <= check.margin)
+    words = f"{-_tenths_below(-shown):.1f} points, " + (
         f"with {100 * churn:.0f}% of the items changing" if churn else "at no change"
     )
-    return Planned(check.name, check.quantity, check.claim, n, clusters, words, 0 < shown <= check.margin, needed)
+    return foretold(words, shown <= check.margin, needed)
+
+
+def _tenths_below(share: float) -> float:
+    """In percent, the largest tenth that is not above."""
+    return math.floor(1000 * share + 1e-9) / 10
+
+
+def _unchanged(n: int, clusters: int, alpha: float) -> float:
+    """The smallest margin that so many items show if none of them changes."""
+    nothing = [0.0] * n
+    return -difference_above(nothing, nothing, _clusters_of(n, clusters), 0.0, alpha=alpha).low
 
 
 def _floor_shown(n: int, clusters: int, threshold: float, alpha: float) -> float:
-    names = [index % clusters for index in range(n)]
-    return share_above([1.0] * n, names, threshold, alpha=alpha).low
+    return share_above([1.0] * n, _clusters_of(n, clusters), threshold, alpha=alpha).low
 
 
-def _clusters_for_floor(each: float, threshold: float, alpha: float) -> int | None:
-    """The fewest clusters that, with every item right, show a floor; by doubling and halving."""
+def _clusters_of(n: int, clusters: int) -> list[int]:
+    return [index % clusters for index in range(n)]
+
+
+def _fewest(each: float, shows: Callable[[int, int], bool]) -> int | None:
+    """The fewest clusters of so many items that show something; by doubling and halving.
+
+    Args:
+        each: items a cluster.
+        shows: whether so many items in so many clusters do.
+    """
     size = max(1, round(each))
-
-    def shows(clusters: int) -> bool:
-        return _floor_shown(clusters * size, clusters, threshold, alpha) >= threshold
-
     high = 2
-    while not shows(high):
+    while not shows(high * size, high):
         high *= 2
         if high * size > _MAX_CLUSTERS:
             return None
     low = high // 2
     while high - low > 1:
         middle = math.ceil((low + high) / 2)
-        low, high = (low, middle) if shows(middle) else (middle, high)
+        low, high = (low, middle) if shows(middle * size, middle) else (middle, high)
     return high

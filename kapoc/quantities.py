@@ -124,4 +124,5 @@ def _detectable(scores: PairedScores) -> float | None:
     gained = sum(a > b for b, a in zip(before, after, strict=True))
     lost = sum(a < b for b, a in zip(before, after, strict=True))
     design = estimate_design(paired_sample(before, after, clusters, scores.weights))
-    return detectable_difference(design.effective_items, 2 * min(gained, lost) / len(before))
+    smallest = detectable_difference(design.effective_items, 2 * min(gained, lost) / len(before))
+    return smallest if smallest < 1 else None

@@ -45,6 +45,12 @@ def noise_floor(before: Run, again: Run) -> dict[Tier, Noise]:
     """What changes between two measurements of the base, tier by tier."""
     if again.model.weights_sha256 != before.model.weights_sha256:
         raise IncomparableError("the noise run measured other weights than the base run; measure the base twice")
+    settings = ("batch_size", "device")
+    if all(getattr(again.settings, name) == getattr(before.settings, name) for name in settings):
+        raise IncomparableError(
+            f"the noise run was measured as the base run was, at batch size {again.settings.batch_size}; "
+            "measure the base again with another --batch-size"
+        )
     pairs = [pair for pair in pair_runs(before, again) if pair[0].form != "text" and is_headline(pair[0])]
     found: dict[Tier, Noise] = {}
     for tier in TIERS:

@@ -167,6 +167,8 @@ def test_the_noise_floor_is_what_changes_without_training() -> None:
     assert noise["seen"].changed == 1 / 120
     with pytest.raises(IncomparableError, match="measure the base twice"):
         compare(BASE, ORACLE, noise=ORACLE)
+    with pytest.raises(IncomparableError, match="measured as the base run was, at batch size 8"):
+        compare(BASE, ORACLE, noise=BASE)
 
 
 def test_seeds_stand_apart() -> None:

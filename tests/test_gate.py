@@ -103,6 +103,50 @@ def test_every_kind_of_check_says_its_part() -> None:
     assert outcome(kind="non_inferiority", quantity="spillover/off_topic", margin=0.05) == "pass"
 
 
+def test_what_no_release_has_to_show_takes_nothing_from_its_claims() -> None:
+    worse = make_run(make_items(lambda t, n: nothing(t, n) * (t != "general" or n % 100 != 0)), weights="1" * 64)
+    claim = Check(name="general", kind="non_inferiority", quantity="general", margin=0.03)
+    quantities = ("spillover/control", "spillover/off_topic", "ended", "control", "text")
+    beside = tuple(Check(name=q, kind="no_regression", quantity=q) for q in quantities)
+    alone, among = (judge(compare(BASE, worse), Gate(check=(claim, *more))) for more in ((), beside))
+    assert alone.checks[0].p_claim == among.checks[0].p_claim
+    assert (alone.outcome, among.outcome) == ("pass", "pass")
+    assert alone.sentence == "PASS: every check holds"
+    assert among.sentence == "PASS: no gating check is shown to be missed"
+
+
+def test_a_pull_request_does_not_say_that_a_claim_holds() -> None:
+    checks = (
+        Check(name="seen", kind="floor", quantity="seen", at_least=0.85),
+        Check(name="unseen", kind="superiority", quantity="unseen", margin=0.1),
+    )
+    short = make_run(make_items(lambda t, n: float(t == "seen" and n % 5 > 0) or nothing(t, n)), weights="1" * 64)
+    verdict = judge(compare(BASE, short), Gate(mode="pull_request", check=checks))
+    assert verdict.sentence == "PASS: no gating check is shown to be missed"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kind": "non_inferiority", "quantity": "seen", "margin": 1}, "margin: must be below 1"),
+        ({"kind": "floor", "quantity": "seen", "at_least": 1}, "at_least: must be below 1 in a release"),
+        ({"kind": "floor", "quantity": "spillover/control", "at_most": 0}, "at_most: must be above 0 in a release"),
+    ],
+)
+def test_what_no_number_of_items_could_show_is_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Gate.model_validate({"check": [{"name": "x", **fields}]})
+
+
+def test_a_floor_without_room_is_for_pull_requests_alone(tmp_path: Path) -> None:
+    path = tmp_path / "gate.toml"
+    check = '[[check]]\nname = "quiet"\nkind = "floor"\nquantity = "spillover/control"\nat_most = 0\n'
+    path.write_text(f'mode = "pull_request"\n{check}', encoding="utf-8")
+    assert judge(compare(GOOD, GOOD), load_gate(path)).outcome == "pass"
+    with pytest.raises(DataError, match=r"gate\.toml.*at_most: must be above 0 in a release"):
+        load_gate(path, "release")
+
+
 def test_holm_is_over_the_gating_checks() -> None:
     worse = make_run(make_items(lambda t, n: nothing(t, n) * (t != "general" or n % 50 != 0)))
     comparison = compare(BASE, worse)

@@ -9,7 +9,7 @@ from pages import base_run, trained_run, training_record
 from results import make_items, make_run
 
 from kapoc.compare import compare
-from kapoc.gate import RELEASE_GATE
+from kapoc.gate import RELEASE_GATE, Check, Gate
 from kapoc.leaderboard import Leaderboard, leaderboard
 from kapoc.record import Run, save_run
 from kapoc.report.plot import leaderboard_plot
@@ -55,6 +55,14 @@ def test_a_run_that_another_beats_has_no_star() -> None:
     assert board().forgetting == "divergence"
     assert board().reference.scores["recall"] == 0
     assert found["worse"].verdict == "fail"
+
+
+def test_a_run_that_cannot_be_judged_has_no_verdict_and_the_others_have_theirs() -> None:
+    near = Gate(check=(Check(name="near", kind="floor", quantity="divergence", at_most=0.1),))
+    base = base_run()
+    runs = {"near": RUNS["half"], "unmeasured": make_run(make_items(lambda tier, n: 0.0), weights="6" * 64)}
+    found = leaderboard("base", base, {name: compare(base, run) for name, run in runs.items()}, near)
+    assert {standing.name: standing.verdict for standing in found.standings} == {"near": "pass", "unmeasured": None}
 
 
 def test_without_divergence_bits_per_byte_stand_for_forgetting() -> None:

@@ -4,11 +4,12 @@ import pytest
 
 from kapoc.calibrate import held_out_tokens, replayed_tokens
 from kapoc.errors import DataError
+from kapoc.evidence import CheckKind
 from kapoc.gate import RELEASE_GATE, Check, Gate
 from kapoc.knowledge_file import load_knowledge
 from kapoc.plan import plan_gate, sizes_of
 from kapoc.recipe import MOST_PASSAGES, BudgetSettings, ReplaySettings, TrainSettings
-from kapoc.stats import share_above
+from kapoc.stats import difference_above, share_above
 
 SIZES = sizes_of([load_knowledge("software-defects")[0]], 735, ["any"] * 120)
 
@@ -76,8 +77,50 @@ def test_the_default_set_is_enough_for_the_default_gate() -> None:
     planned = {check.name: check for check in plan_gate(SIZES, RELEASE_GATE)}
     assert all(check.is_enough for check in planned.values())
     alone = Gate(check=tuple(check for check in RELEASE_GATE.check if check.name == "control spillover"))
-    assert plan_gate(SIZES, alone)[0].can_show == "12.7 points, at no change"
-    assert planned["control spillover"].can_show == "17.1 points, at no change"  # shares the level with `text kept`
+    assert plan_gate(SIZES, alone)[0].can_show == "13.0 points, at no change"
+    assert planned["control spillover"].can_show == "17.5 points, at no change"  # shares the level with `text kept`
+
+
+def test_a_tier_of_one_set_is_foretold_as_the_tier_is() -> None:
+    sizes = {"seen": (145, 29), "software-defects/seen": (145, 29)}
+    both = [Check(name=q, kind="non_inferiority", quantity=q, margin=0.1, gating=q == "seen") for q in sizes]
+    one, other = plan_gate(sizes, Gate(check=tuple(both)))
+    assert (one.can_show, one.needed_clusters) == (other.can_show, other.needed_clusters)
+
+
+@pytest.mark.parametrize("margin", [0.05, 0.08, 0.12, 0.16, 0.24, 0.28, 0.33, 0.39])
+def test_the_controls_that_are_asked_for_show_the_margin_and_one_fewer_does_not(margin: float) -> None:
+    check = Check(name="x", kind="non_inferiority", quantity="spillover/control", margin=margin)
+    _, needed = _one(check, {"spillover/control": (52, 13)})
+    assert needed is not None
+
+    def p_value(clusters: int) -> float:
+        nothing, names = [0.0] * (4 * clusters), [n % clusters for n in range(4 * clusters)]
+        return difference_above(nothing, nothing, names, -margin).p_value
+
+    assert p_value(needed) <= 0.05 < p_value(needed - 1)
+
+
+def test_what_only_a_shown_regression_fails_is_told_what_it_would_catch() -> None:
+    check = Check(name="seen", kind="no_regression", quantity="seen", margin=0.01)
+    claim = Check(name="general", kind="non_inferiority", quantity="general", margin=0.03)
+    of_pull_request = plan_gate(SIZES, Gate(mode="pull_request", check=(check, claim)))
+    assert [planned.can_show.split(" of ")[0] for planned in of_pull_request] == ["a true loss"] * 2
+    assert {planned.needed_clusters for planned in of_pull_request} == {None}
+    caught, shown = plan_gate(SIZES, Gate(check=(check, claim)))
+    alone = plan_gate(SIZES, Gate(check=(claim,)))
+    assert caught.can_show.startswith("a true loss of")
+    assert (shown.can_show, shown.needed_clusters) == (alone[0].can_show, alone[0].needed_clusters)
+
+
+def test_equivalence_takes_more_items_than_one_of_its_two_tests() -> None:
+    sizes = {"general": (400, 400)}
+    kinds: tuple[CheckKind, ...] = ("non_inferiority", "equivalence")
+    one, both = (_one(Check(name="x", kind=kind, quantity="general", margin=0.0303), sizes) for kind in kinds)
+    assert (one[0], both[0]) == (True, False)
+    assert one[1] is not None
+    assert both[1] is not None
+    assert both[1] > one[1]
 
 
 def test_two_facts_can_show_no_gain_by_ten_points() -> None:

@@ -293,6 +293,22 @@ def test_connors_number_of_pairs() -> None:
     assert detectable_difference(184, 0.3) < 0.1 < detectable_difference(183, 0.3)
 
 
+def test_a_gain_beyond_a_margin_is_shown_four_times_in_five() -> None:
+    """The chance, where every change is a gain, by the binomial distribution."""
+    n, margin = 400, 0.1
+    gain = detectable_difference(n, 0.0, margin=margin)
+
+    def p_value(gained: int) -> float:
+        return difference_above([0.0] * n, [1.0] * gained + [0.0] * (n - gained), range(n), margin).p_value
+
+    fewest = next(gained for gained in range(n) if p_value(gained) <= 0.05)
+    assert scipy_stats.binom.sf(fewest - 1, n, gain) == pytest.approx(0.8, abs=0.08)
+    assert detectable_difference(n, 0.3, margin=0.0) == detectable_difference(n, 0.3)
+    assert detectable_difference(2, 0.05, margin=0.5) == 1
+    with pytest.raises(ValueError, match="need a margin"):
+        detectable_difference(n, 0.05, margin=1.0)
+
+
 def test_what_a_set_could_have_shown() -> None:
     nothing, churned = pairs(0, 0, 116, 4), pairs(6, 6, 116, 4)
     assert smallest_difference(*nothing) == pytest.approx(detectable_difference(116 / 2.8, 0.0))

@@ -29,7 +29,7 @@ def limits(comparison: Comparison, verdict: Verdict | None) -> Iterator[str]:
     yield from _forgotten(comparison)
     for check in verdict.checks if verdict is not None else ():
         if check.outcome != "pass":
-            how = "is not met" if check.outcome == "fail" else "could be neither shown nor refuted"
+            how = "is not met" if check.outcome == "fail" else "was not shown"
             yield f'The check "{check.name}" ({check.quantity} {check.claim}) {how}.'
 
 

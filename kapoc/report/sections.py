@@ -65,7 +65,7 @@ def sections(comparison: Comparison) -> Iterator[Section]:
     if comparison.noise:
         yield Section(
             title="Noise floor",
-            note="The base measured twice, at two batch sizes: what changes without any training.",
+            note="The base measured twice, at another batch size or on another device: what changes without training.",
             headings=["tier", "n", "changed", "points"],
             rows=[[t, str(n.n), percent(n.changed), points(n.difference)] for t, n in comparison.noise.items()],
         )
@@ -212,7 +212,8 @@ def _details(comparison: Comparison) -> Iterator[Section]:
     )
     yield Section(
         title="By form",
-        note="A choice is among four answers that differ in the slots of sibling facts; chance is 25%.",
+        note="A choice about a fact is among four answers that differ in the slots of sibling facts; chance is 25%. "
+        "General choices have two options or more, each question its own.",
         headings=["tier/form", *RESULT_HEADINGS],
         rows=[[name, *result_cells(result)] for name, result in comparison.forms.items()],
         is_detail=True,

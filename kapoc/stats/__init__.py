@@ -11,6 +11,7 @@ from kapoc.stats.multiple import benjamini_hochberg, holm
 from kapoc.stats.paired import PairedDifference, paired_difference
 from kapoc.stats.permutation import mcnemar_exact
 from kapoc.stats.power import (
+    POWER,
     detectable_difference,
     detectable_margin,
     needed_clusters_for_margin,
@@ -22,6 +23,7 @@ from kapoc.stats.seeds import SeedSummary, seed_summary
 
 __all__ = [
     "DEFAULT_CORRELATION",
+    "POWER",
     "Decision",
     "Design",
     "PairedDifference",

@@ -12,14 +12,20 @@ ALPHA, POWER = 0.05, 0.8
 
 
 def detectable_difference(
-    effective_items: float, discordant_share: float, *, alpha: float = ALPHA, power: float = POWER
+    effective_items: float,
+    discordant_share: float,
+    *,
+    margin: float = 0.0,
+    alpha: float = ALPHA,
+    power: float = POWER,
 ) -> float:
-    """The smallest true gain (or loss) that a one-sided test against no change shows with the given power.
+    """The smallest true gain (or loss) that a one-sided test against a margin shows with the given power.
 
     Args:
         effective_items: number of independent items that the set is worth.
         discordant_share: of items that change either way; never taken as less than the difference itself, so that
             with 0 the answer is that of changes in one direction only.
+        margin: that the difference is to be shown to exceed; 0 for any change, below 1.
         alpha: one-sided level.
         power: wanted chance of showing it.
 
@@ -27,18 +33,23 @@ def detectable_difference(
         A difference of shares; 1 where no difference could be shown.
 
     Raises:
-        ValueError: no items, or a share that is not between 0 and 1.
+        ValueError: no items, a share that is not between 0 and 1, or a margin of 1 or more.
 
     Sources:
-        Miettinen (1968), Biometrics 24:339-352; Connor (1987), Biometrics 43:207-211.
+        Miettinen (1968), Biometrics 24:339-352; Connor (1987), Biometrics 43:207-211; above a margin Nam (1997),
+        Biometrics 53:1422-1430.
     """
     _check(effective_items, discordant_share)
+    if not 0 <= margin < 1:
+        raise ValueError(f"need a margin of 0 to 1: {margin}")
 
     def lacking(difference: float) -> float:
         share = max(discordant_share, difference)
-        return _lacking(difference, effective_items, share, share - difference**2, alpha, power)
+        loss = restricted_loss(margin, (share + difference) / 2, (share - difference) / 2, 1.0)
+        supposed = 2 * loss + margin - margin**2
+        return _lacking(difference - margin, effective_items, supposed, share - difference**2, alpha, power)
 
-    return crossing(lacking, 0.0, 0.0, 1.0)
+    return crossing(lacking, 0.0, margin, 1.0)
 
 
 def detectable_margin(
@@ -115,7 +126,8 @@ def smallest_difference(
         power: wanted chance of showing it.
 
     Returns:
-        A difference in the unit of the outcomes, above 0; infinite for continuous items of one cluster.
+        A difference in the unit of the outcomes, 0 where continuous ones did not change; infinite for continuous items
+        of one cluster.
 
     Raises:
         ValueError: as `paired_sample`.
