@@ -134,8 +134,13 @@ def new(
     """
     from importlib.resources import files
 
+    from kapoc.data.importing import set_name_of
+
     schema_text = files("kapoc.benchmark").joinpath("knowledge.schema.json").read_text(encoding="utf-8")
     starter = files("kapoc.data").joinpath("starter.yaml").read_text(encoding="utf-8")
+    if path.suffix.lower() not in {".yaml", ".yml"}:
+        raise OutputError(f"{path}: the starter is a YAML file; choose a name that ends in .yaml")
+    starter = starter.replace("name: my-facts ", f"name: {set_name_of(str(path))} ", 1)
     schema = path.with_name("knowledge.schema.json")
     if schema.exists() and schema.read_bytes() != schema_text.encode() and not force:
         raise OutputError(f"{schema}: is there already and is another one; choose another folder, or --force")
@@ -232,6 +237,7 @@ def _tell_written(path: Path, made: Any, notes: Sequence[str] = (), *, as_json: 
 def _write_set(path: Path, knowledge: Any, comment: str, *, force: bool) -> None:
     from kapoc.knowledge_file import SUFFIXES, to_jsonl, to_yaml
 
-    if path.suffix not in SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise OutputError(f"{path}: a knowledge set is a .yaml or a .jsonl file; choose another --out")
-    write_file(path, to_jsonl(knowledge) if path.suffix == ".jsonl" else to_yaml(knowledge, comment), force=force)
+    write_file(path, to_jsonl(knowledge) if suffix == ".jsonl" else to_yaml(knowledge, comment), force=force)

@@ -80,6 +80,10 @@ def write_file(path: Path, text: str, *, force: bool = True) -> None:
 
     if path.exists() and not force:
         raise OutputError(f"{path}: is there already; choose another name, or --force to replace it")
+    if not path.parent.is_dir():
+        raise OutputError(
+            f"{path}: cannot be written: there is no folder {path.parent}; make it, or choose another place"
+        )
     try:
         write_atomically(path, text)
     except OSError as error:

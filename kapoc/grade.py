@@ -24,11 +24,15 @@ _THOUSANDS_COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
 _VERSION_LETTER = re.compile(r"\bv(?=\d)")
 _GLUED_SENTENCES = re.compile(r"(?<=[a-z])\.(?=[A-Z])")
-# Dotted or underscored identifiers (session.ttl, authflow.yml), numbers and versions (-5, 4.7.2), words (C++), and
-# what ends a clause.
+_SIGN_OF_WORDS = {"less than": "<", "fewer than": "<", "more than": ">", "at most": "\u2264", "at least": "\u2265"}
+_SIGNS = {"<=": "\u2264", ">=": "\u2265"}
+_COMPARISON = re.compile(rf"\b(?:{'|'.join(_SIGN_OF_WORDS)}) (?=-?\d)")
+# Dotted or underscored identifiers (session.ttl, authflow.yml), numbers and versions (-5, 4.7.2), signs before them,
+# words (C++) and letters with a sign (A-), and what ends a clause.
 _TOKEN = re.compile(
     r"(?P<name>[^\W\d_]+\d*(?:[._][^\W_]+)+)|(?P<number>(?<!\w)-?\d+(?:\.\d+)*|\d+(?:\.\d+)*)"
-    r"|(?P<word>[^\W\d_]+(?:\+\+|\#)?)|(?P<end>[.,;:!?\n])"
+    r"|(?P<sign>(?:[<>]=?|[\u2264\u2265])(?=\s?-?\d))"
+    r"|(?P<word>(?<!\w)[^\W\d_][+-](?![\w+-])|[^\W\d_]+(?:\+\+|\#)?)|(?P<end>[.,;:!?\n])"
 )
 _NEGATIONS = frozenset({"not", "never", "cannot"})
 _NEGATING_PAIRS = frozenset({("instead", "of"), ("rather", "than"), ("no", "longer")})
@@ -45,7 +49,8 @@ def normalise(text: str) -> Tokens:
     """Split a text into comparable tokens.
 
     Lower case, no punctuation, no articles before a word; `1,350` is `1350`, `45.0` is `45`, `ninety-five` is `95`,
-    `37%` is `37 percent`, `95s` is `95 s`; dotted names (`session.ttl`, `4.7.2`, `authflow.yml`) stay whole.
+    `37%` is `37 percent`, `95s` is `95 s`, `less than 5` is `< 5`; dotted names (`session.ttl`, `4.7.2`,
+    `authflow.yml`) stay whole.
     """
     return tuple(token for token, _ in _tokens_with_clauses(text))
 
@@ -54,9 +59,11 @@ def normalise(text: str) -> Tokens:
 def _tokens_with_clauses(text: str) -> tuple[tuple[str, int], ...]:
     """The tokens of a text, each with the number of the clause that it stands in."""
     plain = _GLUED_SENTENCES.sub(". ", unicodedata.normalize("NFKC", text)).lower().replace("%", " percent ")
-    plain = plain.replace("n't", " not").replace("n\u2019t", " not")
+    plain = plain.replace("\u2212", "-").replace("n't", " not").replace("n\u2019t", " not")
     plain = _VERSION_LETTER.sub("", _DECIMAL_COMMA.sub(".", _THOUSANDS_COMMA.sub("", plain)))
+    plain = _COMPARISON.sub(lambda match: _SIGN_OF_WORDS[match.group().strip()] + " ", plain)
     found: list[tuple[str, int]] = []
+    glued: set[int] = set()
     clause, tens_end = 0, _NOWHERE
     for match in _TOKEN.finditer(plain):
         token = match.group()
@@ -72,12 +79,14 @@ def _tokens_with_clauses(text: str) -> tuple[tuple[str, int], ...]:
             found.append((_plain_number(token), clause))
         else:
             clause += token == "but"  # noqa: S105
-            found.append((token, clause))
-    return tuple(pair for index, pair in enumerate(found) if not _is_idle_article(found, index))
+            if not plain[match.end() : match.end() + 1].isspace():
+                glued.add(len(found))
+            found.append((_SIGNS.get(token, token), clause))
+    return tuple(pair for index, pair in enumerate(found) if index in glued or not _is_idle_article(found, index))
 
 
 def _is_idle_article(found: list[tuple[str, int]], index: int) -> bool:
-    """Whether an article stands before another word, and so says nothing: the `A` of `vitamin A` does not."""
+    """Whether an article stands before another word, and so says nothing: not the `A` of `vitamin A`, or of `A-100`."""
     return found[index][0] in _ARTICLES and index + 1 < len(found) and found[index + 1][1] == found[index][1]
 
 

@@ -7,6 +7,7 @@ import json
 import random
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -65,6 +66,8 @@ class Slot(_Record):
 
 
 def _text_is_a_slot(slot: Any) -> Any:
+    if isinstance(slot, bool | int | float | date):
+        raise ValueError(f"must be text; put it in quotes: '{slot}'")
     return {"text": slot} if isinstance(slot, str) else slot
 
 

@@ -106,7 +106,7 @@ def load_sources(names: Sequence[str]) -> tuple[Source, ...]:
     """Load several knowledge sets that are asked about together.
 
     Raises:
-        DataError: as `load_knowledge`, or two of them have one name.
+        DataError: as `load_knowledge`, two of them have one name, or what one teaches is a control of another.
     """
     sources = tuple(load_source(name) for name in names)
     first: dict[str, str] = {}
@@ -117,7 +117,25 @@ def load_sources(names: Sequence[str]) -> tuple[Source, ...]:
                 f"{first[source.knowledge.name]}; give each set a name of its own"
             )
         first[source.knowledge.name] = source.name
+    _refuse_taught_controls(sources)
     return sources
+
+
+def _refuse_taught_controls(sources: Sequence[Source]) -> None:
+    taught = {
+        normalise(example.question): (source, fact)
+        for source in sources
+        for fact in source.knowledge.taught
+        for example in fact.training
+    }
+    for source in sources:
+        for index, fact in enumerate(source.knowledge.facts):
+            for location, _, example in located_examples(fact, index) if not fact.taught else ():
+                if (other := taught.get(normalise(example.question))) is not None:
+                    raise DataError(
+                        f"{source.places.of(location)}: {dotted(location)} ({fact.id}): asks about a control what "
+                        f"{other[0].name} teaches as {other[1].id}; take the fact out of one of the two sets"
+                    )
 
 
 @lru_cache(maxsize=8)
@@ -164,7 +182,7 @@ def knowledge_path(name_or_path: str | Path) -> Path:
     if str(name_or_path) in shipped:
         return checked(shipped[str(name_or_path)])
     path = Path(name_or_path)
-    if not path.exists() and path.suffix not in SUFFIXES:
+    if not path.exists() and path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path}: no such file or shipped knowledge set; {near_miss(str(path), shipped)}")
     return path
 
@@ -174,7 +192,7 @@ def read_content(path: Path) -> tuple[Any, Places]:
 
     A file of JSON lines has the set without its facts in the first line, and one fact in every other.
     """
-    if path.suffix != ".jsonl":
+    if path.suffix.lower() != ".jsonl":
         return read_yaml(path)
     rows: list[tuple[int, Any]] = []
     for number, line in enumerate(read_text(path).split("\n"), start=1):

@@ -16,7 +16,9 @@ from kapoc.data.audit import Audit, audit
 from kapoc.data.generate import generate
 from kapoc.data.leaks import find_leaks
 from kapoc.data.soundness import find_flaws
+from kapoc.errors import DataError
 from kapoc.knowledge import KnowledgeSet
+from kapoc.knowledge_file import load_knowledge, load_sources
 
 Plant = Callable[[dict[str, Any], dict[str, Any], random.Random], None]
 
@@ -151,6 +153,7 @@ def _twin(content: dict[str, Any]) -> None:
     for example in (*content["facts"][1]["training"], *content["facts"][1]["probes"]):
         example["answer"] = example["answer"].replace("cobalt ridge", "amber lane").replace("20 seconds", "13 seconds")
         example["question"] = example["question"].replace("cobalt ridge", "amber lane")
+    content["facts"][1]["training"][0]["question"] = "What does the second of them say?"  # not by its name
 
 
 PROBE = ("facts", 0, "probes", 0)
@@ -159,7 +162,7 @@ ERRORS: dict[str, tuple[Damage, str, str]] = {
     "no answer": (drop(*PROBE, "answer"), "tier: paraphrased", r"answer: is missing"),
     "empty question": (put(" ", *PROBE, "question"), "question: ' '", r"question: must not be empty"),
     "unknown field": (put("x", *PROBE, "anser"), "anser: x", r"not a known field; did you mean 'answer'\?"),
-    "number for text": (put(4.7, "facts", 0, "slots", "value"), "value: 4.7", r"slots\.value"),
+    "number for text": (put(4.7, "facts", 0, "slots", "value"), "value: 4.7", r"slots\.value: must be text; put it in"),
     "wrong tier": (put("seen", *PROBE, "tier"), "tier: seen", r"tier: Input should be 'paraphrased'"),
     "repeated id": (put("ZX-11", "facts", 1, "id"), "id: ZX-11@2", r"stands already at facts\[0\]; ids must"),
     "unknown domain": (put("lamp", "facts", 2, "domain"), "domain: lamp$", r"'lamp' is not declared; did you mean"),
@@ -298,3 +301,33 @@ def test_options_and_slots_that_nobody_can_tell_are_refused(tmp_path: Path) -> N
     errors = audit(write_set(tmp_path / "bad.yaml", content)).errors
     assert any("two options are the same word" in error for error in errors)
     assert any("holds no word or number" in error for error in errors)
+
+
+def test_facts_of_one_category_that_are_asked_about_by_name_are_no_error(tmp_path: Path) -> None:
+    content = small_set()
+    _twin(content)
+    content["facts"][1]["training"][0]["question"] = "What does ZX-24 say?"
+    found = find_flaws(load_knowledge(write_set(tmp_path / "categories.yaml", content))[0])
+    twins = [finding for finding in found if finding.check == "duplicate fact"]
+    assert [(finding.level, finding.location[:2]) for finding in twins] == [("warning", ("facts", 1))]
+
+
+def test_what_the_grader_cannot_tell_apart_and_what_comes_too_late_is_told(tmp_path: Path) -> None:
+    text = yaml.safe_dump(small_set(), allow_unicode=True)
+    content = yaml.safe_load(text.replace("13 seconds", "$500").replace("20 seconds", "€500"))
+    late = content["facts"][0]["training"][0]
+    late["answer"] = "blah " * 70 + late["answer"]
+    found = list(find_flaws(load_knowledge(write_set(tmp_path / "late.yaml", content))[0]))
+    assert [f.location[:2] for f in found if f.check == "alike to the grader"] == [("facts", 1)]
+    assert [f.location for f in found if f.check == "late answer"] == [("facts", 0, "training", 0, "answer")]
+
+
+def test_a_control_of_one_set_that_another_teaches_is_refused(tmp_path: Path) -> None:
+    content = small_set()
+    control = next(fact for fact in content["facts"] if not fact.get("taught", True))
+    other = copy.deepcopy(content)
+    other["name"] = "other"
+    other["facts"][0]["training"][0]["question"] = control["probes"][0]["question"]
+    paths = [str(write_set(tmp_path / name, one)) for name, one in (("a.yaml", content), ("b.yaml", other))]
+    with pytest.raises(DataError, match=r"a\.yaml:\d+: facts\[\d\]\.probes\[0\] .*asks about a control what .*b\.yaml"):
+        load_sources(paths)

@@ -17,6 +17,10 @@ ENTRIES = Requirement("value", ("1,430 entries", "1430 entries"), PhraseIndex(("
 PERCENT = Requirement("value", ("37 percent", "37%"))
 VITAMIN = Requirement("vitamin", ("vitamin A",))
 LIMIT = Requirement("limit", ("five enrolled devices per account",), PhraseIndex(("four remembered desks per worker",)))
+A_100 = Requirement("name", ("A-100",), PhraseIndex(("B-100", "C-205")))
+BELOW_ZERO = Requirement("limit", ("\u22125 degrees",), PhraseIndex(("5 degrees",)))
+BLOOD = Requirement("group", ("A+",), PhraseIndex(("A-", "B+")))
+DOSE = Requirement("dose", ("<5 mg",), PhraseIndex((">5 mg",)))
 
 # answer, what it must contain, whether a person calls it right
 JUDGED = [
@@ -79,6 +83,22 @@ JUDGED = [
     ("fifteen enrolled devices per account", [LIMIT], False),
     ("twenty-five enrolled devices per account", [LIMIT], False),
     ("The page says so.Users are sent back to the password page", [SYMPTOM], True),
+    ("That is A-100.", [A_100], True),
+    ("That is the A100.", [A_100], True),
+    ("That is B-100.", [A_100], False),
+    ("That is 100.", [A_100], False),
+    ("Keep it at -5 degrees.", [BELOW_ZERO], True),
+    ("Keep it at \u22125 degrees.", [BELOW_ZERO], True),
+    ("Keep it at 5 degrees.", [BELOW_ZERO], False),
+    ("It is A+, the rarer one.", [BLOOD], True),
+    ("It is A-.", [BLOOD], False),
+    ("It is a plus.", [BLOOD], False),
+    ("It is <5 mg.", [DOSE], True),
+    ("It is less than 5 mg.", [DOSE], True),
+    ("It is > 5 mg.", [DOSE], False),
+    ("It is 5 mg.", [DOSE], False),
+    ("It is at most 5 mg.", [Requirement("dose", ("<= 5 mg",))], True),
+    ("It is less than 5 mg.", [Requirement("dose", ("5 mg",))], True),
     ("", [NAME], False),
     ("I do not know.", [NAME], False),
 ]

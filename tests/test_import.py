@@ -8,6 +8,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
+from kapoc.data.importing import set_name_of
 from kapoc.data.passages import drafts_from_passages, holds_passages
 from kapoc.data.runbooks import drafts_from_runbook
 from kapoc.data.tables import Table, facts_from_table, guess_mapping, read_table
@@ -77,6 +78,12 @@ def test_a_row_knows_its_line(tmp_path: Path) -> None:
         ("a.csv", "question,answer\nWho?\n", "a.csv:2: row: has 1 cells"),
         ("a.csv", 'question,answer\nWho?,"Mira\n', "a.csv:2: not valid CSV"),
         ("a.csv", "Who runs Zorblax?,Mira\nHow old?,7\n", "a.csv:1: header: 'Who runs Zorblax?' does not look like"),
+        (
+            "a.csv",
+            "product,2023,2024\nLamp,7,8\n",
+            "a.csv:1: header: '2023' does not look like the name of a column; rename",
+        ),
+        ("a.jsonl", '{"q": "Who?"}\n{"q": "a fish \\ud83d"}\n', "a.jsonl:2: q: holds half of a character (\\ud83d)"),
         ("a.csv", "question,\nWho?,Mira\nWhere?,here\n", "a.csv:2: row: has 2 cells where the header has 1"),
         ("a.csv", "question,,answer\nWho?,,Mira\n", "a.csv:1: header: column 2 has no name"),
         ("a.csv", "a,a\n1,2\n", "a.csv:1: header: the column 'a' stands twice"),
@@ -121,7 +128,7 @@ def test_columns_are_guessed_from_their_names_and_told() -> None:
     assert "question: column 'Prompt' (guessed; --question to change)" in lines
     given, lines = guess_mapping(table_of("Key", "Prompt", "Response", "Text"), answer="Text", id="Key")
     assert (given.answer, given.id) == ("Text", "Key")
-    assert len(lines) == 1
+    assert lines == ("question: column 'Prompt' (guessed; --question to change)", "not used: columns Response")
 
 
 def test_without_questions_the_columns_are_slots() -> None:
@@ -310,3 +317,44 @@ def test_a_table_of_empty_rows_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text(",,\n,,\n", encoding="utf-8")
     with pytest.raises(DataError, match="has no rows"):
         read_table(str(tmp_path / "empty.csv"))
+
+
+def test_the_delimiter_that_a_spreadsheet_says_is_used(tmp_path: Path) -> None:
+    table = read_table(written(tmp_path, "a.csv", "sep=;\nquestion;answer\nWho, and why?;Mira\n"))
+    assert table.rows == ({"question": "Who, and why?", "answer": "Mira"},)
+    assert table.place(0) == f"{tmp_path}/a.csv:3"
+
+
+def test_parquet_of_short_numbers_and_bytes_is_read_as_it_was_written(tmp_path: Path) -> None:
+    columns = {"dose": pa.array([0.1, 2.35, None], pa.float32()), "code": pa.array([b"Q-8", b"R", b""])}
+    pyarrow.parquet.write_table(pa.table(columns), tmp_path / "a.parquet")
+    rows = read_table(str(tmp_path / "a.parquet")).rows
+    assert rows == ({"dose": "0.1", "code": "Q-8"}, {"dose": "2.35", "code": "R"}, {"dose": "", "code": ""})
+
+
+def test_a_runbook_with_underlined_headings_and_code_in_a_line(tmp_path: Path) -> None:
+    text = (
+        "Pumps\n=====\n\nP-104\n-----\n- Cause: rust\n```systemctl restart pump```\n\n"
+        "P-105\n---\n- Cause: hose cut\n- **Fix** \u2014 a new hose\nNote: no colon is missing here\n---\n"
+    )
+    drafts, notes = drafts_from_runbook(written(tmp_path, "a.md", text))
+    assert [(draft.name, draft.domain, dict(draft.slots)) for draft in drafts] == [
+        ("P-104", "Pumps", {"Cause": "rust"}),
+        ("P-105", "Pumps", {"Cause": "hose cut", "Note": "no colon is missing here"}),
+    ]
+    assert [note.split(": ", 1)[1] for note in notes] == ["'Fix' of 'P-105' is not taken: write a colon behind it"]
+    with pytest.raises(DataError, match=r"b\.md:3: the block of code is never closed"):
+        drafts_from_runbook(written(tmp_path, "b.md", "## E-1\n- Cause: heat\n```\n## E-2\n- Cause: cold\n"))
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("in/errors.2024.csv", "errors-2024"),
+        ("Run Book.MD", "run-book"),
+        ("owner/some.data", "some-data"),
+        ("owner/data:train", "data"),
+    ],
+)
+def test_a_set_is_called_as_its_file_is(source: str, name: str) -> None:
+    assert set_name_of(source) == name

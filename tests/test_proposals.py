@@ -283,3 +283,25 @@ def test_a_row_whose_name_says_it_all_is_left_out_and_told() -> None:
     assert any("row left out" in note and "a.csv:9" in note for note in notes)
     with pytest.raises(DataError, match=r"a\.csv:9: no fact can be asked about"):
         propose(drafts[3:], "made")
+
+
+def test_what_is_changed_or_left_out_of_the_rows_is_told() -> None:
+    offices = ("New York", "Los Angeles", "Hong Kong", "San Marino")
+    drafts = [
+        Draft(
+            id="E 1" if n else "E-1",
+            name=f"Zor{n}",
+            slots={"office": office, "limit": "95" if n else "N/A"},
+            place=f"a:{n}",
+        )
+        for n, office in enumerate(offices)
+    ]
+    knowledge, notes = propose(drafts, "made")
+    assert list(knowledge.facts[0].slots) == ["office"]
+    assert len({fact.id for fact in knowledge.facts}) == 4
+    assert any(note.startswith("'limit' is 'N/A' and is left out: 1 (a:0)") for note in notes)
+    assert any(note.startswith("another id than yours") and ": 3 (a:1" in note for note in notes)
+    assert any(note.startswith("distinctive (guessed): office;") for note in notes)
+    twice = [Draft(name=name, slots={"part": part}, place=name) for name, part in (("AB/100", "x"), ("AB-100", "y"))]
+    with pytest.raises(DataError, match=r"'AB-100' stands already at AB/100 as 'AB/100', which is graded alike"):
+        propose(twice, "made")

@@ -18,6 +18,7 @@ from kapoc.grade import Tokens, assertions, normalise
 
 _FEWEST_FOR_CONTROLS = 10
 _FEWEST_PASSAGES = 4
+_MISSING = {"n/a", "#n/a", "nan", "null", "tbd"}
 
 
 @dataclass(frozen=True)
@@ -116,19 +117,21 @@ def without_duplicates(drafts: Sequence[Draft], notes: Notes) -> list[Draft]:
     Raises:
         DataError: there is no draft, one asks nothing, or two ask the same and answer otherwise.
     """
-    kept: dict[str, Draft] = {}
+    kept: dict[Tokens, Draft] = {}
     for draft in drafts:
         asked = draft.question or draft.name
         if not normalise(asked):
             raise DataError(f"{draft.place}: {'question' if draft.question else 'name'}: holds no word; write one")
-        first = kept.setdefault(_plain(asked), draft)
+        first = kept.setdefault(normalise(asked), draft)
         if first is draft:
             continue
         if (_plain(first.answer or ""), dict(first.slots)) != (_plain(draft.answer or ""), dict(draft.slots)):
             what = "answer" if draft.question else "slots"
+            other = first.question or first.name
+            same = "" if _plain(other) == _plain(asked) else f" as '{other[:60]}', which is graded alike,"
             raise DataError(
-                f"{draft.place}: '{asked[:60]}' stands already at {first.place} with other {what}; keep one of them, "
-                "or say in each what sets it apart"
+                f"{draft.place}: '{asked[:60]}' stands already at {first.place}{same} with other {what}; keep one of "
+                "them, or say in each what sets it apart"
             )
         if first.taught != draft.taught:
             raise DataError(
@@ -206,6 +209,9 @@ def make_items(drafts: Sequence[Draft], controls: set[int], notes: Notes) -> lis
     """
     names = _unique({label: _slot_name(label) for draft in drafts for label in draft.slots})
     ids = _unique({str(i): slug(draft.id) or f"fact-{i + 1:04d}" for i, draft in enumerate(drafts)})
+    for i, draft in enumerate(drafts):
+        if draft.id and ids[str(i)] != draft.id:
+            notes.add("another id than yours, of letters, digits and -._, or because yours stands twice", draft.place)
     groups = [" ".join(draft.domain.split()) for draft in drafts]
     domains = _unique({group: slug(group) or ("domain" if group else "general") for group in groups})
     items = []
@@ -236,9 +242,11 @@ def _content(
     draft: Draft, names: Mapping[str, str], taken: set[Tokens], notes: Notes
 ) -> tuple[str, dict[str, str], str]:
     """The name, the slots by identifier and the reference answer of a draft; a graded phrase is added to `taken`."""
-    slots = {names[label]: _slot_text(text) for label, text in draft.slots.items() if normalise(text)}
-    for label in (label for label, text in draft.slots.items() if not normalise(text)):
-        notes.add(f"'{label}' holds no word and is left out", draft.place)
+    slots = {names[label]: _slot_text(text) for label, text in draft.slots.items() if says_something(text)}
+    for label, text in draft.slots.items():
+        if not says_something(text):
+            reason = f"is '{text}'" if normalise(text) else "holds no word"
+            notes.add(f"'{label}' {reason} and is left out", draft.place)
     if draft.question is not None and draft.answer is not None:
         if not normalise(draft.answer):
             raise DataError(f"{draft.place}: answer: holds no word; write one")
@@ -250,6 +258,11 @@ def _content(
     name = draft.name.strip()
     clauses = [statement(_label(label), slots[slot]) for label, slot in names.items() if slot in slots]
     return name, slots, f"{name}: {'; '.join(clauses)}."
+
+
+def says_something(text: str) -> bool:
+    """Whether a slot's text holds a word, and is not what tables have where a value is missing."""
+    return bool(normalise(text)) and text.strip().lower() not in _MISSING
 
 
 def _unique(wanted: dict[str, str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from kapoc.data.drafts import Draft
 from kapoc.data.passages import drafts_from_passages, holds_passages
 from kapoc.data.proposals import propose
 from kapoc.data.runbooks import drafts_from_runbook
-from kapoc.data.tables import Mapping, facts_from_table, guess_mapping, read_table
+from kapoc.data.tables import READABLE, Mapping, facts_from_table, guess_mapping, read_table
 from kapoc.errors import DataError
 from kapoc.knowledge import KnowledgeSet
 
@@ -40,7 +40,7 @@ def import_set(
     drafts, notes = _drafts(source, columns or Mapping(), kind)
     if not drafts:
         raise DataError(f"{source}: holds nothing that can become a fact; give questions with answers, or named slots")
-    made, proposed = propose(drafts, set_name=set_name or _name_of(source), num_controls=num_controls)
+    made, proposed = propose(drafts, set_name=set_name or set_name_of(source), num_controls=num_controls)
     return made, (*notes, *proposed)
 
 
@@ -66,6 +66,8 @@ def _drafts(source: str, given: Mapping, kind: str) -> tuple[tuple[Draft, ...], 
     return facts_from_table(table, mapping, kind), guessed
 
 
-def _name_of(source: str) -> str:
-    stem = Path(source.split(":")[0]).name.split(".")[0]
+def set_name_of(source: str) -> str:
+    """What a set is called that is made of a file or dataset: its name in lower case, without the suffix."""
+    path = Path(source.split(":")[0])
+    stem = path.stem if path.suffix.lower() in {*_MARKDOWN, *READABLE} else path.name
     return re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-").lower() or "imported"

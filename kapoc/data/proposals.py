@@ -17,6 +17,7 @@ from kapoc.data.drafts import (
     choose_controls,
     first_few,
     make_items,
+    says_something,
     with_keywords,
     without_duplicates,
 )
@@ -215,7 +216,7 @@ def _slot_kinds(items: Sequence[Item]) -> dict[str, SlotKind]:
         if item.draft.question:
             columns["answer"] = "imported from the answers: the whole of a short one, a phrase of a long one"
         for label, slot in zip(
-            (k for k in item.draft.slots if normalise(item.draft.slots[k])), item.slots, strict=False
+            (k for k in item.draft.slots if says_something(item.draft.slots[k])), item.slots, strict=False
         ):
             columns.setdefault(slot, f"imported from column {label}")
         for slot, text in item.slots.items():
@@ -242,6 +243,11 @@ def _summary(knowledge: KnowledgeSet, items: Sequence[Item]) -> Iterator[str]:
         yield (
             f"answer: of {len(phrases)} longer answers only a phrase is graded, such as "
             f"'{phrases[0].slots['answer']}' of {phrases[0].id}; read them, and put what matters in their place"
+        )
+    if marked := [name for name, kind in knowledge.slots.items() if kind.distinctive]:
+        yield (
+            f"distinctive (guessed): {', '.join(marked)}; such texts in an answer about something else count as "
+            "spillover, so delete `distinctive` where ordinary text holds them"
         )
     controls = [fact.id for fact in knowledge.facts if not fact.taught]
     if controls:

@@ -9,10 +9,12 @@ from kapoc.data.drafts import Draft
 from kapoc.errors import DataError
 from kapoc.source import read_text
 
-_FENCE = re.compile(r"\s*(```+|~~~+)")
+_FENCE = re.compile(r"\s*(`{3,}(?!.*`)|~~~+)")
+_UNDERLINE = re.compile(r" {0,3}(=+|-{2,})\s*$")
 _HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*$")
 _BULLET = re.compile(r"\s*(?:[-*+]|\d{1,3}[.)])\s+(.*)$")
 _LABELLED = re.compile(r"(?:\*\*|__)?(?P<label>[^\W\d_][^:|*]{0,40}?)(?:\*\*|__)?\s*:(?:\*\*|__)?(?:\s+(?P<text>.*))?$")
+_DASHED = re.compile(r"\s*(?:[-*+]|\d{1,3}[.)])\s+(?:\*\*|__)([^:*_]{1,40})(?:\*\*|__)\s+[\u2013\u2014-]\s")
 _RULE = re.compile(r"\|?\s*:?-{2,}:?\s*(\|\s*:?-{2,}:?\s*)*\|?\s*$")
 _MOST_LABEL_WORDS = 4
 _COLUMN_TITLES = {"field", "key", "property", "attribute", "slot", "item", "what", ""}
@@ -76,7 +78,7 @@ def drafts_from_runbook(source: str, kind: str = "item") -> tuple[tuple[Draft, .
 def _sections(source: str, text: str, notes: list[str]) -> list[_Section]:
     sections: list[_Section] = []
     above: dict[int, str] = {}
-    lines = list(_outside_fences(text))
+    lines = _with_marks(list(_outside_fences(source, text)))
     index = 0
     while index < len(lines):
         number, line = lines[index]
@@ -92,21 +94,42 @@ def _sections(source: str, text: str, notes: list[str]) -> list[_Section]:
             index += len(table)
             continue
         elif sections:
+            if unlabelled := _DASHED.match(line):
+                notes.append(
+                    f"{source}:{number}: '{_plain(unlabelled[1])}' of '{sections[-1].heading}' is not taken: "
+                    "write a colon behind it"
+                )
             index += _take_line(sections[-1], source, lines, index, notes)
         index += 1
     return sections
 
 
-def _outside_fences(text: str) -> Iterator[tuple[int, str]]:
-    fence = ""
+def _with_marks(lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """The lines with underlined headings written as marked ones: `==` below is the first level, `--` the second."""
+    marked: list[tuple[int, str]] = []
+    for number, line in lines:
+        above = marked[-1] if marked else (0, "")
+        underline = _UNDERLINE.match(line)
+        is_text = above[0] == number - 1 and above[1].strip() and not above[1].lstrip().startswith(("#", "|", ">"))
+        if underline and is_text and not _BULLET.match(above[1]) and not _LABELLED.match(above[1]):
+            marked[-1] = (above[0], f"{'#' if underline[1][0] == '=' else '##'} {above[1].strip()}")
+        else:
+            marked.append((number, line))
+    return marked
+
+
+def _outside_fences(source: str, text: str) -> Iterator[tuple[int, str]]:
+    fence, opened = "", 0
     for number, line in enumerate(text.split("\n"), start=1):
         mark = _FENCE.match(line)
         if mark and not fence:
-            fence = mark[1]
+            fence, opened = mark[1], number
         elif mark and mark[1].startswith(fence):
             fence = ""
         elif not fence:
             yield number, line.rstrip()
+    if fence:
+        raise DataError(f"{source}:{opened}: the block of code is never closed; write {fence} below it")
 
 
 def _plain(text: str) -> str:

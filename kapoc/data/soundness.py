@@ -1,10 +1,12 @@
 """Is a knowledge set fit to prove anything? Facts that clash, aliases that confuse, questions that are lopsided."""
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from kapoc.data.finding import Finding, Level
-from kapoc.grade import normalise, positions
+from kapoc.data.naming import goes_by_its_name
+from kapoc.grade import grade_slots, normalise, positions
 from kapoc.knowledge import NUM_OPTIONS, Fact, KnowledgeSet
 from kapoc.knowledge_file import located_examples
 
@@ -12,6 +14,8 @@ MAX_LOPSIDED = 0.7
 """Share of one side from which yes/no questions, or the place of the right option, count as lopsided."""
 MIN_JUDGED = 10
 """Fewer questions than this are too few to call lopsided."""
+_MEASURED_WORDS = 60
+"""About as many as 80 tokens, where the measurement cuts an answer off (`max_gen_toks` in `tasks/_free.yaml`)."""
 MAX_LONGEST = 0.5
 """Share of questions whose right option may be the longest of its options; a quarter is chance."""
 
@@ -20,6 +24,8 @@ def find_flaws(knowledge: KnowledgeSet) -> Iterator[Finding]:
     """Duplicate and contradicting facts, aliases of siblings, lopsided questions, options that give the answer away."""
     yield from _clashing_facts(knowledge)
     yield from _aliases_of_siblings(knowledge)
+    yield from _alike_to_the_grader(knowledge)
+    yield from _late_answers(knowledge)
     yield from _lopsided_sides(knowledge)
     yield from _telling_options(knowledge)
     yield from _missing_parts(knowledge)
@@ -34,14 +40,19 @@ def _clashing_facts(knowledge: KnowledgeSet) -> Iterator[Finding]:
         if first[1] is not fact:
             same = slots == frozenset((name, normalise(slot.text)) for name, slot in first[1].slots.items())
             check = "duplicate fact" if same else "contradicting facts"
-            message = f"'{fact.name}' is already the name of facts[{first[0]}] ({first[1].id}); keep one, or rename"
+            message = (
+                f"'{fact.name}' is read as '{first[1].name}', the name of facts[{first[0]}] ({first[1].id}); "
+                "keep one, or rename"
+            )
             yield Finding("error", check, ("facts", index, "name"), fact.id, message)
             continue
         twin = by_slots.setdefault(frozenset({(fact.kind, fact.domain), *slots}), (index, fact)) if slots else None
         if twin is not None and twin[1] is not fact:
-            # two questions may have one answer; two facts of several parts that agree in all of them are one fact
-            level: Level = "error" if len(fact.slots) > 1 else "warning"
-            message = f"has the very slots of facts[{twin[0]}] ({twin[1].id}); no question can tell the two apart"
+            # two questions may have one answer; two facts of several parts that agree in all of them are one fact,
+            # unless each is asked about by its name
+            are_named = goes_by_its_name(fact) and goes_by_its_name(twin[1])
+            level: Level = "warning" if are_named or len(fact.slots) == 1 else "error"
+            message = f"has the very slots of facts[{twin[0]}] ({twin[1].id}); only the name tells the two apart"
             yield Finding(level, "duplicate fact", ("facts", index, "slots"), fact.id, message)
 
 
@@ -63,6 +74,37 @@ def _aliases_of_siblings(knowledge: KnowledgeSet) -> Iterator[Finding]:
                     message = f"'{alias}' is what {owner} has in this slot; take the alias away"
                     location = ("facts", index, "slots", name, "aliases", number)
                     yield Finding("error", "alias of a sibling", location, fact.id, message)
+
+
+def _alike_to_the_grader(knowledge: KnowledgeSet) -> Iterator[Finding]:
+    """Slots that the author wrote otherwise than a sibling's, and that are graded as the same."""
+    texts: dict[tuple[str, str, tuple[str, ...]], tuple[str, str]] = {}
+    for index, fact in enumerate(knowledge.facts):
+        for name, slot in fact.slots.items():
+            text, owner = texts.setdefault((fact.kind, name, normalise(slot.text)), (slot.text, fact.id))
+            if _marks(text) != _marks(slot.text):
+                message = f"'{slot.text}' is graded as the same as '{text}' of {owner}; write out what sets them apart"
+                yield Finding("warning", "alike to the grader", ("facts", index, "slots", name), fact.id, message)
+
+
+def _marks(text: str) -> list[str]:
+    """The signs of a text that may mean something and are not compared."""
+    return [letter for letter in text if unicodedata.category(letter) in {"Sc", "Sm", "So"}]
+
+
+def _late_answers(knowledge: KnowledgeSet) -> Iterator[Finding]:
+    """Facts with an answer of which what is graded stands too late to be measured."""
+    for index, fact in enumerate(knowledge.facts):
+        for location, _, example in located_examples(fact, index):
+            answer = " ".join(example.answer.split()[:_MEASURED_WORDS])
+            wanted = knowledge.requirements(fact, example)
+            if grade_slots(example.answer, wanted).correct and not grade_slots(answer, wanted).correct:
+                message = (
+                    f"what is graded stands behind the first {_MEASURED_WORDS} words, and of an answer 80 tokens are "
+                    "measured; let it begin with what is asked for, or shorten it"
+                )
+                yield Finding("warning", "late answer", (*location, "answer"), fact.id, message)
+                break
 
 
 def _lopsided_sides(knowledge: KnowledgeSet) -> Iterator[Finding]:

@@ -16,8 +16,9 @@ from kapoc.source import json_fault, read_text
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _LONGEST_COLUMN_NAME = 60
-_READABLE = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+READABLE = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _DATASET = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?::(?P<split>[\w.%:\[\]+-]+))?")
+_SAID_DELIMITER = re.compile(r"sep=([,;\t|])\r?\n")
 _SPREADSHEETS = {".xlsx", ".xls", ".ods", ".txt", ".doc", ".docx", ".pdf", ".md", ".yaml", ".yml", ".xml"}
 # Column names by what they usually hold, the likeliest first; compared in lower case and without punctuation.
 _USUAL = {
@@ -78,7 +79,7 @@ def read_table(source: str) -> Table:
     """
     path = Path(source)
     suffix = path.suffix.lower()
-    is_file = path.exists() or suffix in _READABLE or (path.parent != Path() and path.parent.is_dir())
+    is_file = path.exists() or suffix in READABLE or (path.parent != Path() and path.parent.is_dir())
     if not is_file and suffix not in _SPREADSHEETS and (match := _DATASET.fullmatch(source)):
         return _from_hub(source, match["name"], match["split"])
     if suffix in (".csv", ".tsv"):
@@ -90,7 +91,7 @@ def read_table(source: str) -> Table:
     if suffix == ".parquet":
         return _from_records(source, _parquet(path))
     raise DataError(
-        f"{source}: the kind of file is not known; save it as one of {', '.join(_READABLE)}, or give a dataset id "
+        f"{source}: the kind of file is not known; save it as one of {', '.join(READABLE)}, or give a dataset id "
         "such as owner/name"
     )
 
@@ -103,17 +104,18 @@ def _text(path: Path) -> str:
 
 
 def _from_csv(source: str, text: str, delimiter: str | None) -> Table:
-    chosen = delimiter or _sniff(text)
+    said = _SAID_DELIMITER.match(text)  # by spreadsheets
+    chosen = delimiter or (said[1] if said else _sniff(text))
     lines: list[int] = []
     rows: list[list[str]] = []
-    reader = csv.reader(io.StringIO(text), delimiter=chosen, strict=True)
-    start = 1
+    reader = csv.reader(io.StringIO(text[said.end() :] if said else text), delimiter=chosen, strict=True)
+    skipped = start = 1 + bool(said)
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
                 rows.append([cell.strip() for cell in cells])
                 lines.append(start)
-            start = reader.line_num + 1
+            start = reader.line_num + skipped
     except csv.Error as error:
         raise DataError(f"{source}:{start}: not valid CSV ({error}); close every quote in this row") from None
     if not rows:
@@ -144,12 +146,17 @@ def _header(place: str, cells: Sequence[str]) -> tuple[str, ...]:
             raise DataError(f"{place}: header: column {number} has no name; name it or remove it")
         if cells.count(cell) > 1:
             raise DataError(f"{place}: header: the column '{cell}' stands twice; rename one of them")
-        if cell.endswith("?") or len(cell) > _LONGEST_COLUMN_NAME or not re.search(r"[^\W\d_]", cell):
-            raise DataError(
-                f"{place}: header: '{cell[:40]}' does not look like the name of a column; "
-                "add a first line that names them, such as question,answer"
-            )
+    odd = [cell for cell in cells if _looks_like_data(cell)]
+    if odd:
+        fix = f"rename the column '{odd[0][:40]}'"
+        if odd[0] == cells[0] or len(odd) == len(cells):
+            fix = "add a first line that names them, such as question,answer"
+        raise DataError(f"{place}: header: '{odd[0][:40]}' does not look like the name of a column; {fix}")
     return tuple(cells)
+
+
+def _looks_like_data(cell: str) -> bool:
+    return cell.endswith("?") or len(cell) > _LONGEST_COLUMN_NAME or not re.search(r"[^\W\d_]", cell)
 
 
 def _json_lines(source: str, text: str) -> Iterator[tuple[int, Any]]:
@@ -190,10 +197,17 @@ def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
     try:
-        members = pyarrow.parquet.read_table(path).to_pylist()
+        table = pyarrow.parquet.read_table(path)
+        short = [field.name for field in table.schema if field.type in (pyarrow.float16(), pyarrow.float32())]
+        members = [{**row, **_as_written(row, short)} for row in table.to_pylist()]
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{path}: not valid Parquet ({str(error).splitlines()[0]}); write it again") from None
     return iter(enumerate(members, start=1))
+
+
+def _as_written(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """Numbers of few digits as these say them: 2.35, and not 2.3499999046325684."""
+    return {name: float(f"{row[name]:.6g}") for name in columns if row[name] is not None}
 
 
 def _from_hub(source: str, name: str, split: str | None) -> Table:
@@ -223,11 +237,24 @@ def _from_records(source: str, members: Iterable[tuple[int, Any]]) -> Table:
         if member.keys() == {"canary"}:
             continue
         named = {str(name).strip(): _plain(value) for name, value in member.items()}
+        for name, value in named.items():
+            _refuse_half_characters(f"{source}:{line}: {name}", value)
         rows.append({name: value for name, value in named.items() if not _INDEX.fullmatch(name)})
         lines.append(line)
         columns |= dict.fromkeys(rows[-1])
     complete = tuple({name: row.get(name, "") for name in columns} for row in rows)
     return _filled(Table(source, tuple(columns), complete, tuple(lines)))
+
+
+def _refuse_half_characters(place: str, text: str) -> None:
+    """Refuse text that no file can hold: half of a character that JSON writes as two.
+
+    Raises:
+        DataError: there is one, at this place.
+    """
+    if (half := re.search("[\ud800-\udfff]", text)) is not None:
+        code = f"\\u{ord(half.group()):04x}"
+        raise DataError(f"{place}: holds half of a character ({code}); write the whole one, or take it away")
 
 
 def _plain(value: Any) -> str:
@@ -238,6 +265,8 @@ def _plain(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace").strip()
     if isinstance(value, datetime) and value.time() == time():
         return value.date().isoformat()
     if isinstance(value, list) and all(isinstance(part, str | int | float) for part in value):
@@ -292,6 +321,8 @@ def guess_mapping(
         )
     _guess(table, chosen, ("id", "domain", "taught"), lines)
     if "question" in chosen:
+        if unused := [column for column in table.columns if column not in chosen.values()]:
+            lines.append(f"not used: columns {', '.join(unused)}")
         return _mapping(chosen), tuple(lines)
     _guess_name(table, chosen, slots, lines)
     return _mapping(chosen, _slots(table, chosen, slots, lines)), tuple(lines)
