@@ -354,6 +354,7 @@ def test_a_runbook_with_underlined_headings_and_code_in_a_line(tmp_path: Path) -
         ("Run Book.MD", "run-book"),
         ("owner/some.data", "some-data"),
         ("owner/data:train", "data"),
+        ("my_facts.yaml", "my-facts"),
     ],
 )
 def test_a_set_is_called_as_its_file_is(source: str, name: str) -> None:
