@@ -67,7 +67,7 @@ def _drafts(source: str, given: Mapping, kind: str) -> tuple[tuple[Draft, ...], 
 
 
 def set_name_of(source: str) -> str:
-    """What a set is called after the file or dataset that it comes from: that name in lower case, without the suffix."""
+    """What a set is called after its file or dataset: that name in lower case, without the suffix."""
     path = Path(source.split(":")[0])
     stem = path.stem if path.suffix.lower() in {*_MARKDOWN, *READABLE, ".yaml", ".yml"} else path.name
     return re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-").lower() or "imported"
