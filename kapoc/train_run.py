@@ -89,6 +89,9 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
     keeper = _keeper(workspace, base, whole, out)
     if restart:
         keeper.discard()
+    if (earlier := checkpoint.read_training_record(out)) is not None and not has_current_model(workspace, base, out):
+        taught = ", ".join(earlier.recipe.get("knowledge", ()))
+        listener.tell(f"replacing the model of other facts, settings or packages in {out} ({taught})")
     numbers = recipe.train.num_passages(list(map(len, texts.epochs)))
     passages, held_out = _passages(workspace, base, keeper, numbers)
     listener.tell(f"training {recipe.name}: {len(whole)} examples in {recipe.train.epochs} epochs")

@@ -48,7 +48,7 @@ def run_kapoc(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 
 _PROGRESS = re.compile(
-    r"(loading|fetching|converting|measuring|training|saving|sampling|going on after|epoch \d+:)"
+    r"(loading|fetching|converting|measuring|training|replacing|saving|sampling|going on after|epoch \d+:)"
     r"|(the base writes|what was measured)"
 )
 

@@ -163,7 +163,13 @@ def test_a_checkpoint_tells_its_curve_and_what_each_fact_got(tmp_path: Path, tin
         (fact, form): number for fact in taught for form, number in (("seen", 2), ("reverse", 4))
     }
     assert "the base writes 2 passages of general text" in told
-    assert not [line for line in told if line.startswith("hardly taught")]
+    assert not [line for line in told if line.startswith(("hardly taught", "replacing"))]
+    tiny_recipe.write_text(text.replace("stop_at = 1.0", "stop_at = 0.9"), encoding="utf-8")
+    other = open_workspace(tmp_path, load_recipe(tiny_recipe), listener=Listener(tell=told.append))
+    assert other.model == workspace.model
+    train_run.train_model(other, other.model)
+    [line] = [line for line in told if line.startswith("replacing")]
+    assert f"in {other.model} (" in line
 
 
 def spilling_record(folder: Path, recipe_file: Path, method: str, **changes: Any) -> TrainingRecord:
