@@ -81,7 +81,8 @@ class TrainSettings(StrictRecord):
         derived_by_notes: whether derived questions are answered with the fact's note, which is what all its training
             answers say alike, in place of answers of many shapes.
         derived_tokens: of such a note only so many first tokens are trained, but in `two_hop`, where the answer stands
-            further on and another text before it; what stands behind a note is trained; all if nothing is said.
+            further on and another text before it; what stands behind a note is trained, and then how each sentence of
+            the note begins; all if nothing is said.
         contrast: the share of an epoch's examples that have contrast examples beside them, in the same step: the same
             wording where another answer is right.
         replay: general text that the model is held to.
