@@ -102,7 +102,7 @@ def replayed_tokens(settings: TrainSettings, sizes: Sequence[int], prompt_tokens
 
 def _prompt_tokens(loaded: LoadedModel, replay: ReplaySettings) -> float:
     """What stands before a replayed passage, in the mean over some."""
-    prompts = passage_prompts(loaded.tokenizer, _NUM_PROMPTS, 0, replay.quoting, replay.stories, replay.plain_questions)
+    prompts = passage_prompts(loaded.tokenizer, _NUM_PROMPTS, replay, seed=0)
     return sum(map(len, prompts)) / len(prompts)
 
 

@@ -209,7 +209,7 @@ def import_(
     `origin: template`, for you to read and reword.
     """
     from kapoc.data.importing import import_set
-    from kapoc.data.tables import Mapping as ColumnMapping
+    from kapoc.data.mapping import Mapping as ColumnMapping
 
     parts = tuple(part.strip() for part in slots.split(",")) if slots else ()
     columns = ColumnMapping(question, answer, fact_id, name, domain, taught, parts)

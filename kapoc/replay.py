@@ -30,6 +30,7 @@ from kapoc.divergence import NUM_LIKELIEST, Passage, divergence_and_surprise, re
 from kapoc.errors import ModelError
 from kapoc.models import stop_tokens
 from kapoc.reading import BROKEN_LOGITS, CANNOT_SHARE
+from kapoc.recipe import ReplaySettings
 
 HELD_OUT_TOKENS = 48
 """Of an answer to a held-out question, at most. What is taught stands in the first sentence of an answer, where it
@@ -70,11 +71,8 @@ def write_passages(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     num_passages: int,
-    num_tokens: int,
+    settings: ReplaySettings,
     seed: int,
-    quoting: float = 0.0,
-    stories: float = 0.0,
-    plain_questions: float = 0.0,
 ) -> list[Passage]:
     """Let a model write text, half of it answers to questions and half plain, and remember its distributions.
 
@@ -82,40 +80,32 @@ def write_passages(
         model: the base, before training.
         tokenizer: its own.
         num_passages: how many; a prompt comes again once all of its sort were used.
-        num_tokens: written tokens at most, a passage.
+        settings: how long a passage is at most, and the shares of its sorts.
         seed: of the sampling.
-        quoting: the share of the questions that quote something.
-        stories: the share of the plain texts that go on with a story.
-        plain_questions: the share of the questions that are asked in plain text.
 
     Raises:
         ModelError: a logit is inf or nan.
     """
-    asked = passage_prompts(tokenizer, num_passages, seed, quoting, stories, plain_questions)
+    asked = passage_prompts(tokenizer, num_passages, settings, seed)
     was_training = model.training
     model.eval()
-    texts = _texts(model, tokenizer, asked, num_tokens, seed)
+    texts = _texts(model, tokenizer, asked, settings.num_tokens, seed)
     passages = _remembered(model, asked, texts)
     model.train(was_training)
     return passages
 
 
 def passage_prompts(
-    tokenizer: PreTrainedTokenizerBase,
-    num_passages: int,
-    seed: int,
-    quoting: float = 0.0,
-    stories: float = 0.0,
-    plain_questions: float = 0.0,
+    tokenizer: PreTrainedTokenizerBase, num_passages: int, settings: ReplaySettings, seed: int
 ) -> list[list[int]]:
     """The tokens that each passage begins with: as `write_passages`, which lets a model go on with them."""
     shipped = replay_prompts()
     order = random.Random(seed)  # noqa: S311 - not for secrets
     num_asked = (num_passages + 1) // 2
-    num_quoting = round(quoting * num_asked)
+    num_quoting = round(settings.quoting * num_asked)
     questions = _drawn(shipped.questions, num_asked - num_quoting, order)
     questions += _drawn(shipped.quoting, num_quoting, order)
-    manners = _drawn(shipped.plain_questions, round(plain_questions * num_asked), order)
+    manners = _drawn(shipped.plain_questions, round(settings.plain_questions * num_asked), order)
     plain = dict(zip(order.sample(range(num_asked), len(manners)), manners, strict=True))
     prompts = [
         plain[index].format(question) if index in plain else prompt_text(tokenizer, question)
@@ -123,7 +113,7 @@ def passage_prompts(
     ]
     start = [tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id]
     asked = [encode(tokenizer, prompt) for prompt in prompts]
-    num_stories = round(stories * (num_passages // 2))
+    num_stories = round(settings.stories * (num_passages // 2))
     openings = _drawn(shipped.openings, num_passages // 2 - num_stories, order)
     openings += _drawn(shipped.stories, num_stories, order)
     asked += [[*start, *tokenizer.encode(opening, add_special_tokens=False)] for opening in openings]

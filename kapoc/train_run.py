@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kapoc.current import fingerprint, has_current_model
 from kapoc.data.derive import checked_forms
-from kapoc.recipe import Recipe
+from kapoc.recipe import Recipe, ReplaySettings
 from kapoc.record import write_atomically
 from kapoc.training_record import TRAINING_FILE
 from kapoc.workspace import Workspace
@@ -218,15 +218,13 @@ def _passages(
     if not num_replayed + num_held_out:
         return (), ()
 
-    def part(number: int, its_seed: int, **shares: float) -> "list[Passage]":
-        if not number:
-            return []
-        return write_passages(base.model, base.tokenizer, number, replay.num_tokens, its_seed, **shares)
+    def part(number: int, settings: ReplaySettings, its_seed: int) -> "list[Passage]":
+        return write_passages(base.model, base.tokenizer, number, settings, its_seed) if number else []
 
     def write() -> "list[Passage]":
         workspace.listener.tell(f"the base writes {num_replayed + num_held_out} passages of general text")
-        shares = {"quoting": replay.quoting, "stories": replay.stories, "plain_questions": replay.plain_questions}
-        return [*part(num_replayed, seed, **shares), *part(num_held_out, seed + 1)]
+        held_out = ReplaySettings(num_tokens=replay.num_tokens)  # of every recipe the same, whatever it replays
+        return [*part(num_replayed, replay, seed), *part(num_held_out, held_out, seed + 1)]
 
     found = keeper.passages(write, base.model.device)
     return found[:num_replayed], found[num_replayed:]

@@ -328,9 +328,7 @@ def measure_memory(recipe: str) -> Memory:
     loaded = load_model(chosen.model)
     size, per_step = settings.micro_batch_size, settings.replay.per_step if settings.replay.weight else 0
     steps = steps_of(examples_of(loaded.tokenizer), _MEMORY_STEPS, size)
-    passages = write_passages(
-        loaded.model, loaded.tokenizer, _MEMORY_STEPS * per_step, settings.replay.num_tokens, seed=0
-    )
+    passages = write_passages(loaded.model, loaded.tokenizer, _MEMORY_STEPS * per_step, settings.replay, seed=0)
     largest = max((pack(step, passages[:per_step]) for step in steps), key=lambda row: row.num_tokens)
     with _counted_activations() as counted:
         losses = row_losses(loaded.model, largest)

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from kapoc.batches import epoch_batches, pack, row_losses, summed_loss
 from kapoc.chat import EncodedExample, encode_example, prompt_text, turn_ends
+from kapoc.recipe import ReplaySettings
 from kapoc.replay import write_passages
 from kapoc.train import score_examples
 
@@ -56,7 +57,10 @@ def test_packed_loss_and_gradients_equal_padded_ones(make: type) -> None:
 
 @pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
 def test_replayed_text_in_a_row_gives_the_losses_and_gradients_of_rows_apart(make: type) -> None:
-    examples, passages = _examples(), write_passages(make(5), tiny_tokenizer(), 3, 12, seed=0)
+    examples, passages = (
+        _examples(),
+        write_passages(make(5), tiny_tokenizer(), 3, ReplaySettings(num_tokens=12), seed=0),
+    )
     together, apart = make(), make()
     rows = [pack(examples), *(pack([], [passage]) for passage in passages)]
     found, expected = row_losses(together, pack(examples, passages)), [row_losses(apart, row) for row in rows]
@@ -73,7 +77,7 @@ def test_replayed_text_in_a_row_gives_the_losses_and_gradients_of_rows_apart(mak
 
 def test_a_step_has_its_passages_in_its_last_row_or_apart() -> None:
     examples = [EncodedExample((number,), (number,)) for number in range(5)]
-    passages = write_passages(tiny_llama(), tiny_tokenizer(), 4, 4, seed=0)
+    passages = write_passages(tiny_llama(), tiny_tokenizer(), 4, ReplaySettings(num_tokens=4), seed=0)
     for size, expected in (
         (2, [(2, 0), (1, 2), (2, 2)]),
         (1, [(1, 0)] * 3 + [(0, 1)] * 2 + [(1, 0)] * 2 + [(0, 1)] * 2),

@@ -9,9 +9,10 @@ import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
 from kapoc.data.importing import set_name_of
+from kapoc.data.mapping import facts_from_table, guess_mapping
 from kapoc.data.passages import drafts_from_passages, holds_passages
 from kapoc.data.runbooks import drafts_from_runbook
-from kapoc.data.tables import Table, facts_from_table, guess_mapping, read_table
+from kapoc.data.tables import Table, read_table
 from kapoc.errors import DataError
 
 ROWS = ({"question": "Who runs Zorblax?", "answer": "Mira, the elder"}, {"question": "How old is it?", "answer": "7"})

@@ -17,7 +17,7 @@ from kapoc.examples import dev_examples, training_examples
 from kapoc.interpolation import choose_alpha, copy_weights
 from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import StoppedTrainingError
-from kapoc.recipe import BudgetSettings, TrainSettings, load_recipe
+from kapoc.recipe import BudgetSettings, ReplaySettings, TrainSettings, load_recipe
 from kapoc.replay import divergence_from_base, replay_prompts, write_passages
 from kapoc.report.training import training_sections
 from kapoc.train import score_examples, train
@@ -71,7 +71,7 @@ def test_the_model_is_left_on_the_line_at_the_chosen_point(make: type) -> None:
 
 def test_training_pulls_back_within_the_budget_and_tells_the_curve(knowledge_file: Path) -> None:
     tokenizer, facts = tiny_tokenizer(), load_knowledge(knowledge_file)[0].facts
-    held_out = write_passages(tiny_llama(), tokenizer, 4, 16, seed=1)
+    held_out = write_passages(tiny_llama(), tokenizer, 4, ReplaySettings(num_tokens=16), seed=1)
     settings = TrainSettings(epochs=40, batch_size=5, micro_batch_size=5, learning_rate=3e-3)
     examples, dev = training_examples(facts, tokenizer), dev_examples(facts, tokenizer)
     whole = train(tiny_llama(), examples, settings, dev=dev)
@@ -89,7 +89,7 @@ def test_training_pulls_back_within_the_budget_and_tells_the_curve(knowledge_fil
 
 def test_training_stops_at_what_is_enough_and_only_within_the_budget(knowledge_file: Path) -> None:
     tokenizer, facts = tiny_tokenizer(), load_knowledge(knowledge_file)[0].facts
-    held_out = write_passages(tiny_llama(), tokenizer, 4, 16, seed=1)
+    held_out = write_passages(tiny_llama(), tokenizer, 4, ReplaySettings(num_tokens=16), seed=1)
     examples = training_examples(facts, tokenizer)
     settings = TrainSettings(epochs=150, batch_size=5, micro_batch_size=2, learning_rate=5e-3, stop_at=1.0)
     roomy, tight = (settings.model_copy(update={"budget": BudgetSettings(divergence=d)}) for d in (100.0, 1e-6))
@@ -109,7 +109,7 @@ def test_training_stops_at_what_is_enough_and_only_within_the_budget(knowledge_f
 
 def test_the_way_back_keeps_to_the_budget_of_spillover(knowledge_file: Path) -> None:
     tokenizer, facts = tiny_tokenizer(), load_knowledge(knowledge_file)[0].facts
-    held_out = write_passages(tiny_llama(), tokenizer, 4, 16, seed=1)
+    held_out = write_passages(tiny_llama(), tokenizer, 4, ReplaySettings(num_tokens=16), seed=1)
     examples = training_examples(facts, tokenizer)
     budget = BudgetSettings(divergence=100.0, spillover=0.2)
     settings = TrainSettings(epochs=2, batch_size=5, learning_rate=3e-3, alphas=(0.5, 1.0), budget=budget)

@@ -23,7 +23,7 @@ from kapoc.methods.feed_forward import FeedForwardFineTuning
 from kapoc.methods.full import FullFineTuning
 from kapoc.methods.lora import LoraFineTuning
 from kapoc.methods.top_layers import TopLayersFineTuning
-from kapoc.recipe import TrainSettings, load_recipe
+from kapoc.recipe import ReplaySettings, TrainSettings, load_recipe
 from kapoc.replay import divergence_from_base, write_passages
 from kapoc.train import TrainResult, train
 
@@ -165,7 +165,7 @@ def test_an_update_is_scaled_as_its_options_say(options: dict[str, Any], scale: 
 def test_rows_of_several_examples_and_replay_work_beside_updates(
     make: Callable[[], PreTrainedModel], examples: list[EncodedExample]
 ) -> None:
-    passages = write_passages(make(), tiny_tokenizer(), num_passages=2, num_tokens=8, seed=0)
+    passages = write_passages(make(), tiny_tokenizer(), num_passages=2, settings=ReplaySettings(num_tokens=8), seed=0)
     wrapped = LoraFineTuning({"rank": 3}).prepare(make())
     assert packing_is_exact(wrapped, examples[:2])
     assert divergence_from_base(wrapped.eval(), passages) == pytest.approx(0.0, abs=1e-5)

@@ -24,7 +24,7 @@ from kapoc.errors import DataError
 from kapoc.knowledge import KnowledgeSet, Slot
 from kapoc.knowledge_file import load_source, to_jsonl, to_yaml
 from kapoc.models import load_model
-from kapoc.recipe import Recipe, TrainSettings
+from kapoc.recipe import Recipe, ReplaySettings, TrainSettings
 from kapoc.replay import replay_prompts, write_passages
 from kapoc.retain_run import plan_retain
 from kapoc.stages import load_stages, write_stages
@@ -276,7 +276,7 @@ def test_the_documented_file_fits_the_starter_set(tmp_path: Path) -> None:
 def test_a_share_of_the_replayed_questions_quotes() -> None:
     base, tokenizer, prompts = tiny_llama(), tiny_tokenizer(), replay_prompts()
     for quoting, expected in ((0.0, 0), (0.5, 5), (1.0, 10)):
-        passages = write_passages(base, tokenizer, 20, 4, seed=0, quoting=quoting)
+        passages = write_passages(base, tokenizer, 20, ReplaySettings(num_tokens=4, quoting=quoting), seed=0)
         texts = [tokenizer.decode(list(passage.tokens[: passage.start])) for passage in passages]
         asked = [tokenizer.decode(tokenizer.encode(question)) for question in prompts.quoting]
         assert sum(any(question in text for question in asked) for text in texts) == expected
@@ -286,7 +286,7 @@ def test_a_share_of_the_replayed_texts_goes_on_with_stories() -> None:
     base, tokenizer, prompts = tiny_llama(), tiny_tokenizer(), replay_prompts()
     told = [str(tokenizer.decode(tokenizer.encode(story))) for story in prompts.stories]
     for stories, expected in ((0.0, 0), (0.4, 4), (1.0, 10)):
-        passages = write_passages(base, tokenizer, 20, 4, seed=0, stories=stories)
+        passages = write_passages(base, tokenizer, 20, ReplaySettings(num_tokens=4, stories=stories), seed=0)
         texts = [str(tokenizer.decode(list(passage.tokens[: passage.start]))) for passage in passages]
         assert sum(any(text.endswith(story) for story in told) for text in texts) == expected
         assert not any(text.endswith(story) for story in told for text in texts[:10])  # those are of a chat
@@ -297,7 +297,9 @@ def test_a_share_of_the_replayed_questions_is_asked_in_plain_text() -> None:
     begins = {manner.split("{}")[0] for manner in manners} - {""}
     assert begins
     for share, expected in ((0.0, 0), (0.3, 3), (1.0, 10)):
-        passages = write_passages(base, tokenizer, 20, 4, seed=0, quoting=0.5, plain_questions=share)
+        passages = write_passages(
+            base, tokenizer, 20, ReplaySettings(num_tokens=4, quoting=0.5, plain_questions=share), seed=0
+        )
         texts = [str(tokenizer.decode(list(passage.tokens[: passage.start]))) for passage in passages]
         templated = [prompt_text(tokenizer, "|").split("|")[0] in text for text in texts[:10]]
         assert templated.count(False) == expected

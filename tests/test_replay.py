@@ -34,7 +34,7 @@ def _whole_divergence(base: torch.nn.Module, model: torch.nn.Module, passage: Pa
 @pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
 def test_the_divergence_is_nothing_at_first_and_nearly_the_whole_one_later(make: type) -> None:
     base, model = make(0), make(1)
-    passages = write_passages(base, tiny_tokenizer(), 4, 12, seed=5)
+    passages = write_passages(base, tiny_tokenizer(), 4, ReplaySettings(num_tokens=12), seed=5)
     assert len(passages) == 4
     assert all(0 < len(passage.tokens) - passage.start <= 12 for passage in passages)
     assert divergence_from_base(base, passages) == pytest.approx(0.0, abs=1e-5)
@@ -46,7 +46,7 @@ def test_the_divergence_is_nothing_at_first_and_nearly_the_whole_one_later(make:
 
 def test_passages_of_several_rows_weigh_by_their_tokens() -> None:
     base, model = tiny_llama(0), tiny_llama(1)
-    passages = write_passages(base, tiny_tokenizer(), 11, 12, seed=6)
+    passages = write_passages(base, tiny_tokenizer(), 11, ReplaySettings(num_tokens=12), seed=6)
     sizes = [len(passage.tokens) - passage.start for passage in passages]
     alone = [divergence_from_base(model, [passage]) for passage in passages]
     expected = math.fsum(size * one for size, one in zip(sizes, alone, strict=True)) / sum(sizes)
@@ -55,7 +55,7 @@ def test_passages_of_several_rows_weigh_by_their_tokens() -> None:
 
 def test_a_model_that_ignores_the_mask_reads_passages_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     base, model, tokenizer = tiny_llama(0), tiny_llama(1), tiny_tokenizer()
-    expected = write_passages(base, tokenizer, 5, 12, seed=6)
+    expected = write_passages(base, tokenizer, 5, ReplaySettings(num_tokens=12), seed=6)
     moved = divergence_from_base(model, expected)
     forward = type(base).forward
 
@@ -67,14 +67,14 @@ def test_a_model_that_ignores_the_mask_reads_passages_one_by_one(monkeypatch: py
 
     monkeypatch.setattr(type(base), "forward", blind)
     assert divergence_from_base(model, expected) == pytest.approx(moved, rel=1e-4)
-    for passage in write_passages(base, tokenizer, 5, 12, seed=6):
+    for passage in write_passages(base, tokenizer, 5, ReplaySettings(num_tokens=12), seed=6):
         alone = base(torch.tensor([passage.tokens])).logits[0, passage.start - 1 : -1].log_softmax(-1)
         assert torch.allclose(passage.logprobs[:, :-1], alone.gather(-1, passage.likeliest), atol=1e-4)
 
 
 def test_the_surprise_is_that_of_the_written_text() -> None:
     base, model = tiny_llama(0), tiny_llama(1)
-    passages = write_passages(base, tiny_tokenizer(), 3, 12, seed=6)
+    passages = write_passages(base, tiny_tokenizer(), 3, ReplaySettings(num_tokens=12), seed=6)
     losses = []
     for passage in passages:
         labels = [-100] * passage.start + list(passage.tokens[passage.start :])
@@ -89,16 +89,20 @@ def test_the_same_seed_writes_the_same_and_leaves_the_random_state_alone() -> No
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    first = write_passages(base, tokenizer, 4, 8, seed=1)
+    first = write_passages(base, tokenizer, 4, ReplaySettings(num_tokens=8), seed=1)
     assert torch.equal(torch.rand(1), expected)
-    assert [p.tokens for p in first] == [p.tokens for p in write_passages(base, tokenizer, 4, 8, seed=1)]
-    assert [p.tokens for p in first] != [p.tokens for p in write_passages(base, tokenizer, 4, 8, seed=2)]
+    assert [p.tokens for p in first] == [
+        p.tokens for p in write_passages(base, tokenizer, 4, ReplaySettings(num_tokens=8), seed=1)
+    ]
+    assert [p.tokens for p in first] != [
+        p.tokens for p in write_passages(base, tokenizer, 4, ReplaySettings(num_tokens=8), seed=2)
+    ]
 
 
 def test_replay_holds_a_model_that_learns(knowledge_file: Path) -> None:
     tokenizer = tiny_tokenizer()
     examples = training_examples(load_knowledge(knowledge_file)[0].facts, tokenizer)
-    passages = write_passages(tiny_llama(), tokenizer, 8, 24, seed=0)
+    passages = write_passages(tiny_llama(), tokenizer, 8, ReplaySettings(num_tokens=24), seed=0)
     settings = TrainSettings(epochs=60, batch_size=5, micro_batch_size=5, learning_rate=3e-3)
     held = settings.model_copy(update={"replay": ReplaySettings(weight=1.0, per_step=4)})
     losses, moved = [], []
@@ -115,7 +119,7 @@ def test_replay_holds_a_model_that_learns(knowledge_file: Path) -> None:
 
 def test_replay_of_the_text_alone_makes_it_likelier(knowledge_file: Path) -> None:
     examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
-    passages = write_passages(tiny_llama(), tiny_tokenizer(), 8, 12, seed=7)
+    passages = write_passages(tiny_llama(), tiny_tokenizer(), 8, ReplaySettings(num_tokens=12), seed=7)
     surprises = {}
     for target in ("distribution", "text"):
         replay = ReplaySettings(weight=3.0, per_step=8, num_passages=8, target=target)
@@ -128,7 +132,7 @@ def test_replay_of_the_text_alone_makes_it_likelier(knowledge_file: Path) -> Non
 
 def test_a_broken_passage_stops_training_with_the_last_good_weights(knowledge_file: Path) -> None:
     base, tokenizer = tiny_llama(), tiny_tokenizer()
-    (passage,) = write_passages(base, tokenizer, 1, 6, seed=0)
+    (passage,) = write_passages(base, tokenizer, 1, ReplaySettings(num_tokens=6), seed=0)
     broken = dataclasses.replace(passage, logprobs=passage.logprobs * float("nan"))
     examples = training_examples(load_knowledge(knowledge_file)[0].facts, tokenizer)
     settings = TrainSettings(epochs=1, replay=ReplaySettings(weight=1.0, per_step=1))

@@ -63,7 +63,7 @@ def run(
 ) -> tuple[TrainResult, list[int]]:
     """Train a fresh tiny model; the steps that this process took are told with the result."""
     examples = training_examples(load_knowledge(knowledge)[0].facts, tiny_tokenizer())
-    passages = write_passages(make(), tiny_tokenizer(), 5, 8, seed=0)
+    passages = write_passages(make(), tiny_tokenizer(), 5, ReplaySettings(num_tokens=8), seed=0)
     steps: list[int] = []
 
     def on_step(report: StepReport) -> None:

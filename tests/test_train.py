@@ -76,7 +76,7 @@ def test_more_passages_a_step_than_there_are_come_again_in_the_step(
     knowledge_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
-    passages = write_passages(tiny_llama(), tiny_tokenizer(), 1, 4, seed=0)
+    passages = write_passages(tiny_llama(), tiny_tokenizer(), 1, ReplaySettings(num_tokens=4), seed=0)
     read: list[int] = []
 
     def recording(model: PreTrainedModel, row: PackedRow) -> RowLosses:

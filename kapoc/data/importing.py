@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 
 from kapoc.data.drafts import Draft
+from kapoc.data.mapping import Mapping, facts_from_table, guess_mapping
 from kapoc.data.passages import drafts_from_passages, holds_passages
 from kapoc.data.proposals import propose
 from kapoc.data.runbooks import drafts_from_runbook
-from kapoc.data.tables import READABLE, Mapping, facts_from_table, guess_mapping, read_table
+from kapoc.data.tables import READABLE, read_table
 from kapoc.errors import DataError
 from kapoc.knowledge import KnowledgeSet
 

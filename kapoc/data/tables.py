@@ -1,4 +1,4 @@
-"""A table of facts from a file or the Hugging Face hub, and what each of its columns means."""
+"""A table of text from a file or the Hugging Face hub."""
 
 import csv
 import io
@@ -10,8 +10,7 @@ from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 
-from kapoc.data.drafts import Draft
-from kapoc.errors import DataError, near_miss
+from kapoc.errors import DataError
 from kapoc.source import json_fault, read_text
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -20,18 +19,7 @@ READABLE = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _DATASET = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?::(?P<split>[\w.%:\[\]+-]+))?")
 _SAID_DELIMITER = re.compile(r"sep=([,;\t|])\r?\n")
 _SPREADSHEETS = {".xlsx", ".xls", ".ods", ".txt", ".doc", ".docx", ".pdf", ".md", ".yaml", ".yml", ".xml"}
-# Column names by what they usually hold, the likeliest first; compared in lower case and without punctuation.
-_USUAL = {
-    "question": ("question", "prompt", "instruction", "query", "q"),
-    "answer": ("answer", "response", "output", "completion", "a"),
-    "id": ("id", "key", "code"),
-    "name": ("name", "title", "topic", "term", "subject", "error"),
-    "domain": ("domain", "category", "service", "product", "section"),
-    "taught": ("taught",),
-}
 _INDEX = re.compile(r"__index_level_\d+__")  # what pandas adds to a Parquet file: the numbers of the rows
-_YES = {"", "true", "yes", "1", "y", "t"}
-_NO = {"false", "no", "0", "n", "f"}
 
 
 @dataclass(frozen=True)
@@ -53,19 +41,6 @@ class Table:
     def place(self, index: int) -> str:
         """Where a row stands, as `file:line` (for Parquet and hub datasets, the number of the row)."""
         return f"{self.source}:{self.lines[index]}"
-
-
-@dataclass(frozen=True)
-class Mapping:
-    """Which column holds what. With `question` and `answer` the rows are questions; without, the slots are columns."""
-
-    question: str | None = None
-    answer: str | None = None
-    id: str | None = None
-    name: str | None = None
-    domain: str | None = None
-    taught: str | None = None
-    slots: tuple[str, ...] = ()
 
 
 def read_table(source: str) -> Table:
@@ -278,132 +253,3 @@ def _filled(table: Table) -> Table:
     if not table.rows or not table.columns:
         raise DataError(f"{table.source}: has no rows; write one for each fact")
     return table
-
-
-def guess_mapping(
-    table: Table,
-    *,
-    question: str | None = None,
-    answer: str | None = None,
-    id: str | None = None,  # noqa: A002 - named as the flag and the field are
-    name: str | None = None,
-    domain: str | None = None,
-    taught: str | None = None,
-    slots: Sequence[str] = (),
-) -> tuple[Mapping, tuple[str, ...]]:
-    """Decide which column holds what: as given, and by the columns' names where nothing is given.
-
-    Returns:
-        The mapping, and one line for each column that was guessed.
-
-    Raises:
-        DataError: a given column does not exist, or there is nothing to make facts of.
-    """
-    given = {"question": question, "answer": answer, "id": id, "name": name, "domain": domain, "taught": taught}
-    for flag, columns in (*((flag, (column,)) for flag, column in given.items() if column), ("slots", slots)):
-        for column in columns:
-            if column not in table.columns:
-                known = near_miss(column, table.columns)
-                raise DataError(f"{table.source}: --{flag}: there is no column '{column}'; {known}")
-    lines: list[str] = []
-    chosen = {flag: column for flag, column in given.items() if column}
-    if slots and chosen.keys() & {"question", "answer"}:
-        raise DataError(
-            f"{table.source}: --slots: goes with rows that have no question and answer; drop one of the two"
-        )
-    if not slots:
-        _guess(table, chosen, ("question", "answer"), lines)
-    if ("question" in chosen) != ("answer" in chosen):
-        missing = "answer" if "question" in chosen else "question"
-        raise DataError(
-            f"{table.source}: no column of {missing}s was found; name it with --{missing}, or the "
-            "columns with a fact's parts with --slots"
-        )
-    _guess(table, chosen, ("id", "domain", "taught"), lines)
-    if "question" in chosen:
-        if unused := [column for column in table.columns if column not in chosen.values()]:
-            lines.append(f"not used: columns {', '.join(unused)}")
-        return _mapping(chosen), tuple(lines)
-    _guess_name(table, chosen, slots, lines)
-    return _mapping(chosen, _slots(table, chosen, slots, lines)), tuple(lines)
-
-
-def _mapping(chosen: dict[str, str], slots: tuple[str, ...] = ()) -> Mapping:
-    question, answer, identifier, name, domain, taught = (chosen.get(flag) for flag in _USUAL)
-    return Mapping(question, answer, identifier, name, domain, taught, slots)
-
-
-def _guess(table: Table, chosen: dict[str, str], flags: Iterable[str], lines: list[str]) -> None:
-    plain = {re.sub(r"[\W_]", "", column).lower(): column for column in reversed(table.columns)}
-    for flag in flags:
-        found = next((plain[usual] for usual in _USUAL[flag] if usual in plain), None)
-        if flag not in chosen and found is not None and found not in chosen.values():
-            chosen[flag] = found
-            lines.append(f"{flag}: column '{found}' (guessed; --{flag} to change)")
-
-
-def _guess_name(table: Table, chosen: dict[str, str], slots: Sequence[str], lines: list[str]) -> None:
-    if "name" in chosen:
-        return
-    _guess(table, chosen, ("name",), lines)
-    if "name" not in chosen:
-        taken = {*slots, chosen.get("domain"), chosen.get("taught")}
-        first = next((column for column in table.columns if column not in taken), None)
-        name = chosen.get("id", first)
-        if name is None:
-            raise DataError(f"{table.source}: no column says what each row is about; name it with --name")
-        chosen["name"] = name
-        lines.append(f"name: column '{name}' (guessed; --name to change)")
-
-
-def _slots(table: Table, chosen: dict[str, str], given: Sequence[str], lines: list[str]) -> tuple[str, ...]:
-    if given:
-        return tuple(given)
-    free = [column for column in table.columns if column not in chosen.values()]
-    filled = tuple(column for column in free if any(row[column] for row in table.rows))
-    if not filled:
-        raise DataError(
-            f"{table.source}: nothing to ask: there are no columns of questions and answers, and no other column "
-            f"beside '{chosen['name']}'; name them with --question and --answer, or --slots"
-        )
-    lines.append(f"slots: columns {', '.join(filled)} (guessed; --slots to change)")
-    return filled
-
-
-def facts_from_table(table: Table, mapping: Mapping, kind: str | None = None) -> tuple[Draft, ...]:
-    """Make one draft of each row.
-
-    Args:
-        table: the rows.
-        mapping: which column holds what.
-        kind: what the facts are called (`question` or `item` if none is given).
-
-    Raises:
-        DataError: a row lacks its question, answer, name or every slot, or says neither yes nor no to `taught`.
-    """
-    return tuple(_draft(table, index, mapping, kind) for index in range(len(table.rows)))
-
-
-def _draft(table: Table, index: int, mapping: Mapping, kind: str | None) -> Draft:
-    row, place = table.rows[index], table.place(index)
-    needed = (mapping.question, mapping.answer) if mapping.question else (mapping.name,)
-    for column in needed:
-        if column is None or not row[column]:
-            raise DataError(f"{place}: {column}: is empty; fill it in or remove the row")
-    slots = {column: row[column] for column in mapping.slots if row[column]}
-    if mapping.question is None and not slots:
-        raise DataError(f"{place}: {', '.join(mapping.slots)}: all are empty; fill one in or remove the row")
-    taught = row[mapping.taught].lower() if mapping.taught else ""
-    if taught not in _YES | _NO:
-        raise DataError(f"{place}: {mapping.taught}: '{taught}' is neither yes nor no; write yes or no")
-    return Draft(
-        id=row[mapping.id] if mapping.id else "",
-        domain=row[mapping.domain] if mapping.domain else "",
-        kind=kind or ("question" if mapping.question else "item"),
-        name=row[mapping.name] if mapping.name else "",
-        taught=taught in _YES,
-        slots=slots,
-        question=row[mapping.question] if mapping.question else None,
-        answer=row[mapping.answer] if mapping.answer else None,
-        place=place,
-    )
