@@ -237,7 +237,8 @@ def plan(
 ) -> None:
     """Before anything is trained: what can this knowledge set show, and what will it cost on this machine?
 
-    "can show" is the smallest change, or the highest floor, that so many items can show of a model that does well;
+    "can show" is the smallest change, or the highest floor, that so many items can show of a model that does well, and
+    for a check that only a shown loss fails, the smallest loss that would be caught;
     "clusters needed" how many facts, or items of no fact, the check's own threshold takes; "-": none is reckoned.
     """
     from dataclasses import asdict
