@@ -24,6 +24,8 @@ _SPARE_COLUMNS = 32
 
 Choose = Callable[[torch.Tensor], list[int]]
 """Logits (rows, vocabulary) in float32 -> the token that follows in each row; refuses what is not finite."""
+OnLogits = Callable[[Sequence[int], torch.Tensor], object]
+"""Is told the numbers of some prompts and the logits (prompts, vocabulary) that their next tokens were chosen from."""
 
 
 def greedy(logits: torch.Tensor) -> list[int]:
@@ -73,6 +75,7 @@ class Continuation:
 class _Answer:
     """A prompt on its way: what was written so far."""
 
+    number: int
     prompt: Sequence[int]
     written: list[int]
     end: int | None = None
@@ -95,6 +98,7 @@ def continue_prompts(
     choose: Choose = greedy,
     capacity: int = 512,
     on_done: Callable[[int], object] = lambda _: None,
+    on_logits: OnLogits | None = None,
 ) -> list[Continuation]:
     """Continue each prompt token by token until the model ends it.
 
@@ -108,6 +112,7 @@ def continue_prompts(
         choose: which token follows; the likeliest if nothing is said.
         capacity: tokens of prompts a forward pass.
         on_done: is told how many prompts were finished.
+        on_logits: is told what every token was chosen from.
 
     Returns:
         One continuation a prompt, in the order of the prompts.
@@ -127,7 +132,7 @@ def continue_prompts(
         if answer.is_done:
             on_done(1)
 
-    answers = [_Answer(prompt, []) for prompt in prompts]
+    answers = [_Answer(number, prompt, []) for number, prompt in enumerate(prompts)]
     for answer, tokens in zip(answers, known, strict=False):
         for token in tokens:
             if not answer.is_done:
@@ -135,7 +140,7 @@ def continue_prompts(
     waiting = sorted((answer for answer in answers if not answer.is_done), key=lambda answer: len(answer.read))
     if waiting:
         sizes = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "capacity": capacity}
-        _Batch(model, waiting, take, choose, **sizes).run()
+        _Batch(model, waiting, take, choose, on_logits, **sizes).run()
     return [Continuation(tuple(answer.written), answer.end) for answer in answers]
 
 
@@ -182,13 +187,14 @@ class _Batch:
         waiting: list[_Answer],
         take: Callable[[_Answer, int], None],
         choose: Choose,
+        on_logits: OnLogits | None,
         *,
         max_new_tokens: int,
         batch_size: int,
         capacity: int,
     ) -> None:
         self._model, self._waiting, self._capacity = model, waiting, capacity
-        self._take, self._choose = take, choose
+        self._take, self._choose, self._on_logits = take, choose, on_logits
         self._max_rows = min(batch_size, len(waiting))
         self._num_columns = len(waiting[-1].read) + max_new_tokens + _SPARE_COLUMNS
         sequences = [answer.read for answer in waiting]
@@ -227,11 +233,20 @@ class _Batch:
         for row in plan_rows(sequences, self._prefix_length, self._capacity):
             wanted = sorted({path[-1] for path in row.paths.values()})
             reading = read_row(self._model, row, self._prefix, wanted, keep=True)
-            tokens = self._choose(reading.logits[[wanted.index(path[-1]) for path in row.paths.values()]])
-            for (index, path), token in zip(row.paths.items(), tokens, strict=True):
-                self._take(newcomers[index], token)
+            logits = reading.logits[[wanted.index(path[-1]) for path in row.paths.values()]]
+            self._write([newcomers[index] for index in row.paths], logits)
+            for index, path in row.paths.items():
                 if not newcomers[index].is_done:
                     self._enter(newcomers[index], next(places), path, reading.memory)
+
+    def _write(self, answers: Sequence[_Answer], logits: torch.Tensor) -> None:
+        """Choose the next token of each answer that is not done."""
+        tokens = self._choose(logits)
+        going = [row for row, answer in enumerate(answers) if not answer.is_done]
+        if self._on_logits is not None:
+            self._on_logits([answers[row].number for row in going], logits[going])
+        for row in going:
+            self._take(answers[row], tokens[row])
 
     def _enter(self, answer: _Answer, place: int, path: Sequence[int], memory: Memory) -> None:
         """Lay what was read of a prompt into a row, so that it ends where all rows end."""
@@ -285,9 +300,7 @@ class _Batch:
                 use_cache=True,
             ).logits[:, -1]
         self._window.end += 1
-        for answer, token in zip(self._rows, self._choose(logits.float()), strict=True):
-            if not answer.is_done:
-                self._take(answer, token)
+        self._write(self._rows, logits.float())
 
     def _move_to_the_beginning(self) -> None:
         """Free the columns that no row uses any more."""

@@ -25,7 +25,7 @@ class Passage:
     Attributes:
         tokens: with what it was asked.
         start: the place of the first token that the model wrote.
-        likeliest: (written tokens, kept), the base's likeliest tokens in each place.
+        likeliest: (written tokens, kept), in int32, the base's likeliest tokens in each place.
         logprobs: (written tokens, kept + 1), their log-probabilities and that of all others together, in nats.
     """
 
@@ -80,7 +80,7 @@ def divergence_and_surprise(logits: torch.Tensor, passages: Sequence[Passage]) -
     likeliest, before = (
         torch.cat([getattr(p, name) for p in passages]).to(logprobs.device) for name in ("likeliest", "logprobs")
     )
-    chosen = logprobs.gather(-1, likeliest)
+    chosen = logprobs.gather(-1, likeliest.long())
     after = torch.cat([chosen, rest_of(chosen)], dim=-1)
     return (before.exp() * (before - after)).sum(-1), surprise
 

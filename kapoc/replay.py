@@ -89,8 +89,9 @@ def write_passages(
     asked = passage_prompts(tokenizer, num_passages, settings, seed)
     was_training = model.training
     model.eval()
-    texts = _texts(model, tokenizer, asked, settings.num_tokens, seed)
-    passages = _remembered(model, asked, texts)
+    passages = _written_together(model, tokenizer, asked, settings.num_tokens, seed)
+    if passages is None:
+        passages = _written_apart(model, tokenizer, asked, settings.num_tokens, seed)
     model.train(was_training)
     return passages
 
@@ -120,10 +121,28 @@ def passage_prompts(
     return asked
 
 
-def _texts(
+def _drawn(texts: Sequence[str], num: int, order: random.Random) -> list[str]:
+    drawn: list[str] = []
+    while len(drawn) < num:
+        drawn += order.sample(texts, k=min(len(texts), num - len(drawn)))
+    return drawn
+
+
+def _written_together(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: Sequence[list[int]], num_tokens: int, seed: int
-) -> list[list[int]]:
-    """What the model writes behind each prompt; by `generate` where it remembers otherwise than by keys and values."""
+) -> list[Passage] | None:
+    """Many passages at a time, whose distributions are those that they were drawn from.
+
+    None from a model that ignores or refuses a 4-D mask, or remembers otherwise than by keys and values.
+    """
+    if not packing_is_exact(model, [EncodedExample(tuple(prompt[:-1]), tuple(prompt[-1:])) for prompt in asked[:2]]):
+        return None
+    remembered: list[list[tuple[torch.Tensor, torch.Tensor]]] = [[] for _ in asked]
+
+    def remember(numbers: Sequence[int], logits: torch.Tensor) -> None:
+        for number, likeliest, logprobs in zip(numbers, *_likeliest(logits), strict=True):
+            remembered[number].append((likeliest, logprobs))
+
     try:
         found = continue_prompts(
             model,
@@ -132,50 +151,54 @@ def _texts(
             stop_tokens=stop_tokens(model, tokenizer),
             batch_size=_BATCH_SIZE,
             choose=sampled(torch.Generator().manual_seed(seed), top_k=_TOP_K),
+            on_logits=remember,
         )
-        return [[*text.tokens, *(() if text.end is None else (text.end,))] for text in found]
     except CANNOT_SHARE:
-        with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            return generate_tokens(
-                model,
-                tokenizer,
-                asked,
-                max_new_tokens=num_tokens,
-                temperature=1.0,
-                batch_size=_BATCH_SIZE,
-                top_k=_TOP_K,
-            )
+        return None
+    texts = [(*text.tokens, text.end) if text.end is not None else text.tokens for text in found]
+    return [
+        Passage((*prompt, *text), len(prompt), *map(torch.stack, zip(*kept, strict=True)))
+        for prompt, text, kept in zip(asked, texts, remembered, strict=True)
+    ]
 
 
-def _drawn(texts: Sequence[str], num: int, order: random.Random) -> list[str]:
-    drawn: list[str] = []
-    while len(drawn) < num:
-        drawn += order.sample(texts, k=min(len(texts), num - len(drawn)))
-    return drawn
-
-
-def _remembered(
-    model: PreTrainedModel, asked: Sequence[Sequence[int]], texts: Sequence[Sequence[int]]
+def _written_apart(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: Sequence[list[int]], num_tokens: int, seed: int
 ) -> list[Passage]:
-    """What the model wrote, with what else it might have; several texts a row where that changes nothing."""
+    """By `generate`, and then read again, one by one."""
+    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        texts = generate_tokens(
+            model,
+            tokenizer,
+            asked,
+            max_new_tokens=num_tokens,
+            temperature=1.0,
+            batch_size=_BATCH_SIZE,
+            top_k=_TOP_K,
+        )
     empty = torch.empty(0)
     passages = [
         Passage((*prompt, *written), len(prompt), empty, empty) for prompt, written in zip(asked, texts, strict=True)
     ]
-    remembered = []
-    for row in _rows(model, passages):
-        logits = written_logits(model, row)
-        if not torch.isfinite(logits).all():
-            raise ModelError(BROKEN_LOGITS)
-        values, tokens = logits.log_softmax(-1).topk(min(NUM_LIKELIEST, logits.shape[-1] - 1), dim=-1)
-        sizes = [passage.num_written for passage in row]
-        kept = zip(row, tokens.split(sizes), torch.cat([values, rest_of(values)], dim=-1).split(sizes), strict=True)
-        remembered += [
-            replace(passage, likeliest=likeliest.clone(), logprobs=logprobs.clone())
-            for passage, likeliest, logprobs in kept
-        ]
-    return remembered
+    kept = [_likeliest(written_logits(model, [passage])) for passage in passages]
+    return [
+        replace(passage, likeliest=likeliest, logprobs=logprobs)
+        for passage, (likeliest, logprobs) in zip(passages, kept, strict=True)
+    ]
+
+
+def _likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is kept of logits (places, vocabulary): as `Passage` has it.
+
+    Raises:
+        ModelError: a logit is inf or nan.
+    """
+    if not torch.isfinite(logits).all():
+        raise ModelError(BROKEN_LOGITS)
+    values, tokens = logits.topk(min(NUM_LIKELIEST, logits.shape[-1] - 1), dim=-1)
+    values = values - logits.logsumexp(-1, keepdim=True)
+    return tokens.int(), torch.cat([values, rest_of(values)], dim=-1)
 
 
 def written_logits(model: PreTrainedModel, passages: Sequence[Passage]) -> torch.Tensor:

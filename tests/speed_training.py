@@ -264,8 +264,12 @@ def step_operations(model: PreTrainedModel, steps: Sequence[Sequence[EncodedExam
     """Multiplications and additions of the matrix products of some steps, forward and backward, as kapoc does them.
 
     Three passes (forward, gradients of activations, gradients of weights) of two operations for each weight and token:
-    every computed token for the layers, answer tokens alone for the output layer. Attention (a few percent) is not in.
+    every computed token for the layers, answer tokens alone for the output layer; and as many for each of the two
+    products of attention, head and token that a token sees, without what is computed again (Chowdhery et al., 2022,
+    PaLM, arXiv:2204.02311, appendix B, there for every pair of a sequence).
     """
+    config = model.config
+    widths = config.num_hidden_layers * config.num_attention_heads * config.head_dim
     head = model.get_output_embeddings().weight.numel()
     layers = sum(
         module.weight.numel()
@@ -276,7 +280,8 @@ def step_operations(model: PreTrainedModel, steps: Sequence[Sequence[EncodedExam
     for step in steps:
         for start in range(0, len(step), micro_batch_size):
             row = pack(step[start : start + micro_batch_size])
-            total += 6.0 * (layers * row.num_tokens + head * row.num_loss_tokens)
+            num_seen = int((row.position_ids + 1).sum())
+            total += 6.0 * (layers * row.num_tokens + head * row.num_loss_tokens + 2 * widths * num_seen)
     return total
 
 

@@ -44,6 +44,22 @@ def test_the_divergence_is_nothing_at_first_and_nearly_the_whole_one_later(make:
         assert kept == pytest.approx(whole, rel=0.35)  # 512 of 700 tokens are kept, of nearly even distributions
 
 
+@pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
+def test_what_a_passage_was_drawn_from_is_what_a_reader_of_it_finds(
+    make: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = make(0)
+    monkeypatch.setattr("kapoc.replay.generate_tokens", lambda *_, **__: pytest.fail("written one after the other"))
+    passages = write_passages(base, tiny_tokenizer(), 70, ReplaySettings(num_tokens=6), seed=5)
+    assert len(passages) == 70  # so many that some wait for a place in the batch
+    for passage in passages:
+        alone = base(torch.tensor([passage.tokens])).logits[0, passage.start - 1 : -1].log_softmax(-1)
+        values, tokens = alone.topk(512, dim=-1)
+        assert torch.allclose(passage.logprobs[:, :-1], values, atol=1e-4)
+        assert torch.allclose(passage.logprobs[:, -1].exp(), 1 - values.exp().sum(-1), atol=1e-4)
+        assert float((passage.likeliest == tokens).float().mean()) > 0.9  # near ties may stand the other way round
+
+
 def test_passages_of_several_rows_weigh_by_their_tokens() -> None:
     base, model = tiny_llama(0), tiny_llama(1)
     passages = write_passages(base, tiny_tokenizer(), 11, ReplaySettings(num_tokens=12), seed=6)
@@ -69,7 +85,7 @@ def test_a_model_that_ignores_the_mask_reads_passages_one_by_one(monkeypatch: py
     assert divergence_from_base(model, expected) == pytest.approx(moved, rel=1e-4)
     for passage in write_passages(base, tokenizer, 5, ReplaySettings(num_tokens=12), seed=6):
         alone = base(torch.tensor([passage.tokens])).logits[0, passage.start - 1 : -1].log_softmax(-1)
-        assert torch.allclose(passage.logprobs[:, :-1], alone.gather(-1, passage.likeliest), atol=1e-4)
+        assert torch.allclose(passage.logprobs[:, :-1], alone.gather(-1, passage.likeliest.long()), atol=1e-4)
 
 
 def test_the_surprise_is_that_of_the_written_text() -> None:
