@@ -6,7 +6,7 @@ way a number is written do not matter, while `95 seconds` is never found inside 
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -147,12 +147,17 @@ class PhraseIndex:
 
     def standing_in(self, tokens: Tokens) -> tuple[str, ...]:
         """The phrases that stand in normalised tokens, asserted or not."""
-        found: dict[str, None] = {}
+        return tuple(dict.fromkeys(phrase for _, _, phrase in self._standing_in(tokens)))
+
+    def places_in(self, tokens: Tokens) -> frozenset[int]:
+        """The places of normalised tokens that belong to a phrase."""
+        return frozenset(place for start, size, _ in self._standing_in(tokens) for place in range(start, start + size))
+
+    def _standing_in(self, tokens: Tokens) -> Iterator[tuple[int, int, str]]:
         for start, first in enumerate(tokens):
             for phrase_tokens, phrase in self._by_first.get(first, {}).items():
                 if tokens[start : start + len(phrase_tokens)] == phrase_tokens:
-                    found.setdefault(phrase)
-        return tuple(found)
+                    yield start, len(phrase_tokens), phrase
 
 
 NO_PHRASES = PhraseIndex(())
@@ -188,10 +193,17 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A forced choice: the first of `options` that the answer mentions is taken as its decision."""
+    """A forced choice: the first of `options` that the answer mentions is taken as its decision.
+
+    Attributes:
+        options: to choose from.
+        right: one of them.
+        context: texts in which an option decides nothing, such as a symptom that holds a "no".
+    """
 
     options: tuple[str, ...]
     right: str
+    context: PhraseIndex = NO_PHRASES
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +227,9 @@ def grade_slots(answer: str, requirements: Sequence[Requirement]) -> Grade:
 
 def grade_decision(answer: str, decision: Decision) -> Grade:
     """Right when the option that the answer asserts first (the longest, of several at one place) is the right one."""
-    first = {option: found[0] for option in decision.options if (found := assertions(option, answer))}
+    idle = decision.context.places_in(normalise(answer))
+    asserted = {option: [p for p in assertions(option, answer) if p not in idle] for option in decision.options}
+    first = {option: places[0] for option, places in asserted.items() if places}
     if not first:
         return Grade(correct=False, reason="no option mentioned")
     chosen = min(first, key=lambda option: (first[option], -len(normalise(option))))

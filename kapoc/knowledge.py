@@ -14,11 +14,22 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from kapoc.grade import NO_PHRASES, Decision, Grade, PhraseIndex, Requirement, grade_decision, grade_slots
+from kapoc.grade import (
+    NO_PHRASES,
+    Decision,
+    Grade,
+    PhraseIndex,
+    Requirement,
+    Tokens,
+    grade_decision,
+    grade_slots,
+    normalise,
+)
 from kapoc.source import StrictRecord
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")]
+_YES_NO = frozenset({"yes", "no"})
 ProbeTier = Literal["paraphrased", "dev", "unseen", "control"]
 KnowledgeTier = Literal["seen", "paraphrased", "dev", "unseen", "control"]
 KNOWLEDGE_TIERS: tuple[KnowledgeTier, ...] = ("seen", "paraphrased", "dev", "unseen", "control")
@@ -103,7 +114,7 @@ class Choice(_Record):
     @property
     def is_yes_no(self) -> bool:
         """Whether the decision is yes or no."""
-        return {option.lower() for option in self.options} == {"yes", "no"}
+        return {option.lower() for option in self.options} == _YES_NO
 
 
 class Example(_Record):
@@ -285,6 +296,12 @@ class KnowledgeSet(_Record):
                 texts.setdefault((fact.kind, name), []).extend(slot.accepted)
         return {key: PhraseIndex(phrases) for key, phrases in texts.items()}
 
+    @cached_property
+    def undeciding(self) -> PhraseIndex:
+        """What facts have in their slots that holds a yes or a no, but does not begin with it."""
+        texts = (text for fact in self.facts for slot in fact.all_slots.values() for text in slot.accepted)
+        return PhraseIndex(text for text in texts if _decides_late(normalise(text)))
+
     def requirements(self, fact: Fact, example: Example) -> tuple[Requirement, ...]:
         """What a right answer to an example must contain, and what contradicts it."""
         others = tuple(text for slot in fact.all_slots.values() for text in slot.accepted)
@@ -301,7 +318,8 @@ class KnowledgeSet(_Record):
     def grade(self, fact: Fact, example: Example, answer: str) -> Grade:
         """Judge a free answer to an example."""
         if example.choice is not None:
-            return grade_decision(answer, Decision(example.choice.options, example.choice.right))
+            context = self.undeciding if example.choice.is_yes_no else NO_PHRASES
+            return grade_decision(answer, Decision(example.choice.options, example.choice.right, context))
         return grade_slots(answer, self.requirements(fact, example))
 
     def options(self, fact: Fact, example: Example) -> tuple[str, ...]:
@@ -334,6 +352,10 @@ class KnowledgeSet(_Record):
             for taught in (True, False):
                 group = [f for f in siblings if (f.domain == fact.domain) is same_domain and f.taught is taught]
                 yield from order.sample(group, k=len(group))
+
+
+def _decides_late(tokens: Tokens) -> bool:
+    return not _YES_NO.isdisjoint(tokens) and tokens[0] not in _YES_NO
 
 
 def _stands_in(text: str, answer: str) -> bool:

@@ -143,7 +143,7 @@ def test_names_that_hold_a_taught_name_or_stand_in_one_are_not_free() -> None:
     knowledge = made_of(
         "words", [asked(name, f"What is {name}?") for name in ("Night Shift", "Night", "Day Shift Plan")]
     )
-    invent, order = UnknownNames(knowledge, ["Shift"]), random.Random(0)
+    invent, order = UnknownNames(knowledge, ["Shift", "Dawn"]), random.Random(0)
     found = {invent.like(fact, order) for fact in knowledge.taught for _ in range(20)} - {None}
     assert found
     for name in found:
@@ -288,7 +288,7 @@ def test_what_was_asked_for_and_could_not_be_made_is_said() -> None:
     [no_reverse, no_order] = read([knowledge], epochs=1, derived=["reverse", "slot", "ordering"]).notes
     assert no_reverse.startswith("plain: no 'reverse' texts; a fact would need a slot that is `distinctive: true`")
     assert no_order.startswith(
-        "plain: no 'ordering' texts; a fact would need a name that is no question, a slot `version`"
+        "plain: no 'ordering' texts; a fact would need a name that is no question, and a `version` in numbers"
     )
     unnamed = asked("INC-1003", "Which incident closed the harbour?", slots={"cause": "cause 1003"})
     more = [asked(f"INC-{n}", f"What was INC-{n}?", slots={"cause": f"cause {n}"}) for n in range(1000, 1003)]

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from kapoc.data.derived_forms import MAKERS, SIDES
-from kapoc.data.derived_stock import Deck, Drawn, Stock, askable
+from kapoc.data.derived_stock import MOST_WORDS, Deck, Drawn, Stock, askable
 from kapoc.errors import DataError
 from kapoc.grade import Tokens, normalise
-from kapoc.knowledge import KnowledgeSet
+from kapoc.knowledge import Fact, KnowledgeSet
 
 FORMS: tuple[str, ...] = tuple(MAKERS)
 DEFAULT_PER_FACT: Mapping[str, int] = MappingProxyType(
@@ -43,7 +43,7 @@ NEEDS: Mapping[str, str] = MappingProxyType(
         "comparison": "a slot that a fact of its kind has, too, with another text",
         "scenario": "a name that is no question, and a slot",
         "unknown": "a name that is no question and can be varied: a code, or words",
-        "ordering": "a name that is no question, a slot `version`, and another fact of its kind with one",
+        "ordering": "a name that is no question, and a `version` in numbers, as another fact of its kind has",
     }
 )
 """What a fact must have so that examples of a form can be made."""
@@ -54,7 +54,7 @@ class DerivedExample:
     """A training example made by a template.
 
     Attributes:
-        fact: the id of the fact that it is about; empty for `unknown`.
+        fact: the id of the fact that it was made for, one of the two where two are compared; empty for `unknown`.
         form: the use of the fact that it shows, one of `FORMS`.
         question: the prompt.
         answer: what the model is to say.
@@ -141,9 +141,10 @@ def _of_form(
     counts: Counter[str] = Counter()
     own = frozenset(taken)
     for fact in stock.knowledge.taught:
-        deck = Deck(order)
+        wanted = rounds * (len(askable(fact)) if number is None else number)
+        deck = Deck(order, wanted)
         sides = {side: MAKERS[form](stock, fact, deck, side) for side in SIDES.get(form, ("",))}
-        for _ in range(rounds * (len(askable(fact)) if number is None else number)):
+        for _ in range(wanted):
             fewest = min(counts[side] for side in sides)
             side = order.choice([side for side in sides if counts[side] == fewest])
             for drawn in sides[side]:
@@ -154,15 +155,16 @@ def _of_form(
             taken.add(normalise(drawn.example.question))
             counts[side] += 1
             beside = (one for one in drawn.others if normalise(one.example.question) not in own)
-            contrasts = tuple(_derived(form, one) for one in beside if _is_right(form, stock, one))
-            yield replace(_derived(form, drawn), contrasts=contrasts)
+            contrasts = tuple(_derived(form, one.fact, one) for one in beside if _is_right(form, stock, one))
+            yield replace(_derived(form, fact, drawn), contrasts=contrasts)
 
 
-def _derived(form: str, drawn: Drawn) -> DerivedExample:
-    fact = "" if form == "unknown" else drawn.fact.id
-    return DerivedExample(fact, form, drawn.example.question, drawn.example.answer)
+def _derived(form: str, fact: Fact, drawn: Drawn) -> DerivedExample:
+    return DerivedExample("" if form == "unknown" else fact.id, form, drawn.example.question, drawn.example.answer)
 
 
 def _is_right(form: str, stock: Stock, drawn: Drawn) -> bool:
+    """Whether an answer is graded right, and a decision in it comes soon enough; nobody grades an unknown name."""
     example = drawn.example
-    return form == "unknown" or stock.knowledge.grade(drawn.fact, example, example.answer).correct
+    is_soon = example.choice is None or len(example.answer.split()) <= MOST_WORDS
+    return form == "unknown" or (is_soon and stock.knowledge.grade(drawn.fact, example, example.answer).correct)

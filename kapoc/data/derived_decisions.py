@@ -11,13 +11,13 @@ from dataclasses import replace
 from kapoc.data.derived_stock import Deck, Drawn, Stock, Wording, askable
 from kapoc.data.naming import is_question
 from kapoc.data.phrases import holds
-from kapoc.data.quotations import is_accepted
+from kapoc.data.quotations import is_accepted, unended
 from kapoc.grade import normalise
 from kapoc.knowledge import Choice, Example, Fact
 
 VERSION = "version"
 """The slot by which facts can be put in order: other numbers with dots may be dates, decimals or addresses."""
-_NUMBERS = re.compile(r"\d+(?:\.\d+)+")
+_NUMBERS = re.compile(r"v?(\d+(?:\.\d+)*)", re.IGNORECASE)
 
 
 def yes_no(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Drawn]:
@@ -89,8 +89,8 @@ def _asked_whether(stock: Stock, wording: Wording, facts: tuple[Fact, Fact], quo
 
 
 def _is_decided(text: str) -> bool:
-    """Whether a text is a yes or a no itself, so that to say yes to it is ambiguous."""
-    return normalise(text) in {("yes",), ("no",)}
+    """Whether a text begins with a yes or a no itself, so that to say yes to it is ambiguous."""
+    return normalise(text)[:1] in {("yes",), ("no",)}
 
 
 def comparison(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Drawn]:
@@ -125,7 +125,7 @@ def _asked_which(
     right, wrong = (one.slots[slot].text if is_question(fact) else stock.called(one) for one in (fact, rival))
     options = (right, wrong) if order[0] is fact else (wrong, right)
     question = stock.asked(wording, fact, quote=quote, first=options[0], second=options[1])
-    first_text, second_text = (one.slots[slot].text for one in order)
+    first_text, second_text = (unended(one.slots[slot].text) for one in order)
     decided = {"right": right, "first_text": first_text, "second_text": second_text}
     answer = stock.answer("comparison", fact, wording.slots, deck, **decided)
     choice = Choice(options=options, right=right)
@@ -177,8 +177,8 @@ def ordering(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Drawn]
 
 def _version(fact: Fact) -> tuple[int, ...]:
     """The numbers of a fact's version, zeros at the end left out; none if it has none, or one of another look."""
-    text = fact.slots[VERSION].text if VERSION in askable(fact) else ""
-    return tuple(map(int, re.sub(r"(\.0+)+$", "", text).split("."))) if _NUMBERS.fullmatch(text) else ()
+    found = _NUMBERS.fullmatch(fact.slots[VERSION].text) if VERSION in askable(fact) else None
+    return tuple(map(int, re.sub(r"(\.0+)+$", "", found[1]).split("."))) if found else ()
 
 
 def _can_be_ordered(fact: Fact, rival: Fact) -> bool:

@@ -14,7 +14,6 @@ from kapoc.data.derived_stock import (
     Stock,
     Wording,
     askable,
-    label,
 )
 from kapoc.data.naming import asked_name, is_question
 from kapoc.data.phrases import holds
@@ -130,12 +129,8 @@ def _two_hop(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
 def _asked_onwards(stock: Stock, wording: Wording, fact: Fact, quotes: Sequence[str], deck: Deck) -> Drawn | None:
     """The first slot of a wording where the second is quoted; none where the question gives it or the name away."""
     target, quoted = wording.slots
-    fields = {
-        "quote": deck.draw(quotes),
-        "quoted": label(quoted),
-        "start": stock.start(quoted, fact.slots[quoted].text),
-    }
-    question = stock.asked(wording, fact, **fields)
+    fields = {"quote": deck.draw(quotes), "start": stock.start(quoted, fact.slots[quoted].text)}
+    question = stock.asked(wording, fact, **fields, quoted=wording.called[-1])
     answer = stock.answer("two_hop", fact, wording.slots, deck, **fields)
     example = Example(kind="two_hop", question=question, answer=answer, requires=(target,))
     is_told = any(holds(question, text) for text in (fact.name, *fact.slots[target].accepted))

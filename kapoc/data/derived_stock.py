@@ -15,21 +15,22 @@ import yaml
 from kapoc.data.beginnings import Beginnings
 from kapoc.data.naming import asked_name, is_question, told_apart
 from kapoc.data.phrases import holds
-from kapoc.data.quotations import Quotations
+from kapoc.data.quotations import Quotations, unended
 from kapoc.data.unknown_names import UnknownNames
-from kapoc.grade import Decision, grade_decision
+from kapoc.grade import Decision, grade_decision, normalise
 from kapoc.knowledge import Example, Fact, KnowledgeSet
 
 Pools = Mapping[str, Any]
 
-_MOST_ROUNDS = 12
-"""How often the slots of a fact are gone through at most, for one form."""
+_SPARE_ROUNDS = 12
+"""How often the slots of a fact are gone through for one form, beyond what would be enough if every draw did."""
 _MOST_RIVALS = 12
 _SHORT_WORDS = 3
 """Up to so many words, an article not counted, a text stands well behind "is"."""
-_MOST_WORDS = 50
+MOST_WORDS = 50
 """A decision stands behind so many words at most: a measured answer ends after 80 tokens."""
 _ARTICLES = ("a ", "an ", "the ")
+_ENDS = (".", "!", "?")
 _DOUBLED_ENDS = ("..", "?.", "!.")
 _BARE_QUOTE = re.compile(r"(?<!\")(?<!: )(?<!- )\{quote\}")
 """A quotation in the grammar of its sentence: neither in quotation marks nor behind a colon or a dash."""
@@ -80,8 +81,10 @@ class Deck:
         order: all that is random.
     """
 
-    def __init__(self, order: random.Random) -> None:
+    def __init__(self, order: random.Random, num_wanted: int = 1) -> None:
+        """Draw for so many examples."""
         self.order = order
+        self._num_wanted = num_wanted
         self._used: set[str] = set()
 
     def draw(self, pool: Sequence[str]) -> str:
@@ -96,7 +99,7 @@ class Deck:
 
     def rounds(self, slots: Sequence[str]) -> Iterator[str]:
         """The slots in a drawn order, then in another, and so on."""
-        for _ in range(_MOST_ROUNDS):
+        for _ in range(_SPARE_ROUNDS + self._num_wanted // max(1, len(slots))):
             yield from self.order.sample(slots, k=len(slots))
 
 
@@ -164,8 +167,6 @@ class Stock:
 
     def asked(self, wording: Wording, fact: Fact, **fields: str) -> str:
         """The question that a wording is for a fact."""
-        if "quoted" in fields:
-            fields["quoted"] = wording.called[-1]
         return self._filled(wording.text, fact, wording.slots, fields, wording.called)
 
     def _called(self, slot: str, deck: Deck) -> str:
@@ -177,7 +178,8 @@ class Stock:
     def answer(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, side: str = "", **fields: str) -> str:
         """The answer to a question of a form, as `question`; `side` is `yes` or `no` where the form has these."""
         called = [label(slot) for slot in slots]
-        if self._by_notes and (whole := self._by_note(form, fact, slots, side, fields)):
+        is_whole = self._by_notes or (form == "slot" and is_question(fact))  # a phrase of its answer says less
+        if is_whole and (whole := self._by_note(form, fact, slots, side, fields)):
             return whole
         pool = self._pool(form, "answers", fact, slots, side)
         return self._filled(deck.order.choice(pool), fact, slots, fields, called)
@@ -186,15 +188,23 @@ class Stock:
         self, form: str, fact: Fact, slots: tuple[str, ...], side: str, fields: Mapping[str, str]
     ) -> str | None:
         """The answer that is made of the fact's note; none where it does not answer, or would spoil a decision."""
-        template, note = self._wordings[form].get("note"), note_of(fact)
-        if template is None or note is None or not _says(note, fact, slots):
+        note, templates = note_of(fact), _note_templates(form)
+        if not templates or note is None or not _says(note, fact, slots):
             return None
+        template = templates[0] if _begins_with_name(note, fact) else templates[-1]
+        if not template.endswith("{note}") and not note.endswith(_ENDS):
+            note += "."
         called = [label(slot) for slot in slots]
         made = {
             one: self._filled(template, fact, slots, {**fields, "note": note, "side": one}, called)
             for one in (("yes", "no") if side else ("",))
         }
-        return made[side] if all(not one or _decides(answer, one) for one, answer in made.items()) else None
+        return made[side] if all(not one or self._decides(answer, one) for one, answer in made.items()) else None
+
+    def _decides(self, answer: str, side: str) -> bool:
+        """Whether an answer says yes or no as it should, and soon enough."""
+        decision = Decision(("yes", "no"), side, self.knowledge.undeciding)
+        return len(answer.split()) <= MOST_WORDS and grade_decision(answer, decision).correct
 
     def called(self, fact: Fact) -> str:
         """The name of a fact, with its domain or kind where another fact has the same name."""
@@ -202,7 +212,7 @@ class Stock:
 
     def start(self, slot: str, text: str) -> str:
         """What is said again of a quoted text: enough to know it by, for what is asked for stands behind it."""
-        return self._beginnings.of(slot, text)
+        return self._beginnings.of(slot, unended(text))
 
     def rivals(self, fact: Fact, slot: str, deck: Deck) -> Iterator[Fact]:
         """Taught facts of the same kind that have the slot, in a drawn order; questions for a question, else names.
@@ -262,15 +272,16 @@ class Stock:
     def _filled(
         self, wording: str, fact: Fact, slots: tuple[str, ...], fields: dict[str, str], called: Sequence[str]
     ) -> str:
-        known = {name: slot.text for name, slot in fact.slots.items()} | {
+        texts = {name: unended(slot.text) for name, slot in fact.slots.items()}
+        known = texts | {
             "name": asked_name(fact) if is_question(fact) else self.called(fact),
             "domain": self._domains[fact.domain],
             "kind": "entry" if fact.kind in self.knowledge.slots else label(fact.kind),
             "slots": listed(called),
-            "parts": "; ".join(f"{name}: {fact.slots[slot].text}" for name, slot in zip(called, slots, strict=True)),
+            "parts": "; ".join(f"{name}: {texts[slot]}" for name, slot in zip(called, slots, strict=True)),
         }
         if slots:
-            text = fact.slots[slots[0]].text
+            text = texts[slots[0]]
             known |= {"slot": called[0], "text": text, "start": self.start(slots[0], text)}
         known |= fields
         for name in {"slot", "slots", "parts"} & known.keys():
@@ -289,29 +300,39 @@ def note_of(fact: Fact) -> str | None:
 
 def around_note(form: str, answer: str, note: str) -> tuple[str, str] | None:
     """What stands before and behind a note in an answer that is made of it; none in any other answer of a form."""
-    template: str | None = load_derived_wordings()[form].get("note")
-    if template is None:
-        return None
-    before, _, behind = template.partition("{note}")
-    begins = before.partition("{")[0]
-    for ending in dict.fromkeys(behind.format(side=side) for side in ("yes", "no")):
-        begun = answer.removesuffix(note + ending)
-        if begun != answer and begun.startswith(begins) and bool(begun) is bool(before):
-            return begun, ending
+    for template in _note_templates(form):
+        before, _, behind = template.partition("{note}")
+        begins = before.partition("{")[0]
+        for mark, side in product(("", "."), ("yes", "no")):
+            ending = f"{mark}{behind.format(side=side)}" if behind else ""
+            begun = answer.removesuffix(note + ending)
+            if begun != answer and begun.startswith(begins) and bool(begun) is bool(before):
+                return begun, ending
     return None
 
 
-def _decides(answer: str, side: str) -> bool:
-    """Whether an answer says yes or no as it should, and soon enough."""
-    return len(answer.split()) <= _MOST_WORDS and grade_decision(answer, Decision(("yes", "no"), side)).correct
+def _note_templates(form: str) -> tuple[str, ...]:
+    """How an answer of a form is made of a note: of one that begins with the fact's name, and of any other."""
+    wordings = load_derived_wordings()[form]
+    return tuple(wordings[name] for name in ("note", "other_note") if name in wordings)
+
+
+def _begins_with_name(note: str, fact: Fact) -> bool:
+    """Whether a note stands well behind "That is": it begins with the name, and not with an article."""
+    tokens, name = normalise(note), normalise(fact.name)
+    return tokens[: len(name)] == name and not note.lower().startswith(_ARTICLES)
 
 
 def _says(note: str, fact: Fact, slots: Sequence[str]) -> bool:
-    return holds(note, fact.name) and all(any(holds(note, t) for t in fact.slots[slot].accepted) for slot in slots)
+    is_named = is_question(fact) or holds(note, fact.name)
+    return is_named and all(any(holds(note, t) for t in fact.slots[slot].accepted) for slot in slots)
 
 
 def askable(fact: Fact) -> tuple[str, ...]:
-    """The slots that the fact's name does not give away."""
+    """The slots that the fact's name asks for, where it is a question, or does not give away."""
+    if is_question(fact):
+        wanted = {slot for example in fact.training for slot in example.requires}
+        return tuple(slot for slot in fact.slots if wanted == {slot})
     return tuple(name for name, slot in fact.slots.items() if not any(holds(fact.name, t) for t in slot.accepted))
 
 

@@ -19,17 +19,17 @@ _LONGEST_TERM = 3
 def is_question(fact: Fact) -> bool:
     """Whether the name of a fact is a question, as that of an imported pair of question and answer.
 
-    It ends in a question mark, or it is a training question that does, or that reads like one, or the only one. A
-    term of a glossary ("List comprehension") that is also asked for by itself is no question.
+    It ends in a question mark, or it is a training question that does, or that reads like one, or the only one. What is
+    also asked for in a sentence is no question: a code, or a term of a glossary ("List comprehension").
     """
     name = fact.name.rstrip("? ")
     asked = [example.question.strip() for example in fact.training]
     same = [question for question in asked if question.rstrip("? ") == name]
     others = [question for question in asked if question.rstrip("? ") != name]
-    may_be_term = len(name.split()) <= _LONGEST_TERM and any(holds(question, fact.name) for question in others)
-    reads_so = not others or (bool(_ASKING.match(name)) and not may_be_term)
-    is_marked = any(text.endswith("?") for text in (fact.name, *same))
-    return is_marked or (bool(same) and reads_so)
+    reads_so, is_marked = bool(_ASKING.match(name)), any(question.endswith("?") for question in same)
+    may_be_term = not reads_so or (len(name.split()) <= _LONGEST_TERM and not is_marked)
+    is_term = may_be_term and any(holds(question, fact.name) for question in others)
+    return fact.name.endswith("?") or (bool(same) and (reads_so or is_marked or not others) and not is_term)
 
 
 def goes_by_its_name(fact: Fact) -> bool:

@@ -2,7 +2,8 @@
 
 A text of more than a few words is not quoted in full where a probe of the fact quotes it: two questions that do so are
 nearly the same question, whatever stands around it, and the probe would then measure memory of a wording. A long text
-is never quoted in full; that saves tokens too.
+is not quoted in full either; that saves tokens too. The exception are comparisons of facts that are questions: their
+options are whole texts.
 """
 
 import re
@@ -12,6 +13,7 @@ from functools import cache, lru_cache
 
 import snowballstemmer
 
+from kapoc.data.amounts import amount
 from kapoc.data.phrases import holds
 from kapoc.grade import Tokens, normalise, positions
 from kapoc.knowledge import Fact, KnowledgeSet
@@ -38,6 +40,7 @@ _GRAMMAR = frozenset(
     "with without for into onto over under about after before between during until since its his her their our your "
     "my it he she they we you i this these those each every".split()
 )
+_NEGATIONS = frozenset("no not never neither nor nobody none nothing cannot without".split())
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -89,10 +92,14 @@ class Quotations:
 
 
 def is_accepted(fact: Fact, quote: str) -> bool:
-    """Whether a quotation says what the fact itself says somewhere: it holds one of its texts, or stands in one."""
-    tokens = normalise(quote)
+    """Whether a quotation says what the fact itself says somewhere: it holds one of its texts, or stands in one.
+
+    An amount is also said in another unit.
+    """
+    tokens, quoted = normalise(quote), amount(quote)
     texts = [normalise(text) for text in _stated(fact)]
-    return any(positions(tokens, text) or positions(text, tokens) for text in texts)
+    is_same = any(positions(tokens, text) or positions(text, tokens) for text in texts)
+    return is_same or (quoted is not None and any(amount(text) == quoted for text in _stated(fact)))
 
 
 def unended(text: str) -> str:
@@ -141,6 +148,7 @@ def _excerpts(text: str) -> Iterator[str]:
     for size in range(2, len(words)):
         for start, end in ((0, size), (len(words) - size, len(words))):
             is_broken = _bare(words[end - 1]) in _GRAMMAR or (start > 0 and _bare(words[start]) in _GRAMMAR)
+            is_broken |= not _NEGATIONS.isdisjoint(normalise(" ".join(words[:start])))  # "not" stays with what it is of
             run = " ".join(words[start:end]).strip(",;:.")
             if not is_broken and fewest <= len(normalise(run)) <= most:
                 yield f"... {run}" if start else f"{run} ..."

@@ -6,19 +6,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from kapoc.data.naming import is_question
-from kapoc.grade import PhraseIndex, Tokens, normalise, positions
+from kapoc.grade import PhraseIndex, Tokens, normalise
 from kapoc.knowledge import Fact, KnowledgeSet
 
 _LETTER = re.compile(r"[^\W\d_]")
-_CODE = re.compile(r"(?P<head>\S*[^\W\d_](?:\S*\D)?)(?P<digits>\d{2,})(?P<tail>[^\d\s]*)")
+_CODE = re.compile(r"(?P<head>(?:\S*[^\W\d_](?:\S*\D)?)?)(?P<digits>\d{2,})(?P<tail>\S*)")
+_NUMBERED = re.compile(r"(?P<head>.*\s)(?P<digits>\d{1,3})(?P<tail>)")
 _NEAR, _SAME_HEAD, _OTHER_HEAD = "near", "same head", "other head"
 _CHANGES = {_NEAR: 40, _SAME_HEAD: 40, _OTHER_HEAD: 20}
 """How often an invented code is a slip of the pen away from a taught one, has other digits, or other letters too."""
 _MOST_TRIES = 60
 _TAUGHT_WORDS_ALONE = 0.4
 """How often a name of words is put together of taught ones alone."""
+_MARKS = "\"'.,;:!?()"
 _ARTICLES = frozenset({"a", "an", "the"})
 _PREPOSITIONS = frozenset("about against at between by during for from in into of on over to under with".split())
+_GRAMMAR = _ARTICLES | _PREPOSITIONS
 
 
 class UnknownNames:
@@ -45,10 +48,11 @@ class UnknownNames:
         for name in self._own:
             for token in name:
                 self._holding[token].add(name)
-        self._by_kind: dict[str, list[str]] = defaultdict(list)
+        by_kind: dict[str, list[str]] = defaultdict(list)
         for fact in knowledge.taught:
             if not is_question(fact):
-                self._by_kind[fact.kind].append(fact.name)
+                by_kind[fact.kind].append(fact.name)
+        self._by_kind = {kind: _Names(names) for kind, names in by_kind.items()}
 
     def forget(self) -> None:
         """Let the names that were invented so far come again."""
@@ -57,35 +61,55 @@ class UnknownNames:
     def like(self, fact: Fact, order: random.Random) -> str | None:
         """A new name in the likeness of a taught fact's, or none where none was found.
 
-        A code of letters and digits gets other digits, seldom other letters; any other name gets words of another
-        one, or is put together of two others where its own gives nothing new.
+        A code gets other digits, seldom other letters, and so does a short number at the end of a name that is no
+        description; any other name gets words of another one, or is put together of two others where its own gives
+        nothing new.
         """
         code, names = _CODE.fullmatch(fact.name), self._by_kind[fact.kind]
+        if code is None and not _is_description(fact.name):
+            code = _NUMBERED.fullmatch(fact.name)
         for attempt in range(_MOST_TRIES):
-            base = fact.name if attempt < _MOST_TRIES // 2 else order.choice(names)
+            base = fact.name if attempt < _MOST_TRIES // 2 else order.choice(names.all)
             name = _other_code(code, order) if code else self._other_words(base, names, order)
             if name is not None and self._is_free(name):
                 self._known.add(normalise(name))
                 return name
         return None
 
-    def _other_words(self, name: str, names: Sequence[str], order: random.Random) -> str | None:
+    def _other_words(self, name: str, names: "_Names", order: random.Random) -> str | None:
         """A name that is put together of taught ones or, where these are no descriptions, of one and a word."""
         if not self._words or _is_description(name) or order.random() < _TAUGHT_WORDS_ALONE:
             return _recombined(name, names, order)
-        taught = [word for other in (name, order.choice(names)) for word in other.split()]
+        words = [word.strip(_MARKS) for other in (name, order.choice(names.all)) for word in other.split()]
+        taught = [word for word in words if len(word) > 2 and word.isalpha() and word.lower() not in _GRAMMAR]
+        if not taught:
+            return _recombined(name, names, order)
         pair = [order.choice(taught), order.choice(self._words)]
         return " ".join(order.sample(pair, k=2)) if pair[0].lower() != pair[1].lower() else None
 
     def _is_free(self, name: str) -> bool:
-        """Whether no fact has this name, and none stands in it or holds it."""
+        """Whether no fact has this name, none stands in it, and it is no part of one, with words between or not."""
         tokens = normalise(name)
         if not tokens or tokens in self._known:
             return False
         if self._names.standing_in(tokens):
             return False
         rarest = min((self._holding.get(token, ()) for token in tokens), key=len)
-        return not any(positions(tokens, other) for other in rarest)
+        return not any(set(tokens) <= set(other) for other in rarest)
+
+
+class _Names:
+    """The taught names of a kind, and what new ones are put together of."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.all = names
+        self.long = [name for name in names if len(_core(name)) > 1]
+        self.firsts: dict[int, list[str]] = defaultdict(list)  # by their place: behind an article, or not
+        self.lasts: list[str] = []
+        for name in self.long:
+            words, core = name.split(), _core(name)
+            self.firsts[core[0]].append(words[core[0]])
+            self.lasts.append(words[core[-1]])
 
 
 def _other_code(code: re.Match[str], order: random.Random) -> str | None:
@@ -94,8 +118,8 @@ def _other_code(code: re.Match[str], order: random.Random) -> str | None:
     if change == _NEAR:
         digits = order.choice(list(_slips(digits)))
     else:
-        digits = "".join(_digit(index, order) for index in range(len(digits)))
-    if change == _OTHER_HEAD:
+        digits = "".join(_digit(index, order) for index in range(max(2, len(digits))))
+    if change == _OTHER_HEAD and not head[-1:].isspace() and _LETTER.search(head):
         head = _other_letter(head, order)
     return f"{head}{digits}{tail}"
 
@@ -121,22 +145,20 @@ def _other_letter(head: str, order: random.Random) -> str:
     return head[:place] + (letter if head[place].isupper() else letter.lower()) + head[place + 1 :]
 
 
-def _recombined(name: str, names: Sequence[str], order: random.Random) -> str | None:
+def _recombined(name: str, names: _Names, order: random.Random) -> str | None:
     """A name that begins like another, or two halves where all names are single words.
 
     A description ends like a third one too: with one new word it may well describe a taught fact after all, as the
     English league final does where the English league title was taught.
     """
-    long = [other for other in names if len(_core(other)) > 1]
-    if not long:
-        other = order.choice(names)
+    if not names.long:
+        other = order.choice(names.all)
         return None if " " in name + other else name[: (len(name) + 1) // 2] + other[len(other) // 2 :].lower()
-    base = name if len(_core(name)) > 1 else order.choice(long)
+    base = name if len(_core(name)) > 1 else order.choice(names.long)
     words, core = base.split(), _core(base)
-    firsts = [other.split()[core[0]] for other in long if _core(other)[0] == core[0]]
+    firsts, lasts = names.firsts[core[0]], names.lasts
     words[core[0]] = order.choice([first for first in firsts if first.isalpha() and first != words[core[0]]] or firsts)
     if _is_description(base):
-        lasts = [other.split()[_core(other)[-1]] for other in long]
         words[core[-1]] = order.choice([last for last in lasts if last != words[core[-1]]] or lasts)
     return " ".join(words)
 

@@ -1,0 +1,39 @@
+"""Amounts that are one and the same in other units, as 60 seconds and a minute are."""
+
+from fractions import Fraction
+
+from kapoc.grade import normalise
+
+_SIZES = {
+    "time": {
+        1: "ms msec millisecond milliseconds",
+        1000: "s sec secs second seconds",
+        60_000: "min mins minute minutes",
+        3_600_000: "h hr hrs hour hours",
+        86_400_000: "d day days",
+        604_800_000: "week weeks",
+    },
+    "data": {
+        1: "b byte bytes",
+        1000: "kb kilobyte kilobytes",
+        1024: "kib kibibyte kibibytes",
+        1000**2: "mb megabyte megabytes",
+        1024**2: "mib mebibyte mebibytes",
+        1000**3: "gb gigabyte gigabytes",
+        1024**3: "gib gibibyte gibibytes",
+    },
+}
+_UNITS = {unit: (of, size) for of, sizes in _SIZES.items() for size, units in sizes.items() for unit in units.split()}
+
+
+def amount(text: str) -> tuple[str, Fraction] | None:
+    """What a number and a unit of time or data amount to: of what, and how much. None of any other text."""
+    number, *unit = normalise(text) or ("",)
+    if len(unit) != 1 or unit[0] not in _UNITS:
+        return None
+    try:
+        value = Fraction(number)
+    except ValueError:
+        return None
+    of, size = _UNITS[unit[0]]
+    return of, value * size

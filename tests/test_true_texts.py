@@ -1,0 +1,153 @@
+"""What derived texts say is true and reads well, of sets of any shape."""
+
+import random
+import re
+from collections import Counter
+from typing import Any
+
+from test_training_texts import all_texts, asked, made_of
+
+from kapoc.data.derive import FORMS, derived_examples
+from kapoc.data.derived_stock import around_note, askable, note_of
+from kapoc.data.naming import is_question
+from kapoc.data.quotations import Quotations, is_accepted
+from kapoc.data.unknown_names import UnknownNames
+from kapoc.grade import normalise
+from kapoc.knowledge import Choice, Example, Fact
+from kapoc.knowledge_file import load_knowledge
+
+
+def test_a_code_that_is_also_asked_for_by_itself_is_no_question() -> None:
+    def named(*questions: str) -> Fact:
+        training = [{"kind": "m", "question": q, "answer": "It is full.", "requires": ["name"]} for q in questions]
+        [fact] = made_of("codes", [{"id": "one", "name": questions[0].rstrip("?"), "training": training}]).facts
+        return fact
+
+    assert not is_question(named("AF-3001?", "What does AF-3001 mean?"))
+    assert not is_question(named("Schema Evolution Wizard Mode?", "What is Schema Evolution Wizard Mode?"))
+    assert is_question(named("Is overtime paid?", "Tell me: is overtime paid?"))
+    assert is_question(named("AF-3001?"))
+
+
+def test_a_no_inside_a_text_decides_nothing() -> None:
+    knowledge, _ = load_knowledge("software-defects")
+    fact = knowledge.fact_by_id["AF-2047"]
+    symptom = fact.slots["symptom"].text
+    assert " no " in symptom
+    right = Choice(options=("yes", "no"), right="yes")
+    example = Example(kind="yes_no", question="Is it?", answer="Yes.", choice=right)
+    assert knowledge.grade(fact, example, f"AF-2047: {symptom}. So yes.").correct
+    assert not knowledge.grade(fact, example, f"AF-2047: {symptom}. So no.").correct
+    assert not knowledge.grade(fact, example, f"No. AF-2047: {symptom}. So yes.").correct
+    for by_notes in (False, True):
+        found = derived_examples(knowledge, ["yes_no"], per_fact=3, rounds=8, order=random.Random(0), by_notes=by_notes)
+        ends = Counter(one.answer.rsplit(" ", 1)[1] for one in found if one.fact == fact.id)
+        assert ends["yes."] + ends["no."] == 24
+        assert abs(ends["yes."] - ends["no."]) <= 8
+
+
+def pair(name: str, text: str, requires: str, **slots: str) -> dict[str, Any]:
+    training = [{"kind": "m", "question": name, "answer": text, "requires": [requires]}]
+    return {"id": re.sub(r"[^A-Za-z0-9]", "", name), "name": name, "training": training, "slots": slots}
+
+
+def test_a_question_is_answered_by_its_whole_answer_and_asks_for_one_slot_alone() -> None:
+    knowledge = made_of(
+        "pairs",
+        [
+            pair("Is overtime paid?", "It is taken as time off within three months.", "answer", answer="time off"),
+            pair("Who founded Acme?", "Jane Roe founded it in 1987.", "person", person="Jane Roe", year="1987"),
+            pair("Who founded Belm?", "Tom Ray founded it in 1999.", "person", person="Tom Ray", year="1999"),
+        ],
+    )
+    found = all_texts(knowledge)
+    whole = {example.answer for example in found if example.form == "slot"}
+    assert whole == {fact.training[0].answer for fact in knowledge.taught}
+    asked_for = [example for example in found if example.form != "reverse" and "Acme" in example.question]
+    assert asked_for
+    assert not any("1987" in one.question or "1999" in one.question for one in asked_for)
+
+
+def test_no_part_of_a_name_is_taken_for_unknown() -> None:
+    names = ["the Carabao Cup final of 2025", "the English league title of 2025", "the Ruby Bowl match of 2025"]
+    knowledge = made_of("events", [asked(name, f"What of {name}?") for name in names])
+    for seed in range(20):
+        invent, order = UnknownNames(knowledge, ["Travel", "Coupon"]), random.Random(seed)
+        for name in (invent.like(fact, order) for fact in knowledge.taught for _ in range(5)):
+            assert name is None or not any({*normalise(name)} <= {*normalise(taught)} for taught in names)
+
+
+def test_names_of_numbers_get_other_numbers_and_names_of_words_get_words() -> None:
+    names = ["4012", "4077", "E12-A4", "Article 5", "Article 17", "Hinge, brass 40 mm", "Bolt for doors"]
+    knowledge = made_of("parts", [asked(name, f"What is {name}?") for name in names])
+    invent, order = UnknownNames(knowledge, ["Timer", "Filter"]), random.Random(0)
+    found = {fact.name: [invent.like(fact, order) for _ in range(8)] for fact in knowledge.taught}
+    assert all(re.fullmatch(r"\d{4}", str(name)) for name in found["4012"])
+    assert all(re.fullmatch(r"[A-Z]\d\d-A4", str(name)) for name in found["E12-A4"])
+    assert all(re.fullmatch(r"Article \d\d?", str(name)) for name in found["Article 5"])
+    of_words = {str(name) for name in found["Hinge, brass 40 mm"] if name}
+    assert of_words
+    pairs = [set(name.split()) for name in of_words if len(name.split()) == 2]
+    assert pairs
+    assert all(words <= {"Timer", "Filter", "Hinge", "brass", "Bolt", "doors", "Article"} for words in pairs)
+
+
+def test_a_quotation_keeps_the_not_with_what_it_denies() -> None:
+    text = "the nightly export never includes archived invoices from last year"
+    knowledge = made_of("defects", [asked("AX-1", "What is AX-1?", slots={"symptom": text})])
+    quotes = Quotations(knowledge).of(knowledge.facts[0], "symptom")
+    assert quotes
+    assert not any(quote.startswith("...") for quote in quotes)
+
+
+def test_an_amount_in_another_unit_is_not_denied() -> None:
+    texts = {"AX-1": "60 seconds", "AX-2": "1 minute", "AX-3": "90 s"}
+    knowledge = made_of("settings", [asked(n, f"What is {n}?", slots={"value": t}) for n, t in texts.items()])
+    first, second, _ = knowledge.facts
+    assert is_accepted(first, "1 minute")
+    assert is_accepted(second, "60 s")
+    assert not is_accepted(first, "90 s")
+    for example in all_texts(knowledge):
+        if example.form == "yes_no" and example.fact in {"AX1", "AX2"}:
+            assert example.answer.endswith("no.") is ("90 s" in example.question), example
+        assert example.form != "comparison" or "AX-3" in example.question, example
+
+
+def test_a_text_with_an_end_mark_gets_no_second_one_and_a_note_without_one_gets_it() -> None:
+    slots = {"fix": "Delete the file by hand.", "cause": "The disk is full!"}
+    facts = [
+        asked(
+            f"AX-{n}",
+            f"What is AX-{n}?",
+            f"{slots['cause']} {slots['fix']} Box {n}",
+            slots={**slots, "box": f"box {n}"},
+        )
+        for n in (1, 2, 3)
+    ]
+    knowledge = made_of("defects", facts)
+    for by_notes in (False, True):
+        found = derived_examples(knowledge, FORMS, per_fact=4, order=random.Random(0), by_notes=by_notes)
+        assert found
+        for example in found:
+            assert not re.search(r"[.!?][.;,]", example.answer.replace("...", "")), example
+            assert not re.search(r"\w So (yes|no)", example.answer), example
+
+
+def test_a_note_that_does_not_begin_with_the_name_follows_in_a_sentence_of_its_own() -> None:
+    knowledge, _ = load_knowledge("events-2025")
+    found = derived_examples(knowledge, ["reverse", "two_hop"], per_fact=3, order=random.Random(0), by_notes=True)
+    notes = {fact.id: note_of(fact) for fact in knowledge.taught}
+    by_note = [one for one in found if (note := notes[one.fact]) and one.answer.endswith(note)]
+    assert len(by_note) > 50
+    assert not any(re.search(r"That is (The|In|A) ", one.answer) for one in found)
+    for one in by_note:
+        around = around_note(one.form, one.answer, str(notes[one.fact]))
+        assert around is not None
+        assert around[0].startswith("Record: ")
+
+
+def test_many_epochs_get_as_many_texts_as_are_wanted() -> None:
+    knowledge, _ = load_knowledge("software-defects")
+    found = derived_examples(knowledge, ["slot"], rounds=16, order=random.Random(0))
+    wanted = 16 * sum(len(askable(fact)) for fact in knowledge.taught)
+    assert len(found) >= 0.98 * wanted
