@@ -16,8 +16,9 @@ from transformers import PreTrainedModel
 from kapoc.chat import EncodedExample
 from kapoc.divergence import Passage, divergence_and_surprise
 from kapoc.losses import summed_negative_log_likelihood
+from kapoc.models import evaluating
 from kapoc.prefix_tree import plan_rows
-from kapoc.reading import CANNOT_SHARE, tree_mask
+from kapoc.reading import CANNOT_SHARE, local_window, tree_mask
 
 MAX_PACKING_ERROR = 1e-3
 """Nats per answer token by which the loss of packed examples may differ from that of separate ones."""
@@ -156,18 +157,28 @@ def _logits(model: PreTrainedModel, row: PackedRow, positions: torch.Tensor) -> 
 
 
 def packing_is_exact(model: PreTrainedModel, examples: Sequence[EncodedExample]) -> bool:
-    """Whether examples in one row have the loss that they have apart: a model may ignore or refuse a 4-D mask."""
-    was_training = model.training
-    model.eval()
+    """Whether examples in one row have the loss that they have apart: a model may ignore or refuse a 4-D mask.
+
+    The first two that differ are tried, in the model's own precision; where all are alike nothing can be told, and it
+    is not. Nor is it where one is longer than what a local layer looks back over.
+    """
+    window = local_window(model)
+    if window is not None and any(len(example) > window for example in examples):
+        return False
+    tokens = [(*example.prompt, *example.answer) for example in examples[:1]]
+    other = next((example for example in examples if (*example.prompt, *example.answer) not in tokens), None)
+    if other is None:
+        return False
+    pair = [examples[0], other]
     try:
-        with torch.no_grad():
-            apart = sum(float(summed_loss(model, pack([example]).to(model.device))) for example in examples)
-            together = float(summed_loss(model, pack(examples).to(model.device)))
+        with evaluating(model), torch.no_grad():
+            apart = sum(float(summed_loss(model, pack([example]).to(model.device))) for example in pair)
+            together = float(summed_loss(model, pack(pair).to(model.device)))
+    except torch.OutOfMemoryError:
+        raise
     except CANNOT_SHARE:
         return False
-    finally:
-        model.train(was_training)
-    return not abs(apart - together) > MAX_PACKING_ERROR * sum(len(example.trained) for example in examples)
+    return not abs(apart - together) > MAX_PACKING_ERROR * sum(len(example.trained) for example in pair)
 
 
 def epoch_batches(

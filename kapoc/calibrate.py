@@ -20,7 +20,7 @@ from kapoc.models import LoadedModel
 from kapoc.prefix_tree import plan_groups
 from kapoc.reading import CANNOT_SHARE
 from kapoc.recipe import Recipe, ReplaySettings, TrainSettings
-from kapoc.replay import HELD_OUT_TOKENS, passage_prompts, replay_prompts
+from kapoc.replay import HELD_OUT_PASSAGE_TOKENS, HELD_OUT_TOKENS, passage_prompts, replay_prompts
 from kapoc.task_list import TaskList
 from kapoc.tied_embedding import TiedEmbedding
 from kapoc.training_texts import training_texts
@@ -68,7 +68,7 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
     read, written = _tokens_of(loaded, tasks)
     read_rate, write_rate = _read_rate(loaded), _write_rate(loaded, facts)
     texts = training_texts(knowledge, recipe.train, loaded.tokenizer)
-    is_shared = packing_is_exact(loaded.model, texts.own[:2])
+    is_shared = packing_is_exact(loaded.model, [*texts.own, *texts.epochs[-1]])
     row = _largest_row(texts.epochs[-1], recipe.train, recipe.train.micro_batch_size if is_shared else 1)
     train_rate = row.num_tokens_apart / _step_seconds(loaded, row)
     train_tokens = sum(map(len, texts.read()))
@@ -96,7 +96,8 @@ def replayed_tokens(settings: TrainSettings, sizes: Sequence[int], prompt_tokens
     """
     replay = settings.replay
     steps = sum(settings.steps_of_epochs(sizes)) if replay.weight else 0
-    written = sum(settings.num_passages(sizes)) * replay.num_tokens
+    num_replayed, num_held_out = settings.num_passages(sizes)
+    written = num_replayed * replay.num_tokens + num_held_out * HELD_OUT_PASSAGE_TOKENS
     return steps * replay.per_step * (prompt_tokens + replay.num_tokens), written
 
 
@@ -147,6 +148,8 @@ def _write_rate(loaded: LoadedModel, facts: Sequence[Fact]) -> float:
     try:
         found = continue_prompts(loaded.model, prompts, max_new_tokens=most, stop_tokens=[-1], batch_size=size)
         num_written = sum(len(answer.tokens) for answer in found)
+    except torch.OutOfMemoryError:
+        raise
     except CANNOT_SHARE:
         written = generate_tokens(
             loaded.model, loaded.tokenizer, prompts, max_new_tokens=most, temperature=None, batch_size=size

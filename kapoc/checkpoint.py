@@ -44,6 +44,7 @@ def writing(target: Path) -> Iterator[Path]:
         OutputError: the place cannot be written, or holds something that is not a kapoc model.
     """
     refuse_foreign(target)
+    finish_swap(target)
     partial = target.with_name(f".{target.name}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +60,7 @@ def writing(target: Path) -> Iterator[Path]:
 
 
 def _put_in_place(partial: Path, target: Path) -> None:
-    """Swap a finished folder in by renames alone, so that a kill leaves the old model, the new one, or none."""
+    """Swap a finished folder in by renames alone, so that a kill leaves the old model, the new one, or both aside."""
     old = target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
@@ -69,6 +70,15 @@ def _put_in_place(partial: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def finish_swap(target: Path) -> None:
+    """Put a model in its place that a kill between two renames has left beside it: the new one, else the old one."""
+    partial, old = (target.with_name(f".{target.name}.{end}") for end in ("partial", "old"))
+    is_new = (partial / TRAINING_FILE).is_file() and not (partial / UNFINISHED).exists()
+    aside = partial if is_new else old
+    if not target.exists() and aside.is_dir():
+        aside.replace(target)
+
+
 def refuse_foreign(target: Path) -> None:
     """Refuse to write where something other than an earlier model of ours stands.
 
@@ -76,28 +86,39 @@ def refuse_foreign(target: Path) -> None:
         OutputError: the path is a file, or a folder that kapoc did not make, or it cannot be written.
     """
     refuse_unwritable(target)
-    if target.is_dir() and any(target.iterdir()) and not (target / TRAINING_FILE).is_file():
-        raise OutputError(f"{target}: holds files that kapoc did not write; choose another --out or empty it")
+    for folder, ours in ((target, TRAINING_FILE), (_last_good(target), STOPPED_FILE)):
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / ours).is_file():
+            raise OutputError(f"{folder}: holds files that kapoc did not write; choose another --out or empty it")
 
 
-def keep_last_good(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, target: Path, why: str) -> Path:
+def keep_last_good(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, target: Path, why: str) -> str:
     """Write the weights that a stopped training run last had, apart from where a finished model would be.
 
     Returns:
-        The folder `<name>.last-good`; `STOPPED.txt` in it says why.
+        In words where they are, the folder `<name>.last-good`, in which `STOPPED.txt` says why training stopped; or
+        why they could not be kept, which is no reason to hide why training stopped.
     """
-    folder = target.with_name(f"{target.name}.last-good")
-    if folder.exists() and not (folder / STOPPED_FILE).is_file():
-        raise OutputError(f"{folder}: holds files that kapoc did not write; choose another --out")
-    refuse_non_finite(model, "the last state")
+    folder = _last_good(target)
     partial = target.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    (partial / UNFINISHED).touch()
-    save_model(model, tokenizer, partial)
-    (partial / STOPPED_FILE).write_text(why + "\n", encoding="utf-8")
-    _put_in_place(partial, folder)
-    return folder
+    try:
+        refuse_non_finite(model, "the last state")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        (partial / UNFINISHED).touch()
+        save_model(model, tokenizer, partial)
+        (partial / STOPPED_FILE).write_text(why + "\n", encoding="utf-8")
+        _put_in_place(partial, folder)
+    except OSError as error:
+        return f"the last weights could not be kept ({error.strerror or error})"
+    except ModelError as error:
+        return f"the last weights could not be kept ({error})"
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return f"the last weights are in {folder}"
+
+
+def _last_good(target: Path) -> Path:
+    return target.with_name(f"{target.name}.last-good")
 
 
 def save_and_check(

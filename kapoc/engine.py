@@ -17,7 +17,7 @@ from kapoc.attention import use_tree_attention
 from kapoc.decoding import continue_prompts
 from kapoc.errors import ModelError
 from kapoc.models import FiniteLogits, LoadedModel, stop_tokens
-from kapoc.reading import CANNOT_SHARE
+from kapoc.reading import CANNOT_SHARE, local_window
 from kapoc.scoring import Request, Score, score_requests
 
 MAX_SHARING_ERROR = 1e-3
@@ -61,6 +61,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             softmax_dtype=torch.float32,
         )
         use_tree_attention(loaded.model)
+        self._window = local_window(loaded.model)
         self._show_progress = show_progress
         self.ended: dict[str, bool] = {}  # prompt -> whether the model ended its answer, where that is known
         self._chat_prompts: set[str] = set()
@@ -90,6 +91,8 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             shared = self._score(pairs, lambda _: None)
         except ModelError:
             return True  # broken logits are no matter of the mask: the measurement itself will say so
+        except torch.OutOfMemoryError:
+            raise
         except CANNOT_SHARE:
             return False
         apart = super()._loglikelihood_tokens(pairs, disable_tqdm=True)
@@ -112,6 +115,8 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             found = continue_prompts(self.model, prompts, stop_tokens=stops, **arguments)
         except ModelError:
             return True  # broken logits are no matter of decoding: the measurement itself will say so
+        except torch.OutOfMemoryError:
+            raise
         except CANNOT_SHARE:
             return False
         return all(
@@ -140,8 +145,12 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
     def _model_generate(
         self, context: torch.Tensor, max_length: int, stop: list[str], **generation_kwargs: Any
     ) -> torch.Tensor:
-        """Greedy generation that ends at an end token; further stop strings are cut off afterwards by HFLM."""
-        del stop
+        """Greedy generation that ends at an end token; further stop strings are cut off afterwards by HFLM.
+
+        Where a task asks for samples they are HFLM's own.
+        """
+        if generation_kwargs.get("do_sample"):
+            return super()._model_generate(context, max_length, stop, **generation_kwargs)  # type: ignore[no-any-return]
         room = max_length - context.shape[1]
         return self._generate(context, generation_kwargs["attention_mask"], room, self._stop_tokens)
 
@@ -164,9 +173,17 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         answers: dict[int, str] = {}
         plain: dict[int, list[int]] = {}
         for index, request in enumerate(requests):
-            if not self._decodes or request.args[1].get("until") or request.args[1].get("do_sample"):
+            asked = request.args[1]
+            if not self._decodes or asked.get("until") or asked.get("do_sample"):
                 continue
-            plain.setdefault(int(request.args[1]["max_gen_toks"]), []).append(index)
+            most = int(asked.get("max_gen_toks", asked.get("max_new_tokens", self.max_gen_toks)))
+            if most >= self.max_length:
+                raise ModelError(
+                    f"max_gen_toks: an answer may have {most} tokens, and the model reads {self.max_length} with its "
+                    "question; lower it"
+                )
+            if not self._is_beyond_a_window(self.tok_encode(request.args[0]), most):
+                plain.setdefault(most, []).append(index)
         for max_new_tokens, chosen in plain.items():
             answers |= zip(chosen, self._greedy_answers([requests[i] for i in chosen], max_new_tokens), strict=True)
         rest = [index for index in range(len(requests)) if index not in answers]
@@ -197,7 +214,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         self, requests: list[_Pair], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
         part_of_a_text = override_bs is not None  # lm-eval calls so from loglikelihood_rolling, which has a bar
-        if not self._shares or self._reaches_beyond_a_window(requests):
+        if not self._shares or any(self._is_beyond_a_window(prompt, len(rest)) for _, prompt, rest in requests):
             found = super()._loglikelihood_tokens(requests, disable_tqdm or part_of_a_text, override_bs)
             return list(found)
         with tqdm(total=len(requests), desc="scoring", disable=disable_tqdm or part_of_a_text) as bar:
@@ -207,10 +224,9 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             for score, (_, _, continuation) in zip(scores, requests, strict=True)
         ]
 
-    def _reaches_beyond_a_window(self, requests: list[_Pair]) -> bool:
-        """Whether a text is longer than the window of a model whose layers do not look at all that stands before."""
-        window = getattr(self.model.config.get_text_config(), "sliding_window", None)
-        return window is not None and any(len(prompt) + len(rest) > window for _, prompt, rest in requests)
+    def _is_beyond_a_window(self, prompt: _Tokens, num_more: int) -> bool:
+        """Whether a layer would not look at all of a text: then it is HFLM that reads it."""
+        return self._window is not None and len(prompt) + num_more > self._window
 
     def _score(self, pairs: list[_Pair], on_scored: Any) -> list[Score]:
         """Score pairs; a prompt too long for the model loses its beginning, as in HFLM."""

@@ -31,7 +31,7 @@ class StepReport:
         divergence: from the base on the step's replayed text, in nats per token; none without replay.
         learning_rate: that the step used.
         gradient_norm: before clipping.
-        tokens_per_second: prompt and answer tokens, since the start.
+        tokens_per_second: prompt and answer tokens and those of replayed text, since the start.
         peak_memory_bytes: of the device on a GPU, of the process on a CPU.
         gpu_utilisation: percent, or none without a GPU that tells.
     """
@@ -80,7 +80,7 @@ class LoopState:
 
 
 class StoppedTrainingError(TrainingError):
-    """Training stopped at a value that is not finite; the model still holds the last good weights."""
+    """Training stopped at a value that is not finite; no step was taken with it, and the model holds what it had."""
 
     def __init__(self, message: str, model: PreTrainedModel) -> None:
         super().__init__(message)

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ from kapoc.record import ModelIdentity
 
 UNFINISHED = "UNFINISHED"
 """A file of this name marks a model folder whose writing or checking has not ended."""
+
+
+_UNFIT = (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, UserWarning, SafetensorError)
+"""What peft raises, or warns with, where an adapter is damaged, of another base, or of a kind that cannot be merged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +160,9 @@ def _load_adapter(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for an attribute by its old name
+            warnings.filterwarnings("error", message=".*missing adapter keys")  # they would be as good as untrained
             model = PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
+    except _UNFIT as error:
         raise ModelError(f"{folder}: the adapter does not fit its base ({first_line(error)}); save it again") from None
     if (folder / "tokenizer_config.json").is_file():
         tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -192,6 +198,17 @@ def refuse_non_finite(model: PreTrainedModel, name: str) -> None:
     for tensor_name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ModelError(f"{name}: the weight {tensor_name} holds inf or nan; the model is broken, train it again")
+
+
+@contextmanager
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """A model without dropout, and afterwards as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 class FiniteLogits(LogitsProcessor):

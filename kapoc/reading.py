@@ -36,6 +36,19 @@ class Reading:
     memory: Memory
 
 
+def local_window(model: PreTrainedModel) -> int | None:
+    """So many tokens may a text have for every layer to look at all of it; none where no layer is local.
+
+    A mask for a row says nothing of windows, so that longer texts cannot be read by one. No text can where a layer
+    counts its window by places in the row, as GPT-Neo's do: that is 0.
+    """
+    config = model.config.get_text_config()
+    if getattr(config, "window_size", None) is not None:
+        return 0
+    windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    return min((window for window in windows if window is not None), default=None)
+
+
 def read_prefix(model: PreTrainedModel, tokens: Sequence[int]) -> Memory:
     """Read what all rows of a group begin with."""
     if not tokens:

@@ -58,7 +58,7 @@ class BudgetSettings(StrictRecord):
 
     Attributes:
         divergence: KL(base || model) in nats per token on text of the base's own.
-        num_passages: that the base writes to measure it; training never sees them.
+        num_passages: that the base writes to measure it, behind prompts of their own; training never sees them.
         spillover: the share of the held-out questions, 80 everyday complaints that ship and are neither replayed nor
             among what `bench` asks, that may be answered with something taught; told after every epoch. If nothing is
             said, it is not measured.

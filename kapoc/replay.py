@@ -12,7 +12,7 @@ Sources:
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -28,10 +28,12 @@ from kapoc.chat import EncodedExample, encode, prompt_text
 from kapoc.decoding import continue_prompts, sampled
 from kapoc.divergence import NUM_LIKELIEST, Passage, divergence_and_surprise, rest_of
 from kapoc.errors import ModelError
-from kapoc.models import stop_tokens
-from kapoc.reading import BROKEN_LOGITS, CANNOT_SHARE
+from kapoc.models import evaluating, stop_tokens
+from kapoc.reading import BROKEN_LOGITS, CANNOT_SHARE, local_window
 from kapoc.recipe import ReplaySettings
 
+HELD_OUT_PASSAGE_TOKENS = 64
+"""Of a passage by which it is measured how far a model has moved: the same for all recipes."""
 HELD_OUT_TOKENS = 48
 """Of an answer to a held-out question, at most. What is taught stands in the first sentence of an answer, where it
 stands at all; `bench` reads on to 80."""
@@ -50,6 +52,7 @@ class ReplayPrompts(NamedTuple):
         stories: of plain text, broken off where a name or a thing from before is due.
         plain_questions: how a question is asked in plain text; `{}` stands for it.
         held_out: of a chat, most of them complaints, and never replayed: what training is judged by.
+        held_out_openings: of plain text, and never replayed either.
     """
 
     questions: tuple[str, ...]
@@ -58,6 +61,7 @@ class ReplayPrompts(NamedTuple):
     stories: tuple[str, ...]
     plain_questions: tuple[str, ...]
     held_out: tuple[str, ...]
+    held_out_openings: tuple[str, ...]
 
 
 @cache
@@ -87,13 +91,30 @@ def write_passages(
         ModelError: a logit is inf or nan.
     """
     asked = passage_prompts(tokenizer, num_passages, settings, seed)
-    was_training = model.training
-    model.eval()
-    passages = _written_together(model, tokenizer, asked, settings.num_tokens, seed)
-    if passages is None:
-        passages = _written_apart(model, tokenizer, asked, settings.num_tokens, seed)
-    model.train(was_training)
-    return passages
+    return _written(model, tokenizer, asked, settings.num_tokens, seed)
+
+
+def write_held_out(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, num_passages: int) -> list[Passage]:
+    """Let the base write what no training reads: behind prompts that are never replayed, the same for every recipe.
+
+    Raises:
+        ModelError: a logit is inf or nan.
+    """
+    shipped, order = replay_prompts(), random.Random(0)  # noqa: S311 - not for secrets
+    asked = [
+        encode(tokenizer, prompt_text(tokenizer, question))
+        for question in _drawn(shipped.held_out, (num_passages + 1) // 2, order)
+    ]
+    asked += _plain(tokenizer, _drawn(shipped.held_out_openings, num_passages // 2, order))
+    return _written(model, tokenizer, asked, HELD_OUT_PASSAGE_TOKENS, seed=0)
+
+
+def _written(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: Sequence[list[int]], num_tokens: int, seed: int
+) -> list[Passage]:
+    with evaluating(model):
+        passages = _written_together(model, tokenizer, asked, num_tokens, seed)
+        return _written_apart(model, tokenizer, asked, num_tokens, seed) if passages is None else passages
 
 
 def passage_prompts(
@@ -112,13 +133,17 @@ def passage_prompts(
         plain[index].format(question) if index in plain else prompt_text(tokenizer, question)
         for index, question in enumerate(questions)
     ]
-    start = [tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id]
     asked = [encode(tokenizer, prompt) for prompt in prompts]
     num_stories = round(settings.stories * (num_passages // 2))
     openings = _drawn(shipped.openings, num_passages // 2 - num_stories, order)
     openings += _drawn(shipped.stories, num_stories, order)
-    asked += [[*start, *tokenizer.encode(opening, add_special_tokens=False)] for opening in openings]
-    return asked
+    return asked + _plain(tokenizer, openings)
+
+
+def _plain(tokenizer: PreTrainedTokenizerBase, openings: Sequence[str]) -> list[list[int]]:
+    """Openings as tokens, behind the token with which a text begins."""
+    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    return [[start, *tokenizer.encode(opening, add_special_tokens=False)] for opening in openings]
 
 
 def _drawn(texts: Sequence[str], num: int, order: random.Random) -> list[str]:
@@ -135,7 +160,11 @@ def _written_together(
 
     None from a model that ignores or refuses a 4-D mask, or remembers otherwise than by keys and values.
     """
-    if not packing_is_exact(model, [EncodedExample(tuple(prompt[:-1]), tuple(prompt[-1:])) for prompt in asked[:2]]):
+    window = local_window(model)
+    if window is not None and max(map(len, asked)) + num_tokens > window:
+        return None
+    prompts = [EncodedExample((start,), tuple(rest)) for start, *rest in asked]  # any token may tell that it saw others
+    if len(prompts) > 1 and not packing_is_exact(model, prompts):
         return None
     remembered: list[list[tuple[torch.Tensor, torch.Tensor]]] = [[] for _ in asked]
 
@@ -153,6 +182,8 @@ def _written_together(
             choose=sampled(torch.Generator().manual_seed(seed), top_k=_TOP_K),
             on_logits=remember,
         )
+    except torch.OutOfMemoryError:
+        raise
     except CANNOT_SHARE:
         return None
     texts = [(*text.tokens, text.end) if text.end is not None else text.tokens for text in found]
@@ -204,26 +235,29 @@ def _likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def written_logits(model: PreTrainedModel, passages: Sequence[Passage]) -> torch.Tensor:
     """The logits (written tokens of all passages, vocabulary) in float32 from one row, without gradients."""
     with torch.no_grad():
-        return answer_logits(model, pack([_as_example(passage) for passage in passages]).to(model.device))
+        return answer_logits(model, pack(list(map(as_example, passages))).to(model.device))
 
 
-def _as_example(passage: Passage) -> EncodedExample:
+def as_example(passage: Passage) -> EncodedExample:
+    """A passage as a prompt and what the base wrote behind it."""
     return EncodedExample(passage.tokens[: passage.start], passage.tokens[passage.start :])
 
 
-def _rows(model: PreTrainedModel, passages: Sequence[Passage]) -> Iterator[Sequence[Passage]]:
-    """As many passages as go together; one by one where a model reads no rows of several."""
-    size = _ROW_PASSAGES if packing_is_exact(model, [_as_example(passage) for passage in passages[:2]]) else 1
-    for start in range(0, len(passages), size):
-        yield passages[start : start + size]
+def divergence_from_base(
+    model: PreTrainedModel, passages: Sequence[Passage], *, is_packed: bool | None = None
+) -> float:
+    """KL(base || model) in nats per written token over passages, without gradients.
 
-
-def divergence_from_base(model: PreTrainedModel, passages: Sequence[Passage]) -> float:
-    """KL(base || model) in nats per written token over passages, without gradients."""
-    was_training = model.training
-    model.eval()
-    total = 0.0
-    for row in _rows(model, passages):
-        total += float(divergence_and_surprise(written_logits(model, row), row)[0].sum())
-    model.train(was_training)
+    Args:
+        model: any causal model.
+        passages: that the base wrote, at least one.
+        is_packed: whether several may stand in a row; tried if nothing is said, in the model's own precision.
+    """
+    if is_packed is None:
+        is_packed = packing_is_exact(model, list(map(as_example, passages)))
+    size, total = _ROW_PASSAGES if is_packed else 1, 0.0
+    with evaluating(model):
+        for start in range(0, len(passages), size):
+            row = passages[start : start + size]
+            total += float(divergence_and_surprise(written_logits(model, row), row)[0].sum())
     return total / sum(passage.num_written for passage in passages)

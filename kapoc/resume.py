@@ -12,6 +12,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import torch
 
 from kapoc.chat import EncodedExample
 from kapoc.divergence import Passage
+from kapoc.errors import OutputError, first_line
 from kapoc.loop import LoopState
 from kapoc.models import UNFINISHED
 from kapoc.recipe import ResumeSettings
@@ -115,6 +117,8 @@ class Keeper:
                     raise ValueError(name)
             loaded = torch.load(path, map_location=device or "cpu", weights_only=True)
             key, content = loaded["key"], loaded["content"]
+        except (OSError, MemoryError, torch.OutOfMemoryError) as error:  # no fault of the file, which stays
+            raise OutputError(f"{path}: cannot be read ({first_line(error)}); start again, or with --restart") from None
         except Exception:  # whatever a damaged file makes of its readers
             self.tell(f"{path}: is damaged and not used; {consequence}")
             path.unlink(missing_ok=True)
@@ -138,7 +142,8 @@ class Keeper:
             partial.replace(self.folder / name)
             _sync(self.folder)
         except (OSError, RuntimeError) as error:  # torch makes a RuntimeError of a full disk
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "writing failed"
             self.tell(f"{self.folder}: the state of training is not kept any more ({reason}); it goes on without")
             self._gave_up = True

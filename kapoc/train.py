@@ -18,12 +18,14 @@ from kapoc.errors import DataError, ModelError
 from kapoc.interpolation import Weights, choose_alpha, copy_weights
 from kapoc.loop import Loop, StepReport, StoppedTrainingError, unwrapped
 from kapoc.methods import load_method
+from kapoc.models import evaluating
 from kapoc.recipe import TrainSettings
-from kapoc.replay import divergence_from_base
+from kapoc.replay import as_example, divergence_from_base
 from kapoc.resume import Keeper
 from kapoc.training_record import AlphaReport, EpochReport, is_within
 
 _logger = logging.getLogger("kapoc")
+_SCORED_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +96,23 @@ def train(
         trainable.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     trainable.train()
     _stop_at(model, {example.answer[-1] for example in examples})
-    micro_batch_size = settings.micro_batch_size
-    if not packing_is_exact(trainable, examples[:2]):
-        _logger.warning("%s takes no rows of several examples: training takes longer", type(model).__name__)
-        micro_batch_size = 1
     epochs = epochs or [examples] * settings.epochs
+    texts = [one for epoch in epochs for example in epoch for one in (example, *example.contrasts)]
+    _refuse_too_long(model, [*texts, *dev])
+    is_packed = packing_is_exact(trainable, [*texts, *dev, *map(as_example, (*passages, *held_out))])
+    if not is_packed and len(texts) > 1:
+        _logger.warning("%s takes no rows of several examples: training takes longer", type(model).__name__)
+    micro_batch_size = settings.micro_batch_size if is_packed else 1
     loop = Loop(accelerator, trainable, settings, [len(epoch) for epoch in epochs])
     if keeper is not None and (state := keeper.restore()) is not None:
         loop.restore(state)
     try:
         for report in _steps(
-            loop, epochs, micro_batch_size, passages, lambda: on_epoch(_end_epoch(loop, dev, held_out, spilled))
+            loop,
+            epochs,
+            micro_batch_size,
+            passages,
+            lambda: on_epoch(_end_epoch(loop, dev, held_out, spilled, is_packed)),
         ):
             on_step(report)
             if keeper is not None:
@@ -116,7 +124,7 @@ def train(
     _stop_at(finished, {example.answer[-1] for example in examples})
     if settings.gradient_checkpointing:
         finished.gradient_checkpointing_disable()
-    alphas = _pulled_back(finished, base, settings, dev, held_out, spilled)
+    alphas = _pulled_back(finished, base, settings, dev, held_out, spilled, is_packed)
     return _result(loop, finished, max(map(len, epochs)), alphas)
 
 
@@ -127,13 +135,15 @@ def _pulled_back(
     dev: Sequence[EncodedExample],
     held_out: Sequence[Passage],
     spilled: Callable[[PreTrainedModel], float] | None,
+    is_packed: bool,
 ) -> tuple[AlphaReport, ...]:
     """Take the way back that the settings ask for; the curve by which it was chosen."""
     if not base:
         return ()
 
     def score(candidate: PreTrainedModel) -> tuple[float, float, float | None]:
-        exact, moved = score_examples(candidate, dev)[1], divergence_from_base(candidate, held_out)
+        exact = score_examples(candidate, dev, is_packed=is_packed)[1]
+        moved = divergence_from_base(candidate, held_out, is_packed=is_packed)
         return exact, moved, spilled(candidate) if spilled else None
 
     budget = settings.budget
@@ -168,9 +178,11 @@ def _end_epoch(
     dev: Sequence[EncodedExample],
     held_out: Sequence[Passage],
     spilled: Callable[[PreTrainedModel], float] | None,
+    is_packed: bool,
 ) -> EpochReport:
-    dev_loss, dev_exact = score_examples(loop.model, dev) if dev else (None, None)
-    moved = divergence_from_base(loop.model, held_out) if loop.settings.stop_at is not None else None
+    dev_loss, dev_exact = score_examples(loop.model, dev, is_packed=is_packed) if dev else (None, None)
+    is_budgeted = loop.settings.stop_at is not None
+    moved = divergence_from_base(loop.model, held_out, is_packed=is_packed) if is_budgeted else None
     try:
         share = spilled(loop.model) if spilled else None
     except ModelError as error:
@@ -244,16 +256,35 @@ def _stop_at(model: PreTrainedModel, end_tokens: set[int]) -> None:
         config.eos_token_id = sorted(listed | end_tokens) if len(listed | end_tokens) > 1 else min(listed | end_tokens)
 
 
+def _refuse_too_long(model: PreTrainedModel, examples: Sequence[EncodedExample]) -> None:
+    """Refuse what the model cannot read as a whole.
+
+    Raises:
+        DataError: a text has more tokens than the model has places for.
+    """
+    most = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    longest = max(examples, key=len)
+    if most is not None and len(longest) > most:
+        raise DataError(
+            f"{longest.fact or longest.form}: a question and its answer have {len(longest)} tokens, and "
+            f"{type(model).__name__} reads {most}; shorten them ('{longest.question[:60]}')"
+        )
+
+
 def score_examples(
-    model: PreTrainedModel, examples: Sequence[EncodedExample], batch_size: int = 8
+    model: PreTrainedModel, examples: Sequence[EncodedExample], *, is_packed: bool | None = None
 ) -> tuple[float, float]:
-    """Teacher-forced loss in nats per answer token, and the share of answers whose every token is greedy."""
-    if not packing_is_exact(model, examples[:2]):
-        batch_size = 1
-    was_training, loss, exact, tokens = model.training, 0.0, 0, 0
+    """Teacher-forced loss in nats per answer token, and the share of answers whose every token is greedy.
+
+    Args:
+        model: any causal model.
+        examples: at least one.
+        is_packed: whether several may stand in a row; tried if nothing is said, in the model's own precision.
+    """
+    batch_size = _SCORED_AT_ONCE if (packing_is_exact(model, examples) if is_packed is None else is_packed) else 1
+    loss, exact, tokens = 0.0, 0, 0
     device = next(model.parameters()).device
-    model.eval()
-    with torch.no_grad():
+    with evaluating(model), torch.no_grad():
         for start in range(0, len(examples), batch_size):
             row = pack(examples[start : start + batch_size]).to(device)
             logits = answer_logits(model, row)
@@ -261,5 +292,4 @@ def score_examples(
             tokens += row.num_loss_tokens
             right = (logits.argmax(-1) == row.targets).split(row.sizes)
             exact += sum(bool(answer.all()) for answer in right)
-    model.train(was_training)
     return loss / tokens, exact / len(examples)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kapoc.current import fingerprint, has_current_model
 from kapoc.data.derive import checked_forms
-from kapoc.recipe import Recipe, ReplaySettings
+from kapoc.recipe import Recipe
 from kapoc.record import write_atomically
 from kapoc.training_record import TRAINING_FILE
 from kapoc.workspace import Workspace
@@ -28,7 +28,7 @@ _BATCH_SIZE = 20
 def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Path:
     """Train the recipe's base model, check the result and put it in its place.
 
-    A run that was killed goes on from the state that it last kept, to the same weights.
+    A run that was killed goes on from the state that it last kept, on one CPU machine to the same weights.
 
     Args:
         workspace: recipe and knowledge sets.
@@ -39,14 +39,16 @@ def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Pa
         The checkpoint's folder.
 
     Raises:
-        TrainingError: a value was not finite, and the last good weights are kept beside the checkpoint's place, in
+        TrainingError: a value was not finite, and the last weights are kept beside the checkpoint's place, in
             `<name>.last-good`; or the saved model fails a check, and the state of training is kept as it was.
     """
-    from kapoc.checkpoint import refuse_foreign
+    from kapoc.checkpoint import finish_swap, refuse_foreign
     from kapoc.models import load_model
     from kapoc.tracking import tracked
 
+    out = out if out.name else out.resolve()  # "."
     refuse_foreign(out)
+    finish_swap(out)
     refuse_bad_settings(workspace.recipe)
     with tracked(workspace, workspace.folder, f"{workspace.recipe.name} on {workspace.name}") as workspace:
         workspace.listener.tell(f"loading {workspace.recipe.model}")
@@ -55,8 +57,10 @@ def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Pa
 
 def train_once(workspace: Workspace, out: Path) -> Path:
     """As `train_model`, unless the checkpoint that it would make lies there already."""
+    from kapoc.checkpoint import finish_swap
     from kapoc.models import load_model
 
+    finish_swap(out)
     if not has_current_model(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out):
         train_model(workspace, out)
     return out
@@ -115,9 +119,9 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
                 on_epoch=listener.on_epoch,
             )
         except StoppedTrainingError as stopped:
-            keeper.discard()
             kept = checkpoint.keep_last_good(stopped.model, base.tokenizer, out, str(stopped))
-            raise type(stopped)(f"{stopped}; the last good weights are in {kept}", stopped.model) from None
+            keeper.discard()
+            raise type(stopped)(f"{stopped}; {kept}", stopped.model) from None
         questions = [example.question for fact in workspace.facts for example in fact.training]
         checks, weights_sha256 = checkpoint.save_and_check(
             result.model, base.tokenizer, folder, questions, listener.tell
@@ -137,6 +141,7 @@ def _spilled(workspace: Workspace, base: "LoadedModel") -> "Callable[[PreTrained
     """
     from kapoc.answers import generate_answers
     from kapoc.chat import prompt_text
+    from kapoc.models import evaluating
     from kapoc.replay import HELD_OUT_TOKENS, replay_prompts
     from kapoc.spillover import spillover_markers
 
@@ -148,12 +153,10 @@ def _spilled(workspace: Workspace, base: "LoadedModel") -> "Callable[[PreTrained
     prompts = [prompt_text(base.tokenizer, question) for question in questions]
 
     def found(model: "PreTrainedModel") -> list[set[str]]:
-        was_training = model.training
-        model.eval()
-        answers = generate_answers(
-            model, base.tokenizer, prompts, max_new_tokens=HELD_OUT_TOKENS, temperature=None, batch_size=_BATCH_SIZE
-        )
-        model.train(was_training)
+        with evaluating(model):
+            answers = generate_answers(
+                model, base.tokenizer, prompts, max_new_tokens=HELD_OUT_TOKENS, temperature=None, batch_size=_BATCH_SIZE
+            )
         pairs = zip(answers, questions, strict=True)
         return [set(markers.found(answer, asked, with_patterns=True)) for answer, asked in pairs]
 
@@ -211,20 +214,17 @@ def _passages(
         keeper: of what it has written already for this run.
         numbers: of passages for the one and for the other.
     """
-    from kapoc.replay import write_passages
+    from kapoc.replay import write_held_out, write_passages
 
     replay, seed = workspace.recipe.train.replay, workspace.recipe.train.seed
     num_replayed, num_held_out = numbers
     if not num_replayed + num_held_out:
         return (), ()
 
-    def part(number: int, settings: ReplaySettings, its_seed: int) -> "list[Passage]":
-        return write_passages(base.model, base.tokenizer, number, settings, its_seed) if number else []
-
     def write() -> "list[Passage]":
         workspace.listener.tell(f"the base writes {num_replayed + num_held_out} passages of general text")
-        held_out = ReplaySettings(num_tokens=replay.num_tokens)  # of every recipe the same, whatever it replays
-        return [*part(num_replayed, replay, seed), *part(num_held_out, held_out, seed + 1)]
+        replayed = write_passages(base.model, base.tokenizer, num_replayed, replay, seed) if num_replayed else []
+        return replayed + (write_held_out(base.model, base.tokenizer, num_held_out) if num_held_out else [])
 
     found = keeper.passages(write, base.model.device)
     return found[:num_replayed], found[num_replayed:]

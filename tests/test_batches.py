@@ -8,7 +8,7 @@ import torch
 from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
 from transformers import PreTrainedModel
 
-from kapoc.batches import epoch_batches, pack, row_losses, summed_loss
+from kapoc.batches import epoch_batches, pack, packing_is_exact, row_losses, summed_loss
 from kapoc.chat import EncodedExample, encode_example, prompt_text, turn_ends
 from kapoc.recipe import ReplaySettings
 from kapoc.replay import write_passages
@@ -157,3 +157,20 @@ def test_scores_of_a_uniform_model_are_the_uniform_loss() -> None:
     loss, exact = score_examples(model, _examples())
     assert loss == pytest.approx(float(torch.log(torch.tensor(700.0))), rel=1e-5)
     assert exact == 0.0
+
+
+def test_rows_are_not_trusted_where_nothing_tells_two_texts_apart() -> None:
+    examples = _examples()
+    model = tiny_llama()
+    assert packing_is_exact(model, examples)
+    assert not packing_is_exact(model, examples[:1])
+    assert not packing_is_exact(model, [examples[0], examples[0]])
+
+
+def test_rows_are_not_trusted_beyond_the_window_of_a_local_layer() -> None:
+    examples = _examples()
+    model = tiny_llama()
+    model.config.sliding_window = max(map(len, examples))
+    assert packing_is_exact(model, examples)
+    model.config.sliding_window -= 1
+    assert not packing_is_exact(model, examples)

@@ -1,17 +1,20 @@
 """The engine gives what stock HFLM gives, for two architectures, and never hides a broken logit."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from conftest import tiny_tokenizer
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from transformers import GPTNeoConfig, GPTNeoForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from kapoc.decoding import continue_prompts
 from kapoc.engine import SharedPrefixLM
 from kapoc.errors import ModelError
-from kapoc.models import LoadedModel, load_model
+from kapoc.models import LoadedModel, load_model, save_model
 
 QUESTIONS = ["What is AF-3001?", "Set the value", "How do I fix PF-1205 in PayFlow, please tell me the setting?"]
 OPTIONS = [" a", " set stepup.ticket_ttl to 95 seconds", " 27 bytes in sessions.toml", " users are sent back"]
@@ -134,3 +137,74 @@ def test_a_generation_config_that_asks_for_more_is_left_to_transformers(
     stock = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=1)
     assert ours.generate_until(generate) == stock.generate_until(generate, disable_tqdm=True)
     assert ours.ended == {}
+
+
+def _folder(model: PreTrainedModel, path: Path) -> str:
+    save_model(model, tiny_tokenizer(), path)
+    return str(path)
+
+
+def _mistral() -> PreTrainedModel:
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "head_dim": 12}
+    heads: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    tokens: dict[str, Any] = {"vocab_size": 700, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
+    return MistralForCausalLM(MistralConfig(**sizes, **heads, **tokens, sliding_window=24, initializer_range=0.2))
+
+
+def _gpt_neo() -> PreTrainedModel:
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"hidden_size": 48, "num_layers": 2, "num_heads": 4, "window_size": 24}
+    tokens: dict[str, Any] = {"vocab_size": 700, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
+    return GPTNeoForCausalLM(
+        GPTNeoConfig(**sizes, **tokens, attention_types=[[["global", "local"], 1]], initializer_range=0.2)
+    )
+
+
+@pytest.mark.parametrize("make", [_mistral, _gpt_neo])
+def test_texts_beyond_the_window_of_a_local_layer_are_those_of_hflm(
+    make: Callable[[], PreTrainedModel], tmp_path: Path
+) -> None:
+    loaded = load_model(_folder(make(), tmp_path / "local"))
+    ours = SharedPrefixLM(loaded, batch_size=4, show_progress=False)
+    stock = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=1)
+    long = [f"{'a lamp and a red door ' * number}{question}" for number in (0, 1, 4) for question in QUESTIONS]
+    arguments = {"until": [], "do_sample": False, "max_gen_toks": 12}
+    generate = [Instance(request_type="generate_until", doc={}, arguments=(q, arguments), idx=0) for q in long]
+    assert ours.generate_until(generate) == stock.generate_until(generate, disable_tqdm=True)
+    pairs = [(question, option) for question in long for option in OPTIONS]
+    score = [Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=0) for pair in pairs]
+    for (logprob, _), (expected, _) in zip(ours.loglikelihood(score), stock.loglikelihood(score, True), strict=True):
+        assert logprob == pytest.approx(expected, abs=1e-3)
+
+
+def test_samples_are_drawn_where_a_task_asks_for_them(loaded: LoadedModel) -> None:
+    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    arguments = {"until": [], "do_sample": True, "temperature": 5.0, "max_gen_toks": 8}
+    [request] = [Instance(request_type="generate_until", doc={}, arguments=(QUESTIONS[0], arguments), idx=0)]
+    texts = set()
+    for seed in range(4):
+        torch.manual_seed(seed)
+        texts.add(lm.generate_until([request])[0])
+    assert len(texts) > 1
+
+
+def test_an_answer_as_long_as_the_context_is_refused_and_one_of_no_length_is_hflms(loaded: LoadedModel) -> None:
+    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+
+    def answered(**arguments: Any) -> list[str]:
+        return lm.generate_until([Instance("generate_until", {}, (QUESTIONS[0], {"until": [], **arguments}), 0)])
+
+    with pytest.raises(ModelError, match="max_gen_toks: an answer may have 1024 tokens, and the model reads 1024"):
+        answered(max_gen_toks=1024)
+    assert answered(max_new_tokens=3) == answered(max_gen_toks=3)
+    assert answered() == answered(max_gen_toks=256)
+
+
+def test_no_memory_is_no_reason_to_go_another_way(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr("kapoc.engine.continue_prompts", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        SharedPrefixLM(loaded, batch_size=2, show_progress=False)

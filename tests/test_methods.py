@@ -10,12 +10,19 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
-from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedModel
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    Qwen2MoeConfig,
+    Qwen2MoeForCausalLM,
+)
 
 from kapoc.batches import answer_logits, pack, packing_is_exact
 from kapoc.chat import EncodedExample
 from kapoc.checkpoint import save_and_check, writing
-from kapoc.errors import DataError
+from kapoc.errors import DataError, ModelError
 from kapoc.examples import training_examples
 from kapoc.knowledge_file import load_knowledge
 from kapoc.methods import Method, load_method
@@ -23,6 +30,7 @@ from kapoc.methods.feed_forward import FeedForwardFineTuning
 from kapoc.methods.full import FullFineTuning
 from kapoc.methods.lora import LoraFineTuning
 from kapoc.methods.top_layers import TopLayersFineTuning
+from kapoc.models import load_model
 from kapoc.recipe import ReplaySettings, TrainSettings, load_recipe
 from kapoc.replay import divergence_from_base, write_passages
 from kapoc.train import TrainResult, train
@@ -216,6 +224,22 @@ def test_feed_forward_layers_that_cannot_be_told_are_refused() -> None:
         LoraFineTuning({"targets": "mlp"}).prepare(model)
 
 
+@pytest.mark.parametrize("damage", ["other names", "half of them"])
+def test_an_adapter_whose_weights_are_not_those_of_its_base_is_refused(
+    llama_folder: Path, tmp_path: Path, damage: str
+) -> None:
+    model = LoraFineTuning({"rank": 2}).prepare(AutoModelForCausalLM.from_pretrained(llama_folder))
+    model.save_pretrained(tmp_path / "adapter")
+    load_model(str(tmp_path / "adapter"))
+    path = tmp_path / "adapter" / "adapter_model.safetensors"
+    weights = load_file(path)
+    renamed = {name.replace("layers.0", "blocks.0"): weight for name, weight in weights.items()}
+    half = {name: weight for name, weight in weights.items() if "layers.1" not in name}
+    save_file(renamed if damage == "other names" else half, path, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"does not fit its base .*missing adapter keys"):
+        load_model(str(tmp_path / "adapter"))
+
+
 # --- the last blocks ----------------------------------------------------------------------------------------
 
 
@@ -280,6 +304,28 @@ def test_a_model_without_feed_forward_layers_is_refused() -> None:
         layer.mlp = torch.nn.Identity()
     with pytest.raises(DataError, match=r'no linear layer under a name with "mlp".*use method = "full"'):
         FeedForwardFineTuning({}).prepare(model)
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [FeedForwardFineTuning({}).prepare, LoraFineTuning({"targets": "mlp"}).prepare],
+)
+def test_a_mixture_whose_experts_are_no_linear_layers_is_refused(
+    prepare: Callable[[PreTrainedModel], PreTrainedModel],
+) -> None:
+    config = Qwen2MoeConfig(
+        vocab_size=700,
+        hidden_size=32,
+        intermediate_size=48,
+        moe_intermediate_size=16,
+        shared_expert_intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_experts=4,
+    )
+    with pytest.raises(DataError, match=r"Qwen2MoeForCausalLM has feed-forward weights that are no linear layers"):
+        prepare(Qwen2MoeForCausalLM(config))
 
 
 # --- all of them --------------------------------------------------------------------------------------------

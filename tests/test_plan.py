@@ -145,7 +145,7 @@ def test_the_cost_of_training_has_what_is_replayed_and_what_the_base_writes() ->
     assert replayed_tokens(each_once, [10, 4], 32) == ((3 + 1) * 2 * (32 + 64), (3 + 1) * 2 * 64)
     assert replayed_tokens(each_once, [10_000], 32)[1] == MOST_PASSAGES * 64
     held_out = TrainSettings(alphas=(0.5,), budget=BudgetSettings(num_passages=3), replay=ReplaySettings(num_tokens=7))
-    assert replayed_tokens(held_out, [10], 32) == (0, 3 * 7)
+    assert replayed_tokens(held_out, [10], 32) == (0, 3 * 64)
 
 
 def test_the_cost_of_training_has_the_answers_to_held_out_questions() -> None:

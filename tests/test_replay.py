@@ -19,7 +19,15 @@ from kapoc.general import CHOICE_ABILITIES, load_choices, load_general, load_off
 from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import StepReport, StoppedTrainingError
 from kapoc.recipe import ReplaySettings, TrainSettings
-from kapoc.replay import divergence_from_base, replay_prompts, write_passages, written_logits
+from kapoc.replay import (
+    HELD_OUT_PASSAGE_TOKENS,
+    divergence_from_base,
+    passage_prompts,
+    replay_prompts,
+    write_held_out,
+    write_passages,
+    written_logits,
+)
 from kapoc.train import train
 
 
@@ -58,6 +66,15 @@ def test_what_a_passage_was_drawn_from_is_what_a_reader_of_it_finds(
         assert torch.allclose(passage.logprobs[:, :-1], values, atol=1e-4)
         assert torch.allclose(passage.logprobs[:, -1].exp(), 1 - values.exp().sum(-1), atol=1e-4)
         assert float((passage.likeliest == tokens).float().mean()) > 0.9  # near ties may stand the other way round
+
+
+def test_what_training_is_judged_by_stands_behind_prompts_that_are_never_replayed() -> None:
+    base, tokenizer, settings = tiny_llama(0), tiny_tokenizer(), ReplaySettings(quoting=0.5, stories=0.5, num_tokens=2)
+    held_out = write_held_out(base, tokenizer, 32)
+    replayed = {tuple(prompt) for prompt in passage_prompts(tokenizer, 2000, settings, seed=0)}
+    assert len(held_out) == 32
+    assert not replayed & {passage.tokens[: passage.start] for passage in held_out}
+    assert max(passage.num_written for passage in held_out) == HELD_OUT_PASSAGE_TOKENS
 
 
 def test_passages_of_several_rows_weigh_by_their_tokens() -> None:
@@ -164,8 +181,16 @@ def _vectors(texts: Sequence[str], unit: tuple[int, int]) -> Any:
 
 def test_nothing_that_is_measured_is_near_a_replay_prompt() -> None:
     prompts = replay_prompts()
-    questions, openings = (*prompts.questions, *prompts.quoting, *prompts.held_out), prompts.openings
-    assert min(len(texts) for name, texts in prompts._asdict().items() if name != "plain_questions") >= 60
+    questions, openings = (
+        (*prompts.questions, *prompts.quoting, *prompts.held_out),
+        [
+            *prompts.openings,
+            *prompts.held_out_openings,
+        ],
+    )
+    assert len({*openings}) == len(openings)
+    few = {"plain_questions", "held_out_openings"}
+    assert min(len(texts) for name, texts in prompts._asdict().items() if name not in few) >= 60
     assert len({*questions}) == len(questions)
     in_plain_text = [item.question for ability in CHOICE_ABILITIES for item in load_choices(ability) if item.question]
     assert len(in_plain_text) == 485

@@ -12,7 +12,7 @@ from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
 
-from kapoc.errors import DataError
+from kapoc.errors import DataError, OutputError
 from kapoc.examples import training_examples
 from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import LoopState, StepReport
@@ -275,3 +275,29 @@ def test_training_goes_on_where_no_state_can_be_kept(
     assert {path.name for path in (tmp_path / "kept").iterdir()} == {"UNFINISHED"}
     monkeypatch.undo()
     assert_same(result.model, run(llama, knowledge_file, None)[0].model)
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), torch.OutOfMemoryError("no memory")])
+def test_a_state_that_cannot_be_read_now_is_kept(
+    tmp_path: Path, knowledge_file: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    keeper, lines = killed_keeper(tmp_path / "kept", knowledge_file)
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr("kapoc.resume.torch.load", fail)
+        with pytest.raises(OutputError, match=r"state\.pt: cannot be read \(.+\); start again, or with --restart"):
+            keeper.restore()
+    assert lines == []
+    assert keeper.restore() is not None
+
+
+def test_a_file_in_the_place_of_the_folder_does_not_stop_training(tmp_path: Path, knowledge_file: Path) -> None:
+    (tmp_path / "kept").write_text("a file", encoding="utf-8")
+    lines: list[str] = []
+    _, steps = run(llama, knowledge_file, Keeper(tmp_path / "kept", "key", EVERY_STEP, lines.append))
+    assert len(steps) == NUM_STEPS
+    assert len(lines) == 1
+    assert "not kept any more" in lines[0]

@@ -18,6 +18,7 @@ from transformers.pytorch_utils import Conv1D
 from kapoc.errors import DataError
 
 _NAMES = ("mlp", "feed_forward")
+_LINEAR = (torch.nn.Linear, Conv1D)
 
 
 class FeedForwardFineTuning:
@@ -33,14 +34,9 @@ class FeedForwardFineTuning:
         """Freeze everything but the feed-forward layers.
 
         Raises:
-            DataError: the model has none that can be told.
+            DataError: the model has none that can be told, or has experts that are no linear layers.
         """
-        paths = feed_forward_paths(model)
-        if not paths:
-            raise DataError(
-                f'train.method: {type(model).__name__} has no linear layer under a name with "mlp" or "feed_forward"; '
-                'use method = "full"'
-            )
+        paths = feed_forward_paths(model, "train.method", 'use method = "full"')
         model.requires_grad_(False)
         for path in paths:
             model.get_submodule(path).requires_grad_(True)
@@ -51,11 +47,29 @@ class FeedForwardFineTuning:
         return model.requires_grad_(True)
 
 
-def feed_forward_paths(model: PreTrainedModel) -> list[str]:
-    """Where the linear layers of the feed-forward parts stand in a model."""
-    return [
-        path
-        for path, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D)
-        and any(word in part for part in path.split(".") for word in _NAMES)
-    ]
+def feed_forward_paths(model: PreTrainedModel, setting: str, fix: str) -> list[str]:
+    """Where the linear layers of the feed-forward parts stand in a model.
+
+    Args:
+        model: any.
+        setting, fix: what an error names, and advises.
+
+    Raises:
+        DataError: there are none, or other weights stand there, too, as the experts of a mixture do.
+    """
+    modules = dict(model.named_modules())
+    paths = [path for path, module in modules.items() if isinstance(module, _LINEAR) and _is_feed_forward(path)]
+    if not paths:
+        raise DataError(
+            f'{setting}: {type(model).__name__} has no linear layer under a name with "mlp" or "feed_forward"; {fix}'
+        )
+    owners = {name.rpartition(".")[0] for name, weight in model.named_parameters() if weight.ndim > 1}
+    if others := sorted(path for path in owners - {*paths} if _is_feed_forward(path)):
+        raise DataError(
+            f"{setting}: {type(model).__name__} has feed-forward weights that are no linear layers ({others[0]}); {fix}"
+        )
+    return paths
+
+
+def _is_feed_forward(path: str) -> bool:
+    return any(word in part for part in path.split(".") for word in _NAMES)

@@ -15,7 +15,6 @@ from pydantic import Field
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from kapoc.errors import DataError
 from kapoc.methods import read_options
 from kapoc.methods.feed_forward import feed_forward_paths
 from kapoc.source import StrictRecord
@@ -58,7 +57,9 @@ class LoraFineTuning:
             task_type=TaskType.CAUSAL_LM,
             r=options.rank,
             lora_alpha=options.alpha or 2 * options.rank,
-            target_modules=_feed_forward_targets(model) if options.targets == "mlp" else options.targets,
+            target_modules=feed_forward_paths(model, "train.options: targets", 'use targets = "all-linear"')
+            if options.targets == "mlp"
+            else options.targets,
             lora_dropout=options.dropout,
             use_rslora=options.rslora,
             fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
@@ -72,13 +73,3 @@ class LoraFineTuning:
         """Add the updates to the weights; the model that `prepare` was given is left."""
         merged: PreTrainedModel = model.merge_and_unload()  # type: ignore[operator] # peft's, around the model
         return merged.requires_grad_(True)
-
-
-def _feed_forward_targets(model: PreTrainedModel) -> list[str]:
-    paths = feed_forward_paths(model)
-    if not paths:
-        raise DataError(
-            f'train.options: targets: {type(model).__name__} has no linear layer under a name with "mlp" or '
-            '"feed_forward"; use targets = "all-linear"'
-        )
-    return paths
