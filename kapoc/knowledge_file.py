@@ -19,7 +19,7 @@ from kapoc.errors import DataError, near_miss
 from kapoc.grade import normalise
 from kapoc.knowledge import KNOWLEDGE_TIERS, Example, Fact, KnowledgeSet, SetIdentity
 from kapoc.paraphrase_file import paraphrase_faults, paraphrases_sha256, read_paraphrases, with_paraphrases
-from kapoc.source import Location, Places, complaints, dotted, json_fault, read_text, read_yaml, validate
+from kapoc.source import Location, Places, complaints, dotted, read_jsonl, read_text, read_yaml, validate
 
 SUFFIXES = (".yaml", ".yml", ".jsonl")
 _MAX_COMPLAINTS = 50
@@ -194,13 +194,7 @@ def read_content(path: Path) -> tuple[Any, Places]:
     """
     if path.suffix.lower() != ".jsonl":
         return read_yaml(path)
-    rows: list[tuple[int, Any]] = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if line.strip():
-            try:
-                rows.append((number, json.loads(line)))
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}:{number}: not valid JSON ({json_fault(error)})") from None
+    rows = list(read_jsonl(path))
     if not rows or not isinstance(rows[0][1], dict):
         raise DataError(f"{path}:1: the first line must hold the set's own fields; see the documented format")
     if "facts" in rows[0][1]:

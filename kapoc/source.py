@@ -3,7 +3,7 @@
 import contextlib
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -129,20 +129,35 @@ def json_fault(error: ValueError | RecursionError) -> str:
 def load_jsonl(path: Path, schema: type[Record]) -> tuple[Record, ...]:
     """Read a file of one JSON object a line into records; lines that hold only a canary are passed over."""
     records = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
+    for number, line in _lines(read_text(path)):
         with contextlib.suppress(ValidationError):  # the slower way below finds out what is wrong, and says it
             records.append(schema.model_validate_json(line))
             continue
-        place = Path(f"{path}:{number}")
-        try:
-            content = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{place}: not valid JSON ({json_fault(error)})") from None
+        content = _json_line(path, number, line)
         if not (isinstance(content, dict) and content.keys() == {"canary"}):
-            records.append(validate(content, schema, place))
+            records.append(validate(content, schema, Path(f"{path}:{number}")))
     return tuple(records)
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
+    """The plain data of a file of one JSON value a line, each with its line, counted from 1; empty lines are none.
+
+    Raises:
+        DataError: the file cannot be read, or a line is not JSON.
+    """
+    for number, line in _lines(read_text(path)):
+        yield number, _json_line(path, number, line)
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    return ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
+
+
+def _json_line(path: Path, number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}:{number}: not valid JSON ({json_fault(error)})") from None
 
 
 def validate(content: Any, schema: type[Record], path: Path, places: Places | None = None) -> Record:

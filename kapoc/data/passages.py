@@ -1,6 +1,5 @@
 """Documents with questions about them: each question is a fact, and the document is its training statement."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ from pydantic import Field
 from kapoc.data.drafts import Draft
 from kapoc.errors import DataError
 from kapoc.knowledge import Text
-from kapoc.source import StrictRecord, json_fault, read_text, validate
+from kapoc.source import StrictRecord, read_jsonl, validate
 
 
 class _Question(StrictRecord):
@@ -30,10 +29,9 @@ def holds_passages(source: str) -> bool:
     path = Path(source)
     if path.suffix.lower() != ".jsonl":
         return False
-    first = next((line for line in read_text(path).split("\n") if line.strip()), "")
     try:
-        content = json.loads(first)
-    except (ValueError, RecursionError):
+        content = next((content for _, content in read_jsonl(path)), None)
+    except DataError:
         return False
     return isinstance(content, dict) and "passage" in content
 
@@ -48,14 +46,8 @@ def drafts_from_passages(source: str, kind: str = "question") -> tuple[Draft, ..
     """
     path = Path(source)
     drafts: list[Draft] = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
+    for number, content in read_jsonl(path):
         place = f"{path}:{number}"
-        try:
-            content = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{place}: not valid JSON ({json_fault(error)})") from None
         document = validate(content, _Document, Path(place))
         drafts.extend(
             Draft(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kapoc.errors import DataError
-from kapoc.source import json_fault, read_text
+from kapoc.source import json_fault, read_jsonl, read_text
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _LONGEST_COLUMN_NAME = 60
@@ -60,7 +60,7 @@ def read_table(source: str) -> Table:
     if suffix in (".csv", ".tsv"):
         return _from_csv(source, _text(path), "\t" if suffix == ".tsv" else None)
     if suffix == ".jsonl":
-        return _from_records(source, _json_lines(source, _text(path)))
+        return _from_records(source, read_jsonl(path))
     if suffix == ".json":
         return _from_records(source, _json_list(source, _text(path)))
     if suffix == ".parquet":
@@ -132,15 +132,6 @@ def _header(place: str, cells: Sequence[str]) -> tuple[str, ...]:
 
 def _looks_like_data(cell: str) -> bool:
     return cell.endswith("?") or len(cell) > _LONGEST_COLUMN_NAME or not re.search(r"[^\W\d_]", cell)
-
-
-def _json_lines(source: str, text: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{source}:{number}: not valid JSON ({json_fault(error)})") from None
 
 
 def _json_list(source: str, text: str) -> Iterator[tuple[int, Any]]:
