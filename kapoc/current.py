@@ -38,9 +38,10 @@ def _names_of(source: Source) -> str:
 
 
 def has_current_model(workspace: Workspace, base: "LoadedModel", folder: Path) -> bool:
-    """Whether the checkpoint on disk is what training this base would make."""
-    from kapoc.checkpoint import read_training_record
+    """Whether the checkpoint on disk, or one left beside its place by a kill, is what training this base would make."""
+    from kapoc.checkpoint import finish_swap, read_training_record
 
+    finish_swap(folder)
     record = read_training_record(folder)
     return record is not None and record.fingerprint == fingerprint(workspace, base)
 

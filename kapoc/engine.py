@@ -182,7 +182,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
                     f"max_gen_toks: an answer may have {most} tokens, and the model reads {self.max_length} with its "
                     "question; lower it"
                 )
-            if not self._is_beyond_a_window(self.tok_encode(request.args[0]), most):
+            if self._window is None or not self._is_beyond_a_window(self.tok_encode(request.args[0]), most):
                 plain.setdefault(most, []).append(index)
         for max_new_tokens, chosen in plain.items():
             answers |= zip(chosen, self._greedy_answers([requests[i] for i in chosen], max_new_tokens), strict=True)

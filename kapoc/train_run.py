@@ -42,13 +42,12 @@ def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Pa
         TrainingError: a value was not finite, and the last weights are kept beside the checkpoint's place, in
             `<name>.last-good`; or the saved model fails a check, and the state of training is kept as it was.
     """
-    from kapoc.checkpoint import finish_swap, refuse_foreign
+    from kapoc.checkpoint import refuse_foreign
     from kapoc.models import load_model
     from kapoc.tracking import tracked
 
     out = out if out.name else out.resolve()  # "."
     refuse_foreign(out)
-    finish_swap(out)
     refuse_bad_settings(workspace.recipe)
     with tracked(workspace, workspace.folder, f"{workspace.recipe.name} on {workspace.name}") as workspace:
         workspace.listener.tell(f"loading {workspace.recipe.model}")
@@ -57,10 +56,8 @@ def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Pa
 
 def train_once(workspace: Workspace, out: Path) -> Path:
     """As `train_model`, unless the checkpoint that it would make lies there already."""
-    from kapoc.checkpoint import finish_swap
     from kapoc.models import load_model
 
-    finish_swap(out)
     if not has_current_model(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out):
         train_model(workspace, out)
     return out

@@ -22,6 +22,7 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
@@ -110,6 +111,19 @@ def tiny_llama(seed: int = 0, vocab_size: int = 700) -> LlamaForCausalLM:
     model = LlamaForCausalLM(config)
     model.eval()
     return model
+
+
+def ignore_masks(monkeypatch: pytest.MonkeyPatch, model: PreTrainedModel) -> None:
+    """Let a model, and all of its kind, read every row as one text, as some architectures do."""
+    forward = type(model).forward
+
+    def blind(self: Any, *arguments: Any, **options: Any) -> Any:
+        mask = options.get("attention_mask")
+        if mask is not None and mask.ndim == 4:
+            options["attention_mask"] = None
+        return forward(self, *arguments, **options)
+
+    monkeypatch.setattr(type(model), "forward", blind)
 
 
 def tiny_gpt2(seed: int = 0) -> GPT2LMHeadModel:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_tokenizer
+from conftest import ignore_masks, tiny_tokenizer
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import GPTNeoConfig, GPTNeoForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
@@ -109,16 +109,8 @@ def test_a_model_that_ignores_the_mask_is_scored_apart(
     llama_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     loaded = load_model(str(llama_folder))
-    forward = type(loaded.model).forward
-
-    def blind(self: Any, *arguments: Any, **options: Any) -> Any:
-        mask = options.get("attention_mask")
-        if mask is not None and mask.ndim == 4:
-            options["attention_mask"] = None
-        return forward(self, *arguments, **options)
-
     expected = SharedPrefixLM(loaded, batch_size=4, show_progress=False).loglikelihood(_pairs())
-    monkeypatch.setattr(type(loaded.model), "forward", blind)
+    ignore_masks(monkeypatch, loaded.model)
     blinded = SharedPrefixLM(loaded, batch_size=4, show_progress=False)
     assert "prompts are not shared" in caplog.text
     for (logprob, _), (right, _) in zip(blinded.loglikelihood(_pairs()), expected, strict=True):

@@ -7,10 +7,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, ignore_masks
 from test_killed_training import finish, kill_after_keeping, train_command
 
 from kapoc.models import load_model
@@ -92,18 +91,10 @@ def test_twenty_kills_change_no_bit_of_the_default_model(tmp_path: Path) -> None
 def test_the_default_model_with_its_mask_ignored_writes_its_passages_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is sure of the last token of a chat's prompt, which therefore tells nothing."""
     loaded = load_model("default")
-    forward = type(loaded.model).forward
-
-    def blind(self: Any, *arguments: Any, **options: Any) -> Any:
-        mask = options.get("attention_mask")
-        if mask is not None and mask.ndim == 4:
-            options["attention_mask"] = None
-        return forward(self, *arguments, **options)
-
     settings = ReplaySettings(num_tokens=2)
     with monkeypatch.context() as together:
         together.setattr("kapoc.replay.generate_tokens", lambda *_, **__: pytest.fail("one after the other"))
         assert len(write_passages(loaded.model, loaded.tokenizer, 4, settings, seed=0)) == 4
-    monkeypatch.setattr(type(loaded.model), "forward", blind)
+    ignore_masks(monkeypatch, loaded.model)
     monkeypatch.setattr("kapoc.replay.continue_prompts", lambda *_, **__: pytest.fail("through a mask"))
     assert len(write_passages(loaded.model, loaded.tokenizer, 4, settings, seed=0)) == 4

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
+from conftest import ignore_masks, tiny_gpt2, tiny_llama, tiny_tokenizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from kapoc.data.leaks import NEAR_DUPLICATE
@@ -90,15 +90,7 @@ def test_a_model_that_ignores_the_mask_reads_passages_one_by_one(monkeypatch: py
     base, model, tokenizer = tiny_llama(0), tiny_llama(1), tiny_tokenizer()
     expected = write_passages(base, tokenizer, 5, ReplaySettings(num_tokens=12), seed=6)
     moved = divergence_from_base(model, expected)
-    forward = type(base).forward
-
-    def blind(self: Any, *arguments: Any, **options: Any) -> Any:
-        mask = options.get("attention_mask")
-        if mask is not None and mask.ndim == 4:
-            options["attention_mask"] = None
-        return forward(self, *arguments, **options)
-
-    monkeypatch.setattr(type(base), "forward", blind)
+    ignore_masks(monkeypatch, base)
     assert divergence_from_base(model, expected) == pytest.approx(moved, rel=1e-4)
     for passage in write_passages(base, tokenizer, 5, ReplaySettings(num_tokens=12), seed=6):
         alone = base(torch.tensor([passage.tokens])).logits[0, passage.start - 1 : -1].log_softmax(-1)
