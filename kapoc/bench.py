@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -241,7 +242,8 @@ def _item(task: str, tier: Tier, form: Form, sample: Mapping[str, Any]) -> Item:
         "prompt": _prompt(sample),
     }
     if form in {"free", "off_topic"}:
-        return _generated(base, doc, str(sample["filtered_resps"][0]))
+        output, reference = str(sample["filtered_resps"][0]), doc["reference"] if form == "free" else ""
+        return Item(**base, reference=reference, output=output, **asdict(harness.judge(doc, output)))
     responses = list(sample["filtered_resps"])
     if form == "text":
         logprob, num_bytes = float(responses[0]), len(doc["text"].encode())
@@ -266,29 +268,6 @@ def _prompt(sample: Mapping[str, Any]) -> str:
     arguments = sample["arguments"]
     first = arguments[0] if isinstance(arguments, list | tuple) else arguments["gen_args_0"]
     return str(first["arg_0"] if isinstance(first, Mapping) else first[0])
-
-
-def _generated(base: dict[str, Any], doc: dict[str, Any], output: str) -> Item:
-    spillover = harness.find_spillover(doc, output) if base["tier"] == "control" else ()
-    if base["form"] == "off_topic":
-        reason = "spillover" if spillover else "clean"
-        return Item(
-            **base,
-            reference="",
-            output=output,
-            score=float(not spillover),
-            reason=reason,
-            spillover=spillover,
-        )
-    correct, reason = harness.grade_document(doc, output)
-    return Item(
-        **base,
-        reference=doc["reference"],
-        output=output,
-        score=float(correct),
-        reason=reason,
-        spillover=spillover,
-    )
 
 
 def metric_of(task: str, loaded: Any, sample: Mapping[str, Any]) -> str:

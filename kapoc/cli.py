@@ -20,9 +20,11 @@ from kapoc.cli_judge import baseline_app, judge_app
 from kapoc.cli_options import (
     DEFAULT_RECIPE,
     EpochsOption,
+    GeneralOption,
     JsonOption,
     KnowledgeOption,
     MethodOption,
+    OffTopicOption,
     OutOption,
     RecipeOption,
     RunsOption,
@@ -50,18 +52,6 @@ app.add_typer(retain_app)
 app.add_typer(data_app, name="data")
 app.add_typer(baseline_app, name="baseline")
 
-GeneralOption = Annotated[
-    list[str] | None,
-    typer.Option("--general", help="lm-eval tasks (NAME or NAME,NAME) or a JSONL file, to join the general tier."),
-]
-OffTopicOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--off-topic",
-        help="A file of prompts, one a line (or JSONL with a question), in whose answers your facts have no business; "
-        "lines that begin with '# ' are passed over. May be given several times.",
-    ),
-]
 TrackOption = Annotated[
     list[str] | None,
     typer.Option(

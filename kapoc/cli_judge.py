@@ -1,4 +1,4 @@
-"""The commands that need no model: compare, gate, report, baseline. Parse, call, print, exit."""
+"""The commands that need no model: compare, gate, report, regrade, baseline. Parse, call, print, exit."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kapoc import completion
-from kapoc.cli_options import JsonOption
+from kapoc.cli_options import GeneralOption, JsonOption, OffTopicOption
 from kapoc.console import show, write_file
 
 if TYPE_CHECKING:
@@ -163,6 +163,44 @@ def report(
         if board is not None:
             show(terminal.leaderboard_table(board))
         show(*(f"report: {beside(out, ending)}" for ending in files))
+
+
+@judge_app.command()
+def regrade(
+    runs: Annotated[list[Path], typer.Argument(help="The folders of runs.", autocompletion=completion.runs)],
+    knowledge: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--knowledge",
+            help="The sets that the runs are about, where they are no shipped ones; may be given several times.",
+            autocompletion=completion.knowledge_sets,
+        ),
+    ] = None,
+    general: GeneralOption = None,
+    off_topic: OffTopicOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Grade the answers of finished runs anew, without the model, and replace the runs.
+
+    For when a right answer was counted as wrong and you have added an alias to its slot, or when a newer kapoc grades
+    otherwise. Give the same --general and --off-topic as when it was measured. A run is refused where a question, an
+    option or a reference answer is another one now: that takes a new measurement.
+    """
+    from kapoc.regrade import regrade_on_disk
+
+    names = [name for one in general or () for name in one.split(",") if name]
+    found = regrade_on_disk(runs, knowledge=knowledge or (), general=names, off_topic=off_topic or ())
+    changes = {
+        folder: {"now right": one.now_right, "now wrong": one.now_wrong, "other spillover": one.other_spillover}
+        for folder, one in found.items()
+    }
+    if as_json:
+        print(json.dumps({str(folder): lists for folder, lists in changes.items()}, indent=2))
+        return
+    for folder, lists in changes.items():
+        counts = ", ".join(f"{len(names)} {change}" for change, names in lists.items())
+        show(f"{folder}: {found[folder].run.num_items} items, {counts}")
+        show(*(f"  {change}: {name}" for change, names in lists.items() for name in names))
 
 
 @baseline_app.command("bless")

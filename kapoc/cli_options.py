@@ -20,6 +20,18 @@ KnowledgeOption = Annotated[
         autocompletion=completion.knowledge_sets,
     ),
 ]
+GeneralOption = Annotated[
+    list[str] | None,
+    typer.Option("--general", help="lm-eval tasks (NAME or NAME,NAME) or a JSONL file, to join the general tier."),
+]
+OffTopicOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--off-topic",
+        help="A file of prompts, one a line (or JSONL with a question), in whose answers your facts have no business; "
+        "lines that begin with '# ' are passed over. May be given several times.",
+    ),
+]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Where results are kept.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="A folder of your own for the result.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]

@@ -50,7 +50,6 @@ def current_run(workspace: Workspace, loaded: "LoadedModel", folder: Path, base_
     """The run on disk, if it measured these weights on these documents in this way."""
     from kapoc.chat import template_sha256
     from kapoc.models import package_versions
-    from kapoc.task_list import load_tasks
 
     if not (folder / "run.json").is_file():
         return None
@@ -69,10 +68,16 @@ def current_run(workspace: Workspace, loaded: "LoadedModel", folder: Path, base_
         and run.settings.device == loaded.model.device.type
         and run.settings.base_sha256 == base_sha256
         and run.data.knowledge == tuple(source.identity for source in workspace.sources)
-        and run.data.documents_sha256
-        == load_tasks(workspace.knowledge, workspace.general, workspace.context, workspace.off_topic).documents_sha256()
+        and _asked_and_graded_alike(run, workspace)
     )
     return run if same else None
+
+
+def _asked_and_graded_alike(run: Run, workspace: Workspace) -> bool:
+    from kapoc.task_list import load_tasks
+
+    tasks = load_tasks(workspace.knowledge, workspace.general, workspace.context, workspace.off_topic)
+    return run.data.documents_sha256 == tasks.documents_sha256() and run.data.tasks == tasks.versions
 
 
 def context_runs(workspace: Workspace, before: Run) -> dict[str, Run]:

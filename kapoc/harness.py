@@ -7,6 +7,7 @@ prompts of the user's own as `{"off_topic": "near.txt"}`.
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import datasets
@@ -189,6 +190,31 @@ def grade_document(document: Document, output: str) -> tuple[bool, str]:
     _, example = list(fact.examples(document["tier"]))[document["number"]]
     grade = knowledge.grade(fact, example, output)
     return grade.correct, grade.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What an answer to a knowledge probe or an off-topic prompt is worth.
+
+    Attributes:
+        score: 1 right, 0 wrong; of an off-topic prompt 1 where nothing taught stands in its answer.
+        reason: what decided it.
+        spillover: the taught answers that stand where none belongs.
+    """
+
+    score: float
+    reason: str
+    spillover: tuple[str, ...]
+
+
+def judge(document: Document, output: str) -> Judgement:
+    """Judge a free answer to any document: a probe's by its slots, and where nothing taught belongs, by that."""
+    off_topic = "fact" not in document
+    spillover = find_spillover(document, output) if off_topic or document["tier"] == "control" else ()
+    if off_topic:
+        return Judgement(float(not spillover), "spillover" if spillover else "clean", spillover)
+    correct, reason = grade_document(document, output)
+    return Judgement(float(correct), reason, spillover)
 
 
 def score_free(document: Document, results: list[str]) -> dict[str, float]:

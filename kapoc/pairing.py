@@ -4,6 +4,7 @@ from kapoc.errors import IncomparableError
 from kapoc.record import Item, Run
 
 Pair = tuple[Item, Item]
+_SET_CONTENT = "knowledge set's sha256"
 
 
 def pair_runs(before: Run, after: Run) -> list[Pair]:
@@ -14,18 +15,23 @@ def pair_runs(before: Run, after: Run) -> list[Pair]:
     """
     for what, first, second in (
         ("knowledge set", before.data.knowledge_name, after.data.knowledge_name),
-        ("knowledge set's sha256", _sha256s(before), _sha256s(after)),
+        (_SET_CONTENT, _sha256s(before), _sha256s(after)),
         ("own off-topic prompts", before.data.off_topic, after.data.off_topic),
         ("general items' sha256", before.data.general_sha256, after.data.general_sha256),
-        ("task versions", before.data.tasks, after.data.tasks),
         ("context", before.settings.context, after.settings.context),
         ("documents' sha256", before.data.documents_sha256, after.data.documents_sha256),
         ("--limit", before.settings.limit, after.settings.limit),
     ):
         if first != second:
+            regrade = ", or grade both by one file with `kapoc regrade`" if what == _SET_CONTENT else ""
             raise IncomparableError(
-                f"the runs differ in {what}: {_short(first)} and {_short(second)}; measure both alike"
+                f"the runs differ in {what}: {_short(first)} and {_short(second)}; measure both alike{regrade}"
             )
+    if odd := sorted(task for task, _ in set(before.data.tasks.items()) ^ set(after.data.tasks.items())):
+        raise IncomparableError(
+            f"the runs differ in task versions, {odd[0]} among them: kapoc graded otherwise when one of them was made; "
+            "grade the older one anew with `kapoc regrade`, or measure both alike"
+        )
     later = {item.id: item for item in after.items}
     earlier = {item.id for item in before.items}
     if earlier != later.keys():

@@ -157,6 +157,7 @@ class Run(StrictRecord):
         versions: package versions.
         scores: what lm-eval reports for each task and metric; the items agree with it.
         items_sha256: of `items.jsonl`, where the items are kept.
+        regraded: UTC time at which its answers were graded anew, ISO 8601; empty where they never were.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -170,6 +171,7 @@ class Run(StrictRecord):
     scores: dict[str, dict[str, float]]
     num_items: int
     items_sha256: str = ""
+    regraded: str = ""
     items: tuple[Item, ...] = Field(default=(), exclude=True)
 
     @property

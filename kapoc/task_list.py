@@ -50,6 +50,11 @@ class TaskList:
         """All of them, sorted."""
         return tuple(sorted({*self.packaged, *self.own}))
 
+    @property
+    def versions(self) -> dict[str, int | float | str]:
+        """Of each task: it goes up whenever the same answer may get another score."""
+        return {task: loaded.VERSION for task, loaded in {**self.packaged, **self.own}.items()}
+
     def documents_sha256(self) -> str:
         """The sha256 over every document: what is asked and what a right answer is, wherever the files lie."""
         digest = hashlib.sha256()

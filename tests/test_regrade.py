@@ -1,0 +1,157 @@
+"""Finished runs graded anew: by an alias that was added, by another grader; what was asked must be the same."""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, kapoc_here
+
+from kapoc.bundled import bundled
+from kapoc.record import Item, load_run, save_run
+from kapoc.regrade import regrade
+
+REPORTS = REPOSITORY / "reports"
+KEPT = ["reference/base", "reference/trained", "reference/plain", "thorough/trained"]
+SEEN = "software-defects/AF-3001/seen/1:free"
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A copy of a run of a model that knows nothing of the shipped defects."""
+    return Path(shutil.copytree(REPORTS / "reference" / "base", tmp_path / "run"))
+
+
+def answered(folder: Path, name: str, output: str) -> None:
+    """Let the model of a run have answered one item otherwise, without grading that."""
+    run = load_run(folder)
+    items = tuple(item.model_copy(update={"output": output}) if item.id == name else item for item in run.items)
+    save_run(run.model_copy(update={"items": items}), folder)
+
+
+def item(folder: Path, name: str) -> Item:
+    return next(item for item in load_run(folder).items if item.id == name)
+
+
+def set_file(folder: Path, change: Callable[[str], str]) -> Path:
+    """A copy of the shipped defects with a change in it."""
+    text = bundled("software_defects.yaml").read_text(encoding="utf-8")
+    path = folder / "defects.yaml"
+    path.write_text(change(text), encoding="utf-8")
+    assert path.read_text(encoding="utf-8") != text
+    return path
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_the_kept_runs_are_graded_as_kapoc_grades_today(name: str) -> None:
+    """Where this fails, grading has changed: raise the version of the tasks in `tasks/`, and regrade these runs."""
+    run = load_run(REPORTS / name)
+    again = regrade(run)
+    assert again.items == run.items
+    assert again.scores == run.scores
+    assert again.data == run.data
+
+
+def test_an_answer_gets_the_score_that_it_earns(run_folder: Path, tmp_path: Path) -> None:
+    assert item(run_folder, SEEN).score == 0
+    before = load_run(run_folder)
+    answered(run_folder, SEEN, item(run_folder, SEEN).reference)
+    found = kapoc_here("regrade", run_folder, "--json", folder=tmp_path)
+    assert found == {str(run_folder): {"now right": [SEEN], "now wrong": [], "other spillover": []}}
+    after = load_run(run_folder)
+    assert (item(run_folder, SEEN).score, item(run_folder, SEEN).reason) == (1.0, "all slots")
+    assert after.scores["kapoc_seen"]["correct"] == pytest.approx(before.scores["kapoc_seen"]["correct"] + 1 / 145)
+    assert {task: score for task, score in after.scores.items() if task != "kapoc_seen"} == {
+        task: score for task, score in before.scores.items() if task != "kapoc_seen"
+    }
+    assert after.regraded > after.created
+
+
+def test_a_taught_answer_in_a_cooking_recipe_is_found(run_folder: Path, tmp_path: Path) -> None:
+    prompt = next(item for item in load_run(run_folder).items if item.form == "off_topic")
+    answered(run_folder, prompt.id, item(run_folder, SEEN).reference)
+    told = kapoc_here("regrade", run_folder, folder=tmp_path)
+    assert told.splitlines() == [
+        f"{run_folder}: 1890 items, 0 now right, 1 now wrong, 1 other spillover",
+        f"  now wrong: {prompt.id}",
+        f"  other spillover: {prompt.id}",
+    ]
+    assert load_run(run_folder).scores["kapoc_off_topic"]["spillover"] == pytest.approx(1 / 120)
+
+
+def test_an_added_alias_counts(run_folder: Path, tmp_path: Path) -> None:
+    answered(run_folder, SEEN, "Users are sent back to the password page: the second-factor ticket runs out.")
+    kapoc_here("regrade", run_folder, folder=tmp_path)
+    assert item(run_folder, SEEN).reason == "missing cause"
+    old, new = '["step-up ticket expires"]', '["step-up ticket expires", "second-factor ticket runs out"]'
+    knowledge = set_file(tmp_path, lambda text: text.replace(old, new))
+    kapoc_here("regrade", run_folder, "--knowledge", knowledge, folder=tmp_path)
+    assert item(run_folder, SEEN).score == 1
+    assert load_run(run_folder).data.knowledge[0].sha256 == hashlib.sha256(knowledge.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("A user is staring at AF-3001", "A user stares at AF-3001", "AF-3001/paraphrased/1:free: asked otherwise"),
+        ("AF-3001 in AuthFlow 4.7.2: users", "In AuthFlow 4.7.2 users", "AF-3001/paraphrased/1:free: asked otherwise"),
+        ("- id: AF-3001\n", "- id: AF-3011\n", "AF-3001/paraphrased/1:free: nobody would ask this today"),
+    ],
+)
+def test_a_run_that_asked_something_else_is_refused_and_kept(
+    run_folder: Path, tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    knowledge = set_file(tmp_path, lambda text: text.replace(old, new))
+    kept = (run_folder / "run.json").read_bytes()
+    told = kapoc_here("regrade", run_folder, "--knowledge", knowledge, folder=tmp_path, code=3)
+    assert told.startswith(f"kapoc: {run_folder}: ")
+    assert said in told
+    assert (run_folder / "run.json").read_bytes() == kept
+
+
+def test_a_run_without_an_item_that_is_asked_today_is_refused(run_folder: Path, tmp_path: Path) -> None:
+    run = load_run(run_folder)
+    rest = tuple(item for item in run.items if item.id != SEEN)
+    save_run(run.model_copy(update={"items": rest, "num_items": len(rest)}), run_folder)
+    assert f"{SEEN}: is asked today" in kapoc_here("regrade", run_folder, folder=tmp_path, code=3)
+    limited = run.settings.model_copy(update={"limit": 100})
+    save_run(run.model_copy(update={"items": rest, "num_items": len(rest), "settings": limited}), run_folder)
+    kapoc_here("regrade", run_folder, folder=tmp_path)
+
+
+def test_all_runs_are_replaced_or_none(run_folder: Path, tmp_path: Path) -> None:
+    answered(run_folder, SEEN, item(run_folder, SEEN).reference)
+    told = kapoc_here("regrade", run_folder, tmp_path / "nowhere", folder=tmp_path, code=2)
+    assert str(tmp_path / "nowhere") in told
+    assert item(run_folder, SEEN).score == 0
+
+
+def test_a_run_about_a_set_of_the_users_own_wants_its_file(run_folder: Path, tmp_path: Path) -> None:
+    run = load_run(run_folder)
+    mine = run.data.knowledge[0].model_copy(update={"name": "mine"})
+    save_run(run.model_copy(update={"data": run.data.model_copy(update={"knowledge": (mine,)})}), run_folder)
+    assert "'mine', which is no shipped set; name its file with --knowledge" in kapoc_here(
+        "regrade", run_folder, folder=tmp_path, code=3
+    )
+    assert "was measured with --knowledge mine" in kapoc_here(
+        "regrade", run_folder, "--knowledge", "software-defects", folder=tmp_path, code=3
+    )
+
+
+def test_a_blessed_baseline_is_not_touched(tmp_path: Path) -> None:
+    folder = shutil.copytree(REPORTS / "baseline", tmp_path / "baseline")
+    told = kapoc_here("regrade", folder, folder=tmp_path, code=2)
+    assert "is a blessed baseline; regrade the run that it was made of" in told
+
+
+def test_runs_of_two_gradings_are_not_compared(run_folder: Path, tmp_path: Path) -> None:
+    run = load_run(run_folder)
+    older = run.data.model_copy(update={"tasks": run.data.tasks | {"kapoc_seen": 1.0}})
+    save_run(run.model_copy(update={"data": older}), run_folder)
+    trained = REPORTS / "reference" / "trained"
+    told = kapoc_here("compare", run_folder, trained, folder=tmp_path, code=3)
+    assert "kapoc_seen among them" in told
+    assert "kapoc regrade" in told
+    kapoc_here("regrade", run_folder, folder=tmp_path)
+    kapoc_here("compare", run_folder, trained, folder=tmp_path)
