@@ -194,12 +194,13 @@ def train(
     if as_json:
         print(to_json(record))
         return
-    last = record.epochs[-1]
+    last, taken = record.epochs[-1], record.taken
     show(
         f"trained {record.num_trained_parameters:,} weights in {record.seconds:.0f} s "
         f"({record.tokens_per_second:.0f} tokens/s, peak memory {record.peak_memory_bytes / 2**30:.1f} GiB)",
         f"last epoch: training loss {last.train_loss:.4f}"
         + (f", dev loss {last.dev_loss:.4f}, dev exact {last.dev_exact:.1%}" if last.dev_exact is not None else ""),
+        *([f"taken: alpha {taken.alpha:g} of the way, dev exact {taken.dev_exact:.1%}"] if taken is not None else []),
         f"model: {folder}",
         f"measure it: {_measuring(out, workspace.recipe.model, asked)}",
     )

@@ -60,6 +60,9 @@ def retain(
     checkpoint, `sets` holds domains as sets of their own. With --rehearse the folder is another one. The same command
     given again does not repeat what has finished. It ends in retain.json and retain.md.
 
+    Where the recipe has a budget, that of each stage is counted from the model before it, not from the base: a model
+    may move so far in every stage. How far it is from the base stands in the results.
+
     Unrelated training is an epoch of the recipe on the training examples of an invented set, the same in every folder.
     """
     from kapoc.recipe import load_recipe

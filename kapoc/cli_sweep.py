@@ -25,8 +25,11 @@ def sweep(
     """Try recipes x seeds x models, and show which of them no other beats.
 
     Each trial is an ordinary run in OUT/NAME/TRIAL/. A sweep that was killed goes on where it was when it is started
-    again. It ends in sweep.json, sweep.md and sweep.svg: recall against forgetting against time. The exit code is 1
-    where a trial failed.
+    again. It writes sweep.json, sweep.md and sweep.svg: recall against forgetting against time, of the trials that have
+    ended so far. The exit code is 1 where a trial failed.
+
+    Choose between recipes by `dev`, the dev paraphrases that training never sees and no report counts: what the winner
+    of many recalls on the probes that it won by is too high.
 
     FILE holds recipes, seeds and, if wanted, a grid:
 
@@ -53,7 +56,7 @@ def sweep(
     from kapoc.report import terminal
     from kapoc.sweep import load_sweep
     from kapoc.sweep_ray import ray_runner
-    from kapoc.sweep_run import run_sweep, write_results
+    from kapoc.sweep_run import run_sweep
 
     planned, trials = load_sweep(file)
     command = shlex.join(["kapoc", *sys.argv[1:]])
@@ -63,7 +66,6 @@ def sweep(
     except KeyboardInterrupt:
         raise typer.Abort from None  # the command line says the rest
     folder = out / planned.name
-    write_results(results, folder)
     if as_json:
         print(to_json(results))
     else:

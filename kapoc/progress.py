@@ -101,5 +101,6 @@ def _state(report: "StepReport") -> str:
 
 def _result(report: "EpochReport") -> str:
     dev = f"  dev loss {report.dev_loss:.4f}  dev exact {report.dev_exact:.1%}" if report.dev_loss is not None else ""
+    moved = f"  from base {report.divergence:.3f}" if report.divergence is not None else ""
     spilled = f"  spillover {report.spillover:.1%}" if report.spillover is not None else ""
-    return f"epoch {report.epoch}: loss {report.train_loss:.4f}{dev}{spilled}"
+    return f"epoch {report.epoch}: loss {report.train_loss:.4f}{dev}{moved}{spilled}"

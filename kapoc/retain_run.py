@@ -80,6 +80,12 @@ def plan_retain(
     if recipe.train.quotes_facts:
         for stage in stages:
             stage.origin.for_training()  # what is wrong with their paraphrases is said before anything long begins
+    if recipe.train.has_budget:
+        for stage in stages:
+            if not any([*fact.examples("dev")] for fact in stage.knowledge.taught):
+                raise DataError(
+                    f"train.stop_at, train.alphas: stage '{stage.typed}' has no dev paraphrases to choose by"
+                )
     if len(stages) < 2 and not unrelated_steps:
         raise DataError("retain: one stage has nothing to follow it; name another stage, or --unrelated STEPS")
     most = MAX_UNRELATED // recipe.train.batch_size

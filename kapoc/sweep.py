@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from kapoc.errors import DataError, near_miss
 from kapoc.recipe import Recipe, ReplaySettings, TrainSettings, load_recipe
@@ -30,7 +30,8 @@ class RecipeEntry(StrictRecord):
     Attributes:
         name: in the table, and the beginning of its trials' names.
         base: a shipped recipe's name or a TOML file.
-        train: settings in place of those of the base; tables in it (`replay`, `options`) change only what they name.
+        train: settings in place of those of the base; tables in it (`replay`, `options`) change only what they name,
+            but another `method` begins without the options of the base's.
         seeds: in place of those of the sweep.
     """
 
@@ -68,6 +69,13 @@ class Sweep(StrictRecord):
     limit: Positive | None = None
     cpus_per_trial: Positive | None = None
     gpus_per_trial: Annotated[float, Field(ge=0, strict=False)] | None = None
+
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _can_be_given(cls, number: float | None) -> float | None:
+        if number is not None and not (number == int(number) or 0.0001 <= number < 1):
+            raise ValueError("must be a whole number, or a share of one GPU from 0.0001 on")
+        return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +166,19 @@ def _settings(base: TrainSettings, entry: RecipeEntry, point: Mapping[str, Any],
     """A recipe's training settings with the changes of its entry, then those of one point of the grid."""
     if "seed" in entry.train:
         raise DataError(f"{path}: recipe '{entry.name}': train.seed: {_OWN_SEEDS}")
-    content = _merged(base.model_dump(), entry.train)
+    content = _changed(base.model_dump(), entry.train)
     for key, value in point.items():
         change = value
         for part in reversed(key.split(".")):
             change = {part: change}
-        content = _merged(content, change)
+        content = _changed(content, change)
     return validate(content, TrainSettings, Path(f"{path}: recipe '{entry.name}': train"))
+
+
+def _changed(settings: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with a change; another method does not take over the options of the one before."""
+    is_other = change.get("method", settings["method"]) != settings["method"]
+    return _merged({**settings, "options": {}} if is_other else settings, change)
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import shutil
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -15,13 +16,15 @@ from kapoc.report.plot import pareto_plot
 from kapoc.report.sweep import render_sweep
 from kapoc.source import StrictRecord, load_json
 from kapoc.sweep import Sweep, Trial
-from kapoc.training_record import TRAINING_FILE
+from kapoc.train_run import refuse_bad_settings
+from kapoc.training_record import TRAINING_FILE, TrainingRecord
 from kapoc.trials import SweepResults, TrialFailure, TrialResult, scores_of, summarise
 from kapoc.workflow import bench_base, bench_trained
-from kapoc.workspace import Workspace, open_workspace
+from kapoc.workspace import Listener, Workspace, open_workspace
 
 TRIAL_FILE = "trial.json"
 ERROR_FILE = "error.txt"
+LOG_FILE = "log.txt"
 
 
 class FinishedTrial(StrictRecord):
@@ -68,8 +71,9 @@ class Job:
 
     @property
     def workspace(self) -> Workspace:
-        """Where the job's results lie."""
-        return open_workspace(self.root, self.recipe, limit=self.limit, command=self.command)
+        """Where the job's results lie; its progress is told to a file in the job's folder."""
+        listener = log_listener(self.root / self.recipe.name / LOG_FILE)
+        return open_workspace(self.root, self.recipe, limit=self.limit, command=self.command, listener=listener)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,8 @@ def run_sweep(
 ) -> SweepResults:
     """Measure each base once, do the trials that have not finished yet, and sum up.
 
+    The results so far are written whenever a trial ends.
+
     Args:
         sweep: the file.
         trials: that it stands for.
@@ -103,37 +109,52 @@ def run_sweep(
         runner: does the work.
         tell: is given a line of text whenever a job ends.
         command: that was typed, to be kept with the runs.
+
+    Raises:
+        DataError: a recipe names what does not exist, or the knowledge set is malformed; nothing has been done.
     """
     jobs = [
         Job(trial.name, trial.group, trial.recipe, out / sweep.name, sweep.limit, sweep.keep_models, command)
         for trial in trials
     ]
-    knowledge = jobs[0].workspace.name  # also refuses a malformed set before any work
+    for job in jobs:
+        refuse_bad_settings(job.recipe)
+        job.workspace.for_training()  # also refuses malformed files before any work
+    knowledge = jobs[0].workspace.name
     ready, failures = _after_their_bases(jobs, runner, tell)
     finished = {job.name: done for job in ready if (done := finished_trial(job)) is not None}
     waiting = [job for job in ready if job.name not in finished]
     tell(f"{len(jobs)} trials: {len(finished)} finished before, {len(waiting)} to do, {len(failures)} impossible")
-    if old := [job.name for job in ready if job.name in finished and not _has_versions_of_base(job)]:
-        tell(
-            f"measured with other package versions than the base: {', '.join(old)}; to do one again, remove its folder"
+    old = [job.name for job in ready if job.name in finished and not _has_versions_of_base(job)]
+    notes = [f"measured with other package versions than the base: {', '.join(old)}"] if old else []
+    for note in notes:
+        tell(f"{note}; to do one again, remove its folder")
+    if waiting:
+        tell(f"each trial tells its progress in {out / sweep.name / '<trial>' / LOG_FILE}")
+
+    def results() -> SweepResults:
+        return summarise(
+            sweep.name,
+            knowledge,
+            [finished[job.name].result for job in jobs if job.name in finished],
+            [
+                TrialFailure(name=job.name, recipe=job.group, error=failures[job.name])
+                for job in jobs
+                if job.name in failures
+            ],
+            sweep.limit,
+            notes,
         )
+
     for report in runner(waiting) if waiting else ():
         if isinstance(report.made, FinishedTrial):
             finished[report.name] = report.made
         else:
             failures[report.name] = report.error
+        write_results(results(), out / sweep.name)
         tell(f"{len(finished) + len(failures)}/{len(jobs)} {report.name}: {_in_short(report)}")
-    return summarise(
-        sweep.name,
-        knowledge,
-        [finished[job.name].result for job in jobs if job.name in finished],
-        [
-            TrialFailure(name=job.name, recipe=job.group, error=failures[job.name])
-            for job in jobs
-            if job.name in failures
-        ],
-        sweep.limit,
-    )
+    write_results(results(), out / sweep.name)
+    return results()
 
 
 def _has_versions_of_base(job: Job) -> bool:
@@ -179,17 +200,21 @@ def _after_their_bases(
         base = bases[_base_key(job)]
         run = reports[base.name].made
         if isinstance(run, Run):
-            fingerprint = job.recipe.fingerprint(
-                run.model.weights_sha256,
-                run.model.dtype,
-                run.settings.model_dump_json(),
-                run.data.model_dump_json(),
-                *job.workspace.paraphrases,
-            )
-            ready.append(replace(job, base=base.workspace.run("base"), fingerprint=fingerprint))
+            ready.append(replace(job, base=base.workspace.run("base"), fingerprint=_fingerprint(job.workspace, run)))
         else:
             impossible[job.name] = f"{base.name}: {reports[base.name].error}"
     return ready, impossible
+
+
+def _fingerprint(workspace: Workspace, base: Run) -> str:
+    """What a trial is made of: another fingerprint means another trial."""
+    return workspace.recipe.fingerprint(
+        base.model.weights_sha256,
+        base.model.dtype,
+        base.settings.model_dump_json(),
+        base.data.model_dump_json(),
+        *workspace.paraphrases,
+    )
 
 
 def finished_trial(job: Job) -> FinishedTrial | None:
@@ -197,16 +222,22 @@ def finished_trial(job: Job) -> FinishedTrial | None:
     workspace = job.workspace
     try:
         done = load_json(workspace.folder / TRIAL_FILE, FinishedTrial)
-        is_current = done.fingerprint == job.fingerprint and load_run(workspace.run("trained")).items_sha256 == (
-            done.items_sha256
-        )
+        trained = load_run(workspace.run("trained"))
+        is_current = done.fingerprint == job.fingerprint and trained.items_sha256 == done.items_sha256
+        has_model = job.keep_model and _is_model_of(workspace, trained)
     except DataError:
         return None
-    if not is_current or (job.keep_model and not workspace.model.exists()):
+    if not is_current or (job.keep_model and not has_model):
         return None
     if not job.keep_model:
         _drop_model(workspace)
     return done
+
+
+def _is_model_of(workspace: Workspace, trained: Run) -> bool:
+    """Whether the checkpoint that lies there is the one that a run measured."""
+    path = workspace.model / TRAINING_FILE
+    return path.is_file() and load_json(path, TrainingRecord).weights_sha256 == trained.model.weights_sha256
 
 
 def perform(job: Job, work: Callable[[Job], Run | FinishedTrial] | None = None) -> Report:
@@ -228,6 +259,22 @@ def perform(job: Job, work: Callable[[Job], Run | FinishedTrial] | None = None) 
     return Report(job.name, error=line)
 
 
+def log_listener(path: Path) -> Listener:
+    """Tells progress to a file, which is begun anew; its folder is made when there is something to tell."""
+    from kapoc.progress import TrainingLines
+
+    begun: list[bool] = []
+
+    def tell(line: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a" if begun else "w", encoding="utf-8") as file:
+            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')}  {line}\n")
+        begun.append(True)
+
+    lines = TrainingLines(tell)
+    return Listener(tell=tell, on_step=lines.on_step, on_epoch=lines.on_epoch)
+
+
 def do(job: Job) -> Run | FinishedTrial:
     """Measure a base, or train, measure and compare a trial and mark it as finished."""
     workspace = job.workspace
@@ -237,6 +284,10 @@ def do(job: Job) -> Run | FinishedTrial:
 
     save_run(load_run(job.base), workspace.run("base"))
     comparison, _ = bench_trained(workspace, workspace.run("trained"))
+    if _fingerprint(job.workspace, load_run(workspace.run("base"))) != job.fingerprint:
+        raise DataError(
+            f"{workspace.name}: its file or the base's was changed while the sweep ran; run the sweep again"
+        )
     record = read_training_record(workspace.model)
     if record is None:
         raise DataError(f"{workspace.model}: the checkpoint was taken away during its measurement; run the sweep again")
@@ -252,7 +303,7 @@ def finish(job: Job, comparison: Comparison, seconds: float) -> FinishedTrial:
         model=job.recipe.model,
         seed=job.recipe.train.seed,
         seconds=seconds,
-        scores=scores_of(comparison),
+        scores=scores_of(comparison) | _dev_score(workspace),
         settings=job.recipe.model_dump(mode="json"),
     )
     trained = load_run(workspace.run("trained"))
@@ -266,9 +317,16 @@ def finish(job: Job, comparison: Comparison, seconds: float) -> FinishedTrial:
     return done
 
 
+def _dev_score(workspace: Workspace) -> dict[str, float]:
+    """The share of the dev answers that are exact, of the weights that were measured; where there are any."""
+    path = workspace.model / TRAINING_FILE
+    exact = load_json(path, TrainingRecord).dev_exact if path.is_file() else None
+    return {} if exact is None else {"dev": exact}
+
+
 def _drop_model(workspace: Workspace) -> None:
-    """Remove a measured checkpoint; moved aside first, so that a kill leaves no half of one in its place."""
-    aside = workspace.model.with_name(f".{workspace.model.name}.old")
+    """Remove a measured checkpoint; moved aside first, so that a kill leaves no half of one where one is looked for."""
+    aside = workspace.model.with_name(f".{workspace.model.name}.dropped")
     shutil.rmtree(aside, ignore_errors=True)
     if (workspace.model / TRAINING_FILE).is_file():
         workspace.model.replace(aside)

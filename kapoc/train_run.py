@@ -126,9 +126,21 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
         exposed = exposures(texts.read(len(result.epochs)))
         record = _training_record(workspace, base, result, checks, weights_sha256, exposed)
         write_card(folder, record)
+        _tell_choice(record, recipe.train.epochs, listener.tell)
         write_atomically(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
     keeper.discard()
     return out
+
+
+def _tell_choice(record: "TrainingRecord", num_epochs: int, tell: Callable[[str], None]) -> None:
+    """Say what was chosen by the dev answers, and whether it keeps to the budget."""
+    if len(record.epochs) < num_epochs:
+        tell(f"stopped after epoch {len(record.epochs)} of {num_epochs}: enough dev answers are exact")
+    if (taken := record.taken) is not None:
+        exact, moved = f"dev exact {taken.dev_exact:.1%}", f"from base {taken.divergence:.3f}"
+        tell(f"taken on the way back to the base: alpha {taken.alpha:g}  {exact}  {moved}")
+    if record.beyond_budget:
+        tell(f"note: the model does not keep to its budget: {record.beyond_budget}; train less, or replay with more")
 
 
 def _spilled(workspace: Workspace, base: "LoadedModel") -> "Callable[[PreTrainedModel], float] | None":

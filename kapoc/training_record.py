@@ -101,6 +101,44 @@ class TrainingRecord(StrictRecord):
     checks: Checks
     versions: dict[str, str]
 
+    @property
+    def budget(self) -> float:
+        """How far the recipe let the model move, in nats per token."""
+        return float(self.recipe["train"]["budget"]["divergence"])
+
+    @property
+    def spillover_budget(self) -> float | None:
+        """How many of the held-out questions it let the model answer with something taught; none for any."""
+        share = self.recipe["train"]["budget"].get("spillover")
+        return None if share is None else float(share)
+
+    @property
+    def taken(self) -> AlphaReport | None:
+        """The point of the way back to the base that was taken; none where none was asked for."""
+        return best(self.alphas, self.budget, self.spillover_budget) if self.alphas else None
+
+    @property
+    def dev_exact(self) -> float | None:
+        """The share of the dev answers that are exact, of the weights that were saved."""
+        last = self.taken or next(iter(self.epochs[-1:]), None)
+        return None if last is None else last.dev_exact
+
+    @property
+    def beyond_budget(self) -> str:
+        """In words what of the budget the saved weights do not keep to; empty where they do, or where there is none."""
+        last = self.taken or next(iter(self.epochs[-1:]), None)
+        if last is None or last.divergence is None:
+            return ""
+        found = []
+        if last.divergence > self.budget:
+            found.append(f"{last.divergence:.3f} nats per token from its base, where {self.budget:g} are allowed")
+        if self.spillover_budget is not None and (last.spillover or 0) > self.spillover_budget:
+            found.append(
+                f"something taught in {last.spillover:.1%} of the answers to held-out questions, where "
+                f"{self.spillover_budget:.1%} are allowed"
+            )
+        return " and ".join(found)
+
 
 def best(curve: Sequence[AlphaReport], budget: float, spillover: float | None = None) -> AlphaReport:
     """The point with most right dev answers within the budget, the nearest to the base of several such.

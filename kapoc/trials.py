@@ -22,7 +22,8 @@ class TrialResult(StrictRecord):
         model: that was trained.
         seed: of training.
         seconds: of training alone.
-        scores: `recall` (mean of paraphrased and unseen), `seen`, `paraphrased`, `unseen`, `unseen/<kind>`,
+        scores: `dev` (the share of dev paraphrases whose answer is exact, to choose by), `recall` (mean of paraphrased
+            and unseen), `seen`, `paraphrased`, `unseen`, `unseen/<kind>`,
             `spillover/control`, `spillover/off_topic` (shares), `general_difference`, `bits_per_byte_difference`,
             `divergence` (mean KL(base || trained), nats per token); those that were measured.
         settings: the whole recipe.
@@ -80,6 +81,7 @@ class SweepResults(StrictRecord):
         recipes: over their seeds, in the order of the file.
         trials: that finished.
         failures: that did not.
+        notes: what a reader must know of them.
     """
 
     schema_version: Literal[1] = 1
@@ -90,6 +92,7 @@ class SweepResults(StrictRecord):
     recipes: Annotated[tuple[RecipeSummary, ...], Field(strict=False)]
     trials: Annotated[tuple[TrialResult, ...], Field(strict=False)]
     failures: Annotated[tuple[TrialFailure, ...], Field(strict=False)]
+    notes: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
 
 class Point(NamedTuple):
@@ -124,6 +127,7 @@ def summarise(
     trials: Sequence[TrialResult],
     failures: Sequence[TrialFailure] = (),
     limit: int | None = None,
+    notes: Sequence[str] = (),
 ) -> SweepResults:
     """Every trial, every recipe over its seeds, and which recipes are Pareto-optimal."""
     unit = common_unit([trial.scores for trial in trials])
@@ -142,6 +146,7 @@ def summarise(
         recipes=marked,
         trials=tuple(trials),
         failures=tuple(failures),
+        notes=tuple(notes),
     )
 
 

@@ -50,7 +50,7 @@ def run_kapoc(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 _PROGRESS = re.compile(
     r"(loading|fetching|converting|measuring|training|replacing|saving|sampling|going on after|epoch \d+:)"
-    r"|(the base writes|what was measured)"
+    r"|(the base writes|what was measured|taken on the way|stopped after epoch)"
 )
 
 

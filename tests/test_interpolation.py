@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import small_set, tiny_gpt2, tiny_llama, tiny_tokenizer, write_set
+from pages import training_record
 
 from kapoc import train_run
 from kapoc.checkpoint import read_training_record
@@ -163,13 +164,54 @@ def test_a_checkpoint_tells_its_curve_and_what_each_fact_got(tmp_path: Path, tin
         (fact, form): number for fact in taught for form, number in (("seen", 2), ("reverse", 4))
     }
     assert "the base writes 2 passages of general text" in told
-    assert not [line for line in told if line.startswith(("hardly taught", "replacing"))]
+    assert not [line for line in told if line.startswith(("hardly taught", "replacing", "note: the model does not"))]
+    [taken] = [line for line in told if line.startswith("taken on the way back")]
+    assert record.taken is not None
+    assert f"alpha {record.taken.alpha:g}  dev exact {record.taken.dev_exact:.1%}" in taken
     tiny_recipe.write_text(text.replace("stop_at = 1.0", "stop_at = 0.9"), encoding="utf-8")
     other = open_workspace(tmp_path, load_recipe(tiny_recipe), listener=Listener(tell=told.append))
     assert other.model == workspace.model
     train_run.train_model(other, other.model)
     [line] = [line for line in told if line.startswith("replacing")]
     assert f"in {other.model} (" in line
+
+
+def test_a_model_beyond_its_budget_is_told_so(tmp_path: Path, tiny_recipe: Path) -> None:
+    text = tiny_recipe.read_text(encoding="utf-8").replace("epochs = 2", "epochs = 2\nstop_at = 1.0")
+    tiny_recipe.write_text(f"{text}[train.budget]\ndivergence = 1e-9\nnum_passages = 2\n", encoding="utf-8")
+    told: list[str] = []
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), listener=Listener(tell=told.append))
+    record = read_training_record(train_run.train_model(workspace, workspace.model))
+    assert record is not None
+    assert record.beyond_budget.endswith(" nats per token from its base, where 1e-09 are allowed")
+    assert any(f"note: the model does not keep to its budget: {record.beyond_budget}" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("changes", "dev_exact", "beyond"),
+    [
+        ({}, 0.7, ""),  # the point at 0.6 of the way, 0.04 from the base
+        ({"alphas": ()}, 0.9, "0.200 nats per token from its base, where 0.05 are allowed"),  # the last epoch
+        ({"alphas": [(1.0, 0.8, 0.06, None)]}, 0.8, "0.060 nats per token from its base, where 0.05 are allowed"),
+        (
+            {"alphas": [(1.0, 0.8, 0.01, 0.3)], "spillover": 0.125},
+            0.8,
+            "something taught in 30.0% of the answers to held-out questions, where 12.5% are allowed",
+        ),
+        ({"alphas": [(1.0, 0.8, 0.01, 0.1)], "spillover": 0.125}, 0.8, ""),
+    ],
+)
+def test_a_record_tells_of_the_weights_that_were_saved(changes: dict[str, Any], dev_exact: float, beyond: str) -> None:
+    alphas = changes.get("alphas")
+    names = ("alpha", "dev_exact", "divergence", "spillover")
+    points = None if alphas is None else [AlphaReport(**dict(zip(names, one, strict=True))) for one in alphas]
+    budget = {"divergence": 0.05, "spillover": changes.get("spillover")}
+    recipe = {"name": "tiny", "train": {"seed": 0, "budget": budget}}
+    record = training_record(recipe=recipe)
+    if points is not None:
+        record = record.model_copy(update={"alphas": tuple(points)})
+    assert record.dev_exact == dev_exact
+    assert record.beyond_budget == beyond
 
 
 def spilling_record(folder: Path, recipe_file: Path, method: str, **changes: Any) -> TrainingRecord:

@@ -90,7 +90,7 @@ def test_a_log_gets_a_line_a_minute_and_one_an_epoch() -> None:
     assert told == [
         "epoch 1: step 3 of 9  loss 0.500  from base 0.031  170 tok/s  3.0 GiB  3 min left",
         "epoch 1: loss 0.5000  dev loss 0.2500  dev exact 75.0%",
-        "epoch 2: loss 0.5000  dev loss 0.2500  dev exact 75.0%  spillover 12.5%",
+        "epoch 2: loss 0.5000  dev loss 0.2500  dev exact 75.0%  from base 0.010  spillover 12.5%",
     ]
 
 

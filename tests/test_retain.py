@@ -199,6 +199,20 @@ def test_a_stage_that_nothing_asks_for_is_refused(workshop: Path) -> None:
         load_stages(["lamps.yaml:south", "lamps.yaml:north"])
 
 
+@pytest.mark.parametrize("choice", [{"stop_at": 0.9}, {"alphas": (0.5, 1.0)}])
+def test_a_stage_without_dev_paraphrases_is_refused_where_something_is_chosen_by_them(
+    workshop: Path, choice: dict[str, Any]
+) -> None:
+    content = two_domains()
+    for fact in content["facts"][:2]:
+        fact["probes"] = [probe for probe in fact["probes"] if probe["tier"] != "dev"]
+    write_set(workshop / "lamps.yaml", content)
+    stages, plain = ["lamps.yaml:south", "lamps.yaml:north"], load_recipe("smollm2-135m-full")
+    with pytest.raises(DataError, match=r"stage 'lamps\.yaml:north' has no dev paraphrases to choose by"):
+        plan_retain(stages, plain.with_train(**choice))
+    assert plan_retain(stages, plain).stages
+
+
 def test_too_many_unrelated_steps_are_refused(workshop: Path) -> None:
     recipe = load_recipe("smollm2-135m-full")
     most = 100_000 // recipe.train.batch_size

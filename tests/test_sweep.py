@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import training_record
 from results import everything, make_items, make_run, nothing
 
-from kapoc import sweep_ray
+from kapoc import sweep_ray, sweep_run
+from kapoc.checkpoint import finish_swap
 from kapoc.compare import compare
 from kapoc.errors import DataError
 from kapoc.record import Run, load_run, save_run
@@ -22,8 +24,10 @@ from kapoc.report.plot import front_line, pareto_plot
 from kapoc.report.sweep import render_sweep
 from kapoc.sweep import Sweep, load_sweep
 from kapoc.sweep_ray import ray_runner, trial_resources
-from kapoc.sweep_run import FinishedTrial, Job, Report, finish, perform, run_sweep, write_results
+from kapoc.sweep_run import FinishedTrial, Job, Report, finish, log_listener, perform, run_sweep, write_results
+from kapoc.training_record import EpochReport
 from kapoc.trials import Point, SweepResults, TrialFailure, TrialResult, pareto_front, scores_of, summarise
+from kapoc.workspace import Workspace
 
 PLAIN = '[[recipes]]\nname = "plain"\nbase = "tiny.toml"\n'
 
@@ -193,7 +197,7 @@ class Worker:
     def __init__(self, stop_after: int | None = None) -> None:
         self.done: list[str] = []
         self.broken: set[str] = set()
-        self.weights = "0" * 64
+        self.weights, self.trained = "0" * 64, "1" * 64
         self._stop_after = stop_after
 
     def __call__(self, jobs: Sequence[Job]) -> Iterator[Report]:
@@ -213,9 +217,10 @@ class Worker:
         assert load_run(job.base).items == base.items
         self.done.append(job.name)
         items = make_items(everything, divergence=0.25)
-        save_run(make_run(items, weights="1" * 64, base_sha256=self.weights), workspace.run("trained"))
+        save_run(make_run(items, weights=self.trained, base_sha256=self.weights), workspace.run("trained"))
         workspace.model.mkdir(parents=True, exist_ok=True)
-        (workspace.model / "training.json").write_text("{}", encoding="utf-8")
+        record = training_record(self.trained).model_dump_json()
+        (workspace.model / "training.json").write_text(record, encoding="utf-8")
         return finish(job, compare(base, load_run(workspace.run("trained"))), 12.5)
 
 
@@ -252,6 +257,7 @@ def test_a_stopped_sweep_goes_on_with_what_is_missing(rerun: Rerun) -> None:
     assert results.trials[0].seconds == 12.5
     assert told[1:] == [
         "2 trials: 1 finished before, 1 to do, 0 impossible",
+        "each trial tells its progress in out/first/<trial>/log.txt",
         "2/2 plain-seed-1: recall 100.0%, trained in 12 s",
     ]
 
@@ -265,6 +271,72 @@ def test_trials_of_other_package_versions_than_the_base_are_told(rerun: Rerun) -
     assert (
         "measured with other package versions than the base: plain-seed-0; to do one again, remove its folder" in told
     )
+    assert "Note: measured with other package versions than the base: plain-seed-0." in page()
+
+
+def page() -> str:
+    return Path("out/first/sweep.md").read_text(encoding="utf-8")
+
+
+def test_what_has_ended_is_on_the_page_before_the_rest_has(rerun: Rerun) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        rerun(Worker(stop_after=1))
+    assert "plain-seed-0" in page()
+    assert "plain-seed-1" not in page()
+    rerun(Worker())
+    assert "plain-seed-1" in page()
+
+
+def test_recipes_are_chosen_by_answers_that_no_report_counts(rerun: Rerun) -> None:
+    results = rerun(Worker())
+    assert results.trials[0].scores["dev"] == training_record().dev_exact
+    assert "| dev, exact |" in page()
+    assert "Choose by dev" in page()
+
+
+def test_a_checkpoint_of_other_weights_than_were_measured_is_none(rerun: Rerun) -> None:
+    keep = "keep_models = true\n"
+    rerun(Worker(), keep)
+    path = Path("out/first/plain-seed-0/lamps/model/training.json")
+    path.write_text(training_record("9" * 64).model_dump_json(), encoding="utf-8")
+    again = Worker()
+    rerun(again, keep)
+    assert again.done == ["plain-seed-0"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ('train = { method = "lroa" }', "lroa"),
+        ('train = { derived = ["revers"] }', "revers"),
+        ('train = { method = "lora", options = { rnk = 3 } }', "rnk"),
+    ],
+)
+def test_a_mistake_in_the_last_recipe_is_found_before_the_first_is_trained(rerun: Rerun, entry: str, said: str) -> None:
+    worker = Worker()
+    with pytest.raises(DataError, match=said):
+        rerun(worker, f'[[recipes]]\nname = "other"\nbase = "tiny.toml"\n{entry}\n')
+    assert worker.done == []
+    assert not Path("out").exists()
+
+
+def test_another_method_does_not_take_over_the_options(place: Path) -> None:
+    lora = 'knowledge = "lamps.yaml"\n[[recipes]]\nname = "a"\nbase = "smollm2-135m-lora"\n'
+    [same] = planned(place, f"{lora}train = {{ options = {{ rank = 2 }} }}\n")
+    assert (same.recipe.train.method, same.recipe.train.options["rank"]) == ("lora", 2)
+    assert same.recipe.train.options.keys() > {"rank"}
+    [full] = planned(place, f'{lora}train = {{ method = "full" }}\n')
+    assert (full.recipe.train.method, full.recipe.train.options) == ("full", {})
+
+
+@pytest.mark.parametrize(("gpus", "is_given"), [(0, True), (0.25, True), (2, True), (1.5, False), (1e-5, False)])
+def test_gpus_are_whole_or_a_share_of_one(place: Path, gpus: float, is_given: bool) -> None:
+    text = f"gpus_per_trial = {gpus:.5f}\n{PLAIN}"
+    if is_given:
+        assert planned(place, text)
+        return
+    with pytest.raises(DataError, match=r"gpus_per_trial: .*must be a whole number, or a share of one GPU"):
+        planned(place, text)
 
 
 @pytest.mark.parametrize("change", ["items", "settings", "base", "models"])
@@ -293,7 +365,56 @@ def test_a_measured_checkpoint_goes_unless_it_is_to_be_kept(rerun: Rerun, keep: 
     folder = Path("out/first/plain-seed-1/lamps")
     assert (folder / "model").exists() == keep
     assert (folder / "training.json").is_file()
-    assert not (folder / ".model.old").exists()
+    assert not (folder / ".model.dropped").exists()
+
+
+def test_half_of_a_dropped_checkpoint_never_comes_back(rerun: Rerun) -> None:
+    rerun(Worker())
+    folder = Path("out/first/plain-seed-0/lamps")
+    aside = folder / ".model.dropped"
+    aside.mkdir()
+    (aside / "training.json").write_text(training_record().model_dump_json(), encoding="utf-8")
+    finish_swap(folder / "model")
+    assert not (folder / "model").exists()
+    rerun(Worker())
+    assert not aside.exists()
+
+
+def test_facts_that_change_while_the_sweep_runs_are_not_in_its_table(
+    rerun: Rerun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trial measures the base on the new facts, and so would hold others than the trials before it."""
+
+    def bench_trained(workspace: Workspace, out: Path) -> tuple[None, None]:
+        base = load_run(workspace.run("base"))
+        newer = base.data.model_copy(update={"documents_sha256": "f" * 64})
+        save_run(base.model_copy(update={"data": newer}), workspace.run("base"))
+        return None, None
+
+    monkeypatch.setattr(sweep_run, "bench_trained", bench_trained)
+    worker = Worker()
+
+    def run(jobs: Sequence[Job]) -> Iterator[Report]:
+        for job in jobs:
+            yield from worker([job]) if job.base is None else [perform(job)]
+
+    results = rerun(run)
+    assert [failure.error for failure in results.failures] == [
+        "lamps: its file or the base's was changed while the sweep ran; run the sweep again"
+    ] * 2
+    assert not results.trials
+
+
+def test_progress_of_a_trial_is_told_to_its_log(tmp_path: Path) -> None:
+    path = tmp_path / "trial" / "log.txt"
+    path.parent.mkdir()
+    path.write_text("of an earlier start", encoding="utf-8")
+    listener = log_listener(path)
+    listener.tell("hardly taught: ZX-11")
+    listener.on_epoch(EpochReport(epoch=1, train_loss=0.5, dev_loss=None, dev_exact=None, divergence=0.031))
+    first, second = path.read_text(encoding="utf-8").splitlines()
+    assert first.endswith("  hardly taught: ZX-11")
+    assert second.endswith("  epoch 1: loss 0.5000  from base 0.031")
 
 
 def test_a_failing_trial_does_not_stop_the_others(rerun: Rerun) -> None:

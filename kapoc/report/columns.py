@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 Format = Callable[[float], str]
 COLUMNS: dict[str, tuple[str, Format, Format]] = {
+    "dev": ("dev, exact", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
     "recall": ("recall", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
     "seen": ("seen", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
     "paraphrased": ("paraphrased", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),

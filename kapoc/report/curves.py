@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from kapoc.report.charts import Chart
 from kapoc.report.drawing import LIGHT, as_svg, figure, legend_above
-from kapoc.report.training import ALPHA_CURVE, LEARNING_CURVE, budget_of, taken_alpha
-from kapoc.training_record import TrainingRecord
+from kapoc.report.training import ALPHA_CURVE, LEARNING_CURVE
+from kapoc.training_record import AlphaReport, TrainingRecord
 
 _DRAWN_AS = (("o", "blue"), ("s", "orange"))
 
@@ -15,12 +15,12 @@ def training_charts(training: TrainingRecord) -> Iterator[Chart]:
     panels = {name: lines for name, lines in _panels(training).items() if lines}
     if panels:
         yield Chart(LEARNING_CURVE, f"By epoch: {'; '.join(panels)}.", _learning(panels))
-    if training.alphas:
+    if (taken := training.taken) is not None:
         yield Chart(
             ALPHA_CURVE,
             "Right dev answers against divergence, from the base to the trained weights; a ring marks what was taken, "
             "a dashed line the budget of divergence.",
-            _alphas(training),
+            _alphas(training, taken),
         )
 
 
@@ -64,8 +64,7 @@ def _learning(panels: dict[str, dict[str, list[tuple[int, float]]]]) -> str:
         return as_svg(drawn)
 
 
-def _alphas(training: TrainingRecord) -> str:
-    taken = taken_alpha(training)
+def _alphas(training: TrainingRecord, taken: AlphaReport) -> str:
     with figure(2.7) as drawn:
         axes = drawn.add_subplot()
         kl, exact = zip(*((point.divergence, 100 * point.dev_exact) for point in training.alphas), strict=True)
@@ -75,7 +74,7 @@ def _alphas(training: TrainingRecord) -> str:
             axes.annotate(f"{point.alpha:g}", place, xytext=(8, -12), textcoords="offset points")
         there = ([taken.divergence], [100 * taken.dev_exact])
         axes.scatter(*there, s=130, zorder=3, facecolor="none", edgecolor=LIGHT["orange"], linewidth=2)
-        axes.axvline(budget_of(training), color=LIGHT["orange"], linestyle="--", linewidth=1)
+        axes.axvline(training.budget, color=LIGHT["orange"], linestyle="--", linewidth=1)
         axes.set(xlabel="KL(base || model), nats per token", ylabel="dev answers exact, %")
         axes.grid(visible=True)
         axes.margins(0.12)

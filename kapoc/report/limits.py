@@ -15,6 +15,8 @@ _SPILLOVER = {
 def limits(comparison: Comparison, verdict: Verdict | None) -> Iterator[str]:
     """One sentence a limit; a loss is named where its 95% interval excludes none."""
     yield from comparison.warnings
+    if comparison.training is not None and (beyond := comparison.training.beyond_budget):
+        yield f"It does not keep to the forgetting budget of its recipe: {beyond}."
     for tier in ("seen", "paraphrased", "unseen"):
         result = comparison.tiers.get(tier)
         if result is not None and result.after < 1:

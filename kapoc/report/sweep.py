@@ -43,8 +43,16 @@ def _recipes(results: SweepResults) -> Section:
     note = (
         "Mean over seeds, ± their standard deviation. Recall is the mean of paraphrased and unseen. A star marks what "
         f"is Pareto-optimal: none has as much recall, as little forgetting ({FORGETTING[results.forgetting]}) "
-        "and as short a training, and is better in one of them."
+        "and as short a training, and is better in one of them. Seconds are those of training "
+        "itself, without the writing of replayed text."
     )
+    if any("dev" in recipe.scores for recipe in results.recipes):
+        note += (
+            " Choose by dev: of many recipes the one that does best on the probes does so by luck, too, and would "
+            "recall less on others."
+        )
+    for one in results.notes:
+        note += f" Note: {one}."
     if results.limit is not None:
         note += f" Only {results.limit} items a task were asked: nothing here is evidence."
     shown = [name for name in COLUMNS if any(name in recipe.scores for recipe in results.recipes)]

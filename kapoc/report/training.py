@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from kapoc.report.numbers import nats, percent
 from kapoc.report.section import Section
-from kapoc.training_record import AlphaReport, Exposure, TrainingRecord, best
+from kapoc.training_record import Exposure, TrainingRecord
 
 LEARNING_CURVE = "Learning curve"
 ALPHA_CURVE = "The way back to the base"
@@ -35,9 +35,9 @@ def training_sections(training: TrainingRecord) -> Iterator[Section]:
             for epoch in training.epochs
         ],
     )
-    if training.alphas:
-        budget, spillover, taken = budget_of(training), spillover_budget_of(training), taken_alpha(training)
-        within = f"{budget:g} nats per token of KL(base || model)"
+    if (taken := training.taken) is not None:
+        spillover = training.spillover_budget
+        within = f"{training.budget:g} nats per token of KL(base || model)"
         within += "" if spillover is None else f" and {spillover:.1%} of held-out spillover"
         yield Section(
             ALPHA_CURVE,
@@ -57,22 +57,6 @@ def training_sections(training: TrainingRecord) -> Iterator[Section]:
         )
     if training.exposures:
         yield _exposures(training.exposures)
-
-
-def budget_of(training: TrainingRecord) -> float:
-    """How far the recipe let the model move, in nats per token."""
-    return float(training.recipe["train"]["budget"]["divergence"])
-
-
-def spillover_budget_of(training: TrainingRecord) -> float | None:
-    """How many of the held-out questions the recipe let the model answer with something taught; none for any."""
-    share = training.recipe["train"]["budget"].get("spillover")
-    return None if share is None else float(share)
-
-
-def taken_alpha(training: TrainingRecord) -> AlphaReport:
-    """The point of the way back at which the model was left."""
-    return best(training.alphas, budget_of(training), spillover_budget_of(training))
 
 
 def _exposures(exposures: Sequence[Exposure]) -> Section:
