@@ -38,11 +38,23 @@ class Layout:
 
 @dataclass(frozen=True)
 class Setting:
-    """Shares of items that are gained and lost."""
+    """Shares of items that are gained and lost; `alone` of those that are alone in their cluster, if others."""
 
     name: str
     gained: float
     lost: float
+    alone: tuple[float, float] | None = None
+
+    def shares(self, layout: Layout) -> tuple[Floats, Floats]:
+        """What is gained and lost in each cluster."""
+        is_alone = np.array(layout.sizes) == 1
+        gained, lost = self.alone or (self.gained, self.lost)
+        return np.where(is_alone, gained, self.gained), np.where(is_alone, lost, self.lost)
+
+    def truth(self, layout: Layout) -> float:
+        """The mean difference of an item."""
+        gained, lost = self.shares(layout)
+        return float(np.average(gained - lost, weights=layout.sizes))
 
 
 LAYOUTS = (
@@ -69,6 +81,14 @@ SETTINGS = (
 )
 
 
+MIXED = Layout("29 x 16, 13 x 4, 120 x 1", (16,) * 29 + (4,) * 13 + (1,) * 120)
+"""The answers that end by themselves: to probes of facts, and to off-topic prompts."""
+MIXED_SETTINGS = (
+    Setting("5% discordant, alone 5%", 0.025, 0.025, (0.025, 0.025)),
+    Setting("2% discordant, alone 30% lost", 0.01, 0.01, (0.02, 0.3)),
+    Setting("none lost, alone 30%", 0.0, 0.0, (0.02, 0.3)),
+    Setting("10% lost, alone none", 0.0, 0.1, (0.0, 0.0)),
+)
 HEADLINE_LAYOUTS = (
     Layout("30 x 1", (1,) * 30, (0.0,)),
     Layout("29 x 4", (4,) * 29, (0.0, 0.3)),
@@ -84,12 +104,14 @@ HEADLINE_SETTINGS = (
 def changes(gained: Floats, lost: Floats, layout: Layout, correlation: float, generator: np.random.Generator) -> Floats:
     """Differences -1, 0 or 1 of shape (simulations, items), correlated within clusters.
 
+    `gained` and `lost` are shares of each simulation, or of each of its clusters.
     A Pólya urn: an item repeats one of its cluster's earlier items with the chance that gives every pair of items the
     wanted correlation, and is drawn afresh otherwise.
     """
     num, largest = len(gained), max(layout.sizes)
+    gained, lost = (share.reshape(num, -1, 1) for share in (gained, lost))
     drawn = generator.random((num, len(layout.sizes), largest))
-    found = np.where(drawn < gained[:, None, None], 1.0, np.where(drawn > 1 - lost[:, None, None], -1.0, 0.0))
+    found = np.where(drawn < gained, 1.0, np.where(drawn > 1 - lost, -1.0, 0.0))
     for place in range(1, largest if correlation else 0):
         repeats = generator.random(found.shape[:2]) < place * correlation / (1 + (place - 1) * correlation)
         earlier = generator.integers(0, place, found.shape[:2])[..., None]
@@ -112,8 +134,11 @@ def measure_at_point(
     setting: Setting, layout: Layout, correlation: float, num: int, generator: np.random.Generator
 ) -> Row:
     """Simulate one setting at its point only."""
-    point = _binary_rates(np.full(num, setting.gained), np.full(num, setting.lost), layout, correlation, generator)
-    return Row(setting.name, layout.name, correlation, setting.gained - setting.lost, point, point)
+    gained, lost = (np.tile(share, (num, 1)) for share in setting.shares(layout))
+    truth = setting.truth(layout)
+    rows = changes(gained, lost, layout, correlation, generator)
+    point = _rates([_judge(row, layout, truth, None) for row in rows])
+    return Row(setting.name, layout.name, correlation, truth, point, point)
 
 
 def measure_binary(
@@ -273,6 +298,11 @@ def _measure_rest(num: int, seed: int, report: Callable[[str], object]) -> tuple
             for number, share in enumerate((0.02, 0.5, 0.9, 0.98)):
                 generator = np.random.default_rng([*key, 200 + number])
                 shares.append(measure_share(share, layout, correlation, num, generator))
+    for correlation in MIXED.correlations:
+        report(f"{MIXED.name}, correlation {correlation:g}\n")
+        for number, setting in enumerate(MIXED_SETTINGS):
+            generator = np.random.default_rng([seed, 500, round(100 * correlation), number])
+            differences.append(measure_at_point(setting, MIXED, correlation, num, generator))
     return differences, shares
 
 

@@ -5,7 +5,15 @@ import math
 import numpy as np
 import pytest
 from coverage_report import HIGHEST, LOWEST, MOST_ALARMS
-from coverage_study import HEADLINE_LAYOUTS, Layout, changes, measure_headline
+from coverage_study import (
+    HEADLINE_LAYOUTS,
+    MIXED,
+    MIXED_SETTINGS,
+    Layout,
+    changes,
+    measure_at_point,
+    measure_headline,
+)
 
 from kapoc.stats import detectable_difference, difference_above, difference_below, paired_difference
 
@@ -21,6 +29,18 @@ def test_what_a_comparison_meets_is_covered_and_rarely_alarms(layout: Layout, co
     for row in measure_headline(layout, correlation, num, seed=1):
         assert LOWEST - _error(LOWEST, num) <= row.point.covers <= HIGHEST + _error(HIGHEST, num), row
         assert max(row.alarms_at_point) <= MOST_ALARMS + _error(MOST_ALARMS, num), row
+
+
+@pytest.mark.parametrize("correlation", MIXED.correlations)
+def test_items_that_are_alone_are_not_taken_for_facts_that_differ(correlation: float) -> None:
+    """Other shares of them change than of the items of facts; the truth is covered, and intervals stay narrow."""
+    num = 300
+    for number, setting in enumerate(MIXED_SETTINGS):
+        row = measure_at_point(setting, MIXED, correlation, num, np.random.default_rng([2, number]))
+        assert row.point.covers >= LOWEST - _error(LOWEST, num), row
+        assert max(row.alarms_at_point) <= 0.09, row
+        if correlation == 0 and setting.name.startswith("2%"):
+            assert row.point.width < 0.07, row  # twice that where they are taken for such
 
 
 def _error(rate: float, num: int) -> float:

@@ -21,7 +21,8 @@ class Design:
         correlation: of two items of one cluster, estimated and then drawn towards `DEFAULT_CORRELATION`; 0 to 1.
         effective_items: how many independent items of equal weight would give the mean the same variance.
         degrees: of freedom of the estimate of that variance; infinite where nothing had to be estimated.
-        num_informative: clusters that hold an item unlike the most common one.
+        num_informative: clusters of several items that hold one unlike the most common; where all items are alone,
+            such items.
     """
 
     correlation: float
@@ -40,6 +41,9 @@ def estimate_design(sample: Sample) -> Design:
     one-sided tests honest at a true correlation of 0.6 with no or one discordant cluster.
     Negative results count as 0: items are never worth more than their number.
 
+    Items that are alone in their cluster say nothing of that correlation and are left out of its estimate: prompts of
+    another sort, of which other shares change, would be taken for facts that differ.
+
     Sources:
         A score interval adjusted by the correlation, for paired proportions in clusters: Yang, Sun and Hardin (2012),
         Pharm. Stat. 11:386-393; for one proportion: Saha, Miller and Wang (2016), Int. J. Biostat. 12(2); with an
@@ -48,22 +52,30 @@ def estimate_design(sample: Sample) -> Design:
         Rev. 54:67-82; the degrees of freedom are those of a chi-square with the same relative variance.
     """
     sizes = np.bincount(sample.clusters).astype(np.float64)
-    num_items, num_clusters = sample.num_items, sample.num_clusters
     single = float(sample.weights @ sample.weights)
     together = float(np.square(sample.by_cluster(sample.weights)).sum())
-    informative = _num_informative(sample)
-    if num_clusters == num_items:
-        return Design(0.0, sample.total_weight**2 / single, math.inf, informative)
+    if sizes.max() == 1:
+        return Design(0.0, sample.total_weight**2 / single, math.inf, _num_informative(sample))
+    shared = _shared(sample, sizes)
+    sizes, informative = sizes[sizes > 1], _num_informative(shared)
+    num_items, num_clusters = shared.num_items, shared.num_clusters
     if num_clusters == 1:
-        return Design(1.0, 1.0, math.inf, informative)
+        return Design(1.0, sample.total_weight**2 / together, math.inf, informative)
     typical = (num_items - float(sizes @ sizes) / num_items) / (num_clusters - 1)
-    estimate = _correlation(sample, sizes, typical)
+    estimate = _correlation(shared, sizes, typical)
     trust = informative**2 / (informative**2 + PRIOR_CLUSTERS**2)
     correlation = min(max(trust * estimate + (1 - trust) * DEFAULT_CORRELATION, 0.0), 1.0)
     inflated = (1 - correlation) * single + correlation * together
     spread = (1 - correlation) * (1 + (typical - 1) * correlation) * (together - single) / inflated
     degrees = typical * (typical - 1) * (num_clusters - 1) / spread**2 if spread > 0 else math.inf
     return Design(correlation, sample.total_weight**2 / inflated, max(degrees, 1.0), informative)
+
+
+def _shared(sample: Sample, sizes: Floats) -> Sample:
+    """The items that are not alone in their cluster, of which there are some."""
+    kept = sizes[sample.clusters] > 1
+    clusters = np.unique(sample.clusters[kept], return_inverse=True)[1]
+    return Sample(sample.values[kept], sample.weights[kept], clusters, sample.is_binary)
 
 
 def _correlation(sample: Sample, sizes: Floats, typical: float) -> float:
