@@ -38,11 +38,15 @@ def bless(run_folder: Path, baseline: Path, reason: str) -> Seal:
     """Make a run the baseline: copy it to its place and seal it there.
 
     Raises:
-        DataError: the folder holds no sound run.
+        DataError: the folder holds no sound run, there is no reason, or a run that is no baseline is in its place.
         IncomparableError: the run is a `--limit` run, which no gate takes.
         OutputError: the baseline's folder cannot be written.
     """
     run = load_run(run_folder)
+    if not reason.strip():
+        raise DataError("--reason: is empty; say in a few words why this run is the new baseline")
+    if (baseline / "run.json").is_file() and not (baseline / SEAL).is_file() and not baseline.samefile(run_folder):
+        raise DataError(f"{baseline}: holds a run that was never blessed; choose another --out, or take it away")
     if not run.is_complete:
         raise IncomparableError(f"{run_folder}: a --limit run cannot be a baseline; measure all items")
     files = {name: (run_folder / name).read_text(encoding="utf-8") for name in ("items.jsonl", "run.json")}

@@ -87,6 +87,8 @@ def refuse_foreign(target: Path) -> None:
     """
     refuse_unwritable(target)
     for folder, ours in ((target, TRAINING_FILE), (_last_good(target), STOPPED_FILE)):
+        if (folder / "run.json").is_file():
+            raise OutputError(f"{folder}: holds a run; choose another --out")
         if folder.is_dir() and any(folder.iterdir()) and not (folder / ours).is_file():
             raise OutputError(f"{folder}: holds files that kapoc did not write; choose another --out or empty it")
 

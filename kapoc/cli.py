@@ -1,5 +1,6 @@
 """The command line: parse, call, print, exit. Nothing below the command line prints or exits."""
 
+import io
 import json
 import os
 import shlex
@@ -237,8 +238,10 @@ def plan(
     from kapoc import workflow
     from kapoc.gate import load_gate
     from kapoc.report import terminal
+    from kapoc.train_run import refuse_bad_settings
 
     workspace = _workspace(Path("runs"), recipe, knowledge, {})
+    refuse_bad_settings(workspace.recipe)
     gate = load_gate(gate_file)
     planned = workflow.plan(workspace, gate)
     cost = workflow.cost(workspace) if calibrated else None
@@ -305,6 +308,9 @@ def _workspace(
 
 def main() -> None:
     """Run the command line; every failure that a user can cause ends in one line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # of an encoding that lacks a character of an answer
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     warnings.filterwarnings("ignore", category=FutureWarning)  # advice of libraries to each other

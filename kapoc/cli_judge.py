@@ -12,7 +12,8 @@ from kapoc.console import show, write_file
 
 if TYPE_CHECKING:
     from kapoc.compared import Compared
-    from kapoc.gate import Mode
+    from kapoc.comparison import Comparison
+    from kapoc.gate import Mode, Verdict
 
 judge_app = typer.Typer(rich_markup_mode=None)
 baseline_app = typer.Typer(
@@ -93,20 +94,24 @@ def gate(
     0 pass, 1 a gating check failed, 2 usage or configuration, 3 the runs cannot be compared, 4 inconclusive (0 where a
     gate file has `inconclusive_fails = false`).
     """
-    from kapoc.baseline import load_baseline
-    from kapoc.compare import compare as compare_runs
-    from kapoc.errors import DataError
-    from kapoc.gate import judge, load_gate
-    from kapoc.record import load_run, to_json
+    from kapoc.errors import DataError, KapocError
+    from kapoc.record import to_json
     from kapoc.report import markdown, terminal
-    from kapoc.report.junit import render_annotations, render_junit
+    from kapoc.report.junit import render_annotations, render_error, render_error_annotation, render_junit
     from kapoc.source import read_text
 
     if as_json and annotate:
         raise DataError("--json and --annotate both print on standard output; choose one")
-    checks = load_gate(gate_file, _mode(mode))
-    comparison = compare_runs(load_baseline(baseline), load_run(run))
-    verdict = judge(comparison, checks)
+    if junit is not None and summary is not None and junit.resolve() == summary.resolve():
+        raise DataError(f"--junit and --summary are both {junit}; name two files")
+    try:
+        comparison, verdict = _judged(baseline, run, gate_file, mode)
+    except KapocError as error:
+        if junit is not None:
+            write_file(junit, render_error(error.lines))
+        if annotate:
+            print(render_error_annotation(error.lines))
+        raise
     if junit is not None:
         write_file(junit, render_junit(verdict))
     if summary is not None:
@@ -119,6 +124,21 @@ def gate(
     if annotate:
         print("\n".join(render_annotations(verdict)))
     raise typer.Exit(verdict.exit_code)
+
+
+def _judged(baseline: Path, run: Path, gate_file: Path | None, mode: str | None) -> "tuple[Comparison, Verdict]":
+    from kapoc.baseline import load_baseline
+    from kapoc.compare import compare as compare_runs
+    from kapoc.errors import DataError
+    from kapoc.gate import judge, load_gate
+    from kapoc.record import load_run
+
+    checks = load_gate(gate_file, _mode(mode))
+    comparison = compare_runs(load_baseline(baseline), load_run(run))
+    try:
+        return comparison, judge(comparison, checks)
+    except DataError as error:
+        raise error if gate_file is None else DataError(f"{gate_file}: {error}") from None
 
 
 @judge_app.command()
@@ -206,8 +226,8 @@ def regrade(
 @baseline_app.command("bless")
 def bless(
     run: RunArgument,
+    reason: Annotated[str, typer.Option(help="Why this run is the new baseline.")],
     out: Annotated[Path, typer.Option("--out", help="The baseline's folder.")] = Path("baseline"),
-    reason: Annotated[str, typer.Option(help="Why this run is the new baseline.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Make a run the baseline that new models are held against: copy it to its place and seal it.

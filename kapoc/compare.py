@@ -241,6 +241,8 @@ def _warnings(before: Run, after: Run) -> Iterable[str]:
         yield "both runs measured the same weights"
     if before.settings.context != "none":
         yield f"knowledge stood in the prompts of both runs (context: {before.settings.context})"
+    if before.settings.base_sha256 == after.model.weights_sha256 != before.model.weights_sha256:
+        yield "the first run is of a model that was trained from that of the second: are the two swapped?"
     origin = before.settings.base_sha256 or before.model.weights_sha256
     if after.settings.base_sha256 and after.settings.base_sha256 != origin:
         yield "the divergences of the two runs are to different bases and are left out"
@@ -249,10 +251,15 @@ def _warnings(before: Run, after: Run) -> Iterable[str]:
         ("device", before.settings.device, after.settings.device),
         ("dtype", before.model.dtype, after.model.dtype),
         ("chat template", before.settings.chat_template_sha256[:12], after.settings.chat_template_sha256[:12]),
-        ("package versions", before.versions, after.versions),
     ):
         if first != second:
             yield f"the runs differ in {what}: {first} and {second}"
+    packages = sorted({name for name, _ in {*before.versions.items()} ^ {*after.versions.items()}})
+    if packages:
+        found = [
+            f"{name} {before.versions.get(name, 'none')} and {after.versions.get(name, 'none')}" for name in packages
+        ]
+        yield f"the runs differ in package versions: {', '.join(found)}"
 
 
 def _missing(scores: Mapping[str, PairedScores]) -> Iterable[str]:

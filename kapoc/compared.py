@@ -87,6 +87,9 @@ def compare_on_disk(
     if training is not None:
         records[str(after[0])] = _given(training, first)
     base = load_run(before)
+    for name, run in runs.items():
+        if len(runs) > 1 and run.model.weights_sha256 == base.model.weights_sha256:
+            raise DataError(f"{name}: measured the weights of the base, and is no trained run; leave it out")
     comparison = compare(
         base,
         first,
@@ -112,9 +115,9 @@ def _given(path: Path, run: Run) -> TrainingRecord:
 
 
 def _may_be_of_one_recipe(records: Sequence[TrainingRecord | None]) -> bool:
-    """Whether runs may be of one recipe and several seeds: they are not where their records say otherwise."""
+    """Whether runs may be of one recipe and several seeds: not where records say otherwise, or only some have one."""
     known = [(_without_seed(record), record.paraphrases) for record in records if record is not None]
-    return all(one == known[0] for one in known)
+    return len(known) in {0, len(records)} and all(one == known[0] for one in known)
 
 
 def _without_seed(record: TrainingRecord) -> dict[str, Any]:

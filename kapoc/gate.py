@@ -5,6 +5,7 @@ fails when the opposite is shown, and is inconclusive otherwise. A *pull request
 shown. The levels hold over all gating checks together (Holm, 1979).
 """
 
+import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -14,7 +15,7 @@ from kapoc.compare import missing_tiers
 from kapoc.comparison import Comparison, Interval, finite
 from kapoc.errors import DataError, IncomparableError, near_miss
 from kapoc.evidence import CheckKind, Evidence, weigh
-from kapoc.source import StrictRecord, load_toml, validate
+from kapoc.source import Number, StrictRecord, load_toml, read_text, validate
 from kapoc.stats import holm
 
 Outcome = Literal["pass", "fail", "inconclusive"]
@@ -38,16 +39,22 @@ class Check(StrictRecord):
         gating: whether it counts in the verdict.
     """
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     kind: CheckKind
     quantity: str
-    margin: Annotated[float, Field(strict=False, ge=0, allow_inf_nan=False)] = 0.0
-    at_least: Annotated[float | None, Field(strict=False, allow_inf_nan=False)] = None
-    at_most: Annotated[float | None, Field(strict=False, allow_inf_nan=False)] = None
+    margin: Annotated[Number, Field(ge=0)] = 0.0
+    at_least: Number | None = None
+    at_most: Number | None = None
     gating: bool = True
 
     @model_validator(mode="after")
     def _fields_of_its_kind(self) -> Self:
+        if not self.name.isprintable():
+            raise ValueError(f"check {self.name!r}: name: holds a character that cannot be printed; take it out")
+        if self.kind == "floor" and self.margin != 0:
+            raise ValueError(
+                f"check '{self.name}': margin: belongs to the other kinds; put it into at_least or at_most"
+            )
         if self.kind == "floor" and (self.at_least is None) == (self.at_most is None):
             raise ValueError(f"check '{self.name}': a floor needs either at_least or at_most")
         if self.kind != "floor" and (self.at_least is not None or self.at_most is not None):
@@ -100,7 +107,7 @@ class Gate(StrictRecord):
 
     schema_version: Literal[1] = 1
     mode: Mode = "release"
-    alpha: Annotated[float, Field(gt=0, lt=0.5, strict=False, allow_inf_nan=False)] = 0.05
+    alpha: Annotated[Number, Field(gt=0, lt=0.5)] = 0.05
     inconclusive_fails: bool = True
     check: Annotated[tuple[Check, ...], Field(strict=False, min_length=1)]
 
@@ -251,7 +258,12 @@ def load_gate(path: Path | None, mode: Mode | None = None) -> Gate:
     """
     if path is None:
         return DEFAULT_GATES[mode or "release"]
-    gate = load_toml(path, Gate)
+    try:
+        gate = load_toml(path, Gate)
+    except DataError as error:
+        if isinstance(tomllib.loads(read_text(path)).get("check"), dict):
+            raise DataError(f"{path}: check: is one table; write [[check]] in double brackets, one for each") from None
+        raise error from None
     if mode is None or mode == gate.mode:
         return gate
     return validate({**gate.model_dump(), "mode": mode}, Gate, path)

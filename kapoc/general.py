@@ -6,9 +6,10 @@ The bundled ones, and those of files of the user's own.
 import hashlib
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -97,11 +98,23 @@ class OwnItem(BaseModel):
     target: Text | None = None
     text: RawText | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_misspelt_field(cls, content: Any) -> Any:
+        """Other fields are passed over, but not one that was meant to be read."""
+        for name in content if isinstance(content, dict) else ():
+            meant = get_close_matches(str(name), cls.model_fields, n=1, cutoff=0.8)
+            if name not in cls.model_fields and meant and meant[0] not in content:
+                raise ValueError(f"{name}: is not a known field; did you mean '{meant[0]}'?")
+        return content
+
     @model_validator(mode="after")
     def _one_form(self) -> "OwnItem":
         forms = [self.choices is not None, self.context is not None, self.text is not None]
         if sum(forms) != 1:
             raise ValueError("needs one of: choices with answer, context with target, or text")
+        if self.choices is not None and len(set(self.choices)) < len(self.choices):
+            raise ValueError("choices: two are the same; leave one out")
         if self.choices is not None and (self.answer is None or self.answer >= len(self.choices)):
             raise ValueError(f"answer: must be an index of the {len(self.choices)} choices, counted from 0")
         if self.context is not None and self.target is None:
@@ -149,6 +162,10 @@ def _own_items(path: Path, sha256: str) -> tuple[GeneralItem, ...]:
     items = tuple(item.named(name, number) for number, item in enumerate(load_jsonl(path, OwnItem), start=1))
     if not items:
         raise DataError(f"{path}: holds no item; write one JSON object a line")
+    first: dict[str, int] = {}
+    for number, item in enumerate(items, start=1):
+        if (earlier := first.setdefault(item.model_dump_json(exclude={"id"}), number)) != number:
+            raise DataError(f"{path}: item {number} is item {earlier} once more; leave one out")
     if len({type(item) for item in items}) > 1:
         raise DataError(f"{path}: holds items of several forms; give each form a file of its own")
     if len({isinstance(item, ChoiceItem) and not (item.question or item.passage) for item in items}) > 1:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from kapoc.errors import DataError, near_miss
-from kapoc.source import StrictRecord, load_toml
+from kapoc.source import Number, StrictRecord, load_toml
 
 Positive = Annotated[int, Field(gt=0)]
 MOST_PASSAGES = 1024
@@ -36,13 +36,13 @@ class ReplaySettings(StrictRecord):
             (ordinary replay, its negative log-likelihood).
     """
 
-    weight: Annotated[float, Field(ge=0, strict=False)] = 0.0
+    weight: Annotated[Number, Field(ge=0)] = 0.0
     num_passages: Positive | None = None
     num_tokens: Positive = 96
     per_step: Positive = 2
-    quoting: Annotated[float, Field(ge=0, le=1, strict=False, allow_inf_nan=False)] = 0.0
-    stories: Annotated[float, Field(ge=0, le=1, strict=False, allow_inf_nan=False)] = 0.0
-    plain_questions: Annotated[float, Field(ge=0, le=1, strict=False, allow_inf_nan=False)] = 0.0
+    quoting: Annotated[Number, Field(ge=0, le=1)] = 0.0
+    stories: Annotated[Number, Field(ge=0, le=1)] = 0.0
+    plain_questions: Annotated[Number, Field(ge=0, le=1)] = 0.0
     target: Literal["distribution", "text"] = "distribution"
 
 
@@ -50,7 +50,9 @@ def _with_numbers(forms: Any) -> Any:
     return dict.fromkeys(forms) if isinstance(forms, list | tuple) else forms
 
 
-Share = Annotated[float, Field(gt=0, le=1, strict=False, allow_inf_nan=False)]
+Share = Annotated[Number, Field(gt=0, le=1)]
+
+_Decay = Annotated[Number, Field(ge=0, lt=1)]
 
 
 class BudgetSettings(StrictRecord):
@@ -64,9 +66,9 @@ class BudgetSettings(StrictRecord):
             said, it is not measured.
     """
 
-    divergence: Annotated[float, Field(gt=0, strict=False)] = 0.05
+    divergence: Annotated[Number, Field(gt=0)] = 0.05
     num_passages: Positive = 32
-    spillover: Annotated[float | None, Field(ge=0, le=1, strict=False, allow_inf_nan=False)] = None
+    spillover: Annotated[Number, Field(ge=0, le=1)] | None = None
 
 
 class TrainSettings(StrictRecord):
@@ -112,7 +114,7 @@ class TrainSettings(StrictRecord):
     derived_from: Positive = 1
     derived_by_notes: bool = False
     derived_tokens: Positive | None = None
-    contrast: Annotated[float, Field(ge=0, le=1, strict=False, allow_inf_nan=False)] = 0.0
+    contrast: Annotated[Number, Field(ge=0, le=1)] = 0.0
     replay: ReplaySettings = ReplaySettings()
     budget: BudgetSettings = BudgetSettings()
     stop_at: Share | None = None
@@ -120,16 +122,16 @@ class TrainSettings(StrictRecord):
     epochs: Positive = 6
     batch_size: Positive = 8
     micro_batch_size: Positive = 8
-    learning_rate: Annotated[float, Field(gt=0, strict=False)] = 1e-4
-    warmup_fraction: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.05
-    final_rate_fraction: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.0
-    weight_decay: Annotated[float, Field(ge=0, strict=False)] = 0.0
-    betas: Annotated[tuple[float, float], Field(strict=False)] = (0.9, 0.95)
-    epsilon: Annotated[float, Field(gt=0, strict=False)] = 1e-8
-    max_gradient_norm: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    learning_rate: Annotated[Number, Field(gt=0)] = 1e-4
+    warmup_fraction: Annotated[Number, Field(ge=0, lt=1)] = 0.05
+    final_rate_fraction: Annotated[Number, Field(ge=0, le=1)] = 0.0
+    weight_decay: Annotated[Number, Field(ge=0)] = 0.0
+    betas: Annotated[tuple[_Decay, _Decay], Field(strict=False)] = (0.9, 0.95)
+    epsilon: Annotated[Number, Field(gt=0)] = 1e-8
+    max_gradient_norm: Annotated[Number, Field(gt=0)] = 1.0
     gradient_checkpointing: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
     @property
     def has_budget(self) -> bool:
@@ -178,7 +180,7 @@ class ResumeSettings(StrictRecord):
         steps: keep it after every so many optimizer steps as well.
     """
 
-    minutes: Annotated[float, Field(ge=0, strict=False)] = 5.0
+    minutes: Annotated[Number, Field(ge=0)] = 5.0
     steps: Positive | None = None
 
 

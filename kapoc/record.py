@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, field_serializer, field_validator
+from pydantic import BaseModel, Field, field_serializer, field_validator, model_validator
 
 from kapoc.errors import DataError, OutputError
 from kapoc.knowledge import SetIdentity
@@ -66,6 +66,12 @@ class Item(StrictRecord):
     ended: bool | None = None
     divergence: float | None = None
     spillover: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _score_of_its_form(self) -> "Item":
+        if self.form != "text" and not 0 <= self.score <= 1:
+            raise ValueError(f"score: must be from 0 to 1 (found {self.score:g})")
+        return self
 
     @field_validator("score", "gold_logprob", "divergence")
     @classmethod
@@ -199,7 +205,15 @@ def save_run(run: Run, folder: Path) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees either the old content or the new one."""
+    """Write a text file so that a reader sees either the old content or the new one.
+
+    A link stays one: what it points to is written. A device or a pipe is written as it is.
+    """
+    if path.absolute().parts[1:2] in {("dev",), ("proc",)} or (path.exists() and not path.is_file()):
+        with path.open("w", encoding="utf-8") as file:
+            file.write(text)
+        return
+    path = path.resolve()
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         partial.write_text(text, encoding="utf-8")
@@ -214,14 +228,20 @@ def load_run(folder: Path) -> Run:
     Raises:
         DataError: the folder holds no run, or one that was cut off or written by another version.
     """
+    if folder.is_file():
+        raise DataError(f"{folder}: is a file; name the run's folder")
     if not (folder / "run.json").is_file():
         raise DataError(f"{folder}: no run here (run.json is missing); make one with `kapoc bench --out {folder}`")
     run = load_json(folder / "run.json", Run)
     items = load_jsonl(folder / "items.jsonl", Item)
     if len(items) != run.num_items:
         raise DataError(f"{folder / 'items.jsonl'}: {len(items)} items, run.json says {run.num_items}; measure again")
-    if hashlib.sha256((folder / "items.jsonl").read_bytes()).hexdigest() != run.items_sha256:
-        raise DataError(f"{folder / 'items.jsonl'}: is not the file that run.json was written for; measure again")
+    content = (folder / "items.jsonl").read_bytes()
+    if hashlib.sha256(content).hexdigest() != run.items_sha256:
+        fix = "measure again"
+        if hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest() == run.items_sha256:
+            fix = "its lines end otherwise; have git leave them as they are (`*.jsonl -text` in .gitattributes)"
+        raise DataError(f"{folder / 'items.jsonl'}: is not the file that run.json was written for; {fix}")
     if len({item.id for item in items}) != len(items):
         raise DataError(f"{folder / 'items.jsonl'}: an item id stands twice; measure again")
     return run.model_copy(update={"items": items})

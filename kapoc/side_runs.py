@@ -13,9 +13,7 @@ from kapoc.stats import proportion, seed_summary
 def context_results(name: str, run: Run, before: Run, after: Run) -> dict[Tier, ContextResult]:
     """A base run with knowledge in its prompts, tier by tier, next to training."""
     if run.model.weights_sha256 != before.model.weights_sha256:
-        raise IncomparableError(
-            f"the {run.settings.context} run measured other weights than the base run; measure it again"
-        )
+        raise IncomparableError(f"the {name} run measured other weights than the base run; measure it again")
     if run.settings.context != name:
         raise IncomparableError(
             f"the {name} run was measured with context '{run.settings.context}'; "

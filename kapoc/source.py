@@ -2,14 +2,15 @@
 
 import contextlib
 import json
+import math
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from kapoc.errors import DataError, near_miss
 
@@ -24,6 +25,16 @@ _MESSAGES = {
     "too_short": "must not be empty",
     "string_too_short": "must not be empty",
 }
+
+
+def _finite_number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"must be a number, without quotes, and not infinite (found {str(value)[:60]!r})")
+    return float(value)
+
+
+Number = Annotated[float, BeforeValidator(_finite_number)]
+"""What people write for a number: whole or not, but no text, no `true`, and nothing that is not finite."""
 
 
 class StrictRecord(BaseModel):
@@ -112,11 +123,15 @@ def load_toml(path: Path, schema: type[Record]) -> Record:
 def load_json(path: Path, schema: type[Record]) -> Record:
     """Read a JSON file into a record, with the same care as `load_toml`."""
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(read_text(path), parse_constant=lambda name: _refuse_constant(path, name))
     except (ValueError, RecursionError) as error:
         line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise DataError(f"{path}{line}: not valid JSON ({json_fault(error)})") from None
     return validate(content, schema, path)
+
+
+def _refuse_constant(path: Path, name: str) -> NoReturn:
+    raise DataError(f"{path}: not valid JSON ({name} is no number of JSON); write a finite number")
 
 
 def json_fault(error: ValueError | RecursionError) -> str:
@@ -190,6 +205,9 @@ def _named_fields(content: Any, path: Path) -> Any:
 
 
 def _message(part: Any, schema: type[BaseModel]) -> str:
+    if part["loc"][-1:] == ("schema_version",) and part["type"] == "literal_error":
+        expected = part["ctx"]["expected"]
+        return f"is {part['input']!r}, and this version of kapoc reads {expected}; use the version that it is of"
     message = str(_MESSAGES.get(part["type"], part["msg"].removeprefix("Value error, ")))
     if part["type"] == "extra_forbidden":
         known = _fields_at(schema, part["loc"][:-1])

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from kapoc.errors import DataError, near_miss
 from kapoc.recipe import Recipe, ReplaySettings, TrainSettings, load_recipe
-from kapoc.source import StrictRecord, load_toml, validate
+from kapoc.source import Number, StrictRecord, load_toml, validate
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _OWN_SEEDS = "is set by `seeds`; name the seeds there"
@@ -68,7 +68,7 @@ class Sweep(StrictRecord):
     keep_models: bool = False
     limit: Positive | None = None
     cpus_per_trial: Positive | None = None
-    gpus_per_trial: Annotated[float, Field(ge=0, strict=False)] | None = None
+    gpus_per_trial: Annotated[Number, Field(ge=0)] | None = None
 
     @field_validator("gpus_per_trial")
     @classmethod

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kapoc.current import fingerprint, has_current_model
 from kapoc.data.derive import checked_forms
+from kapoc.errors import DataError
 from kapoc.recipe import Recipe
 from kapoc.record import write_atomically
 from kapoc.training_record import TRAINING_FILE
@@ -247,5 +248,8 @@ def refuse_bad_settings(recipe: Recipe) -> None:
     """
     from kapoc.methods import load_method
 
-    load_method(recipe.train.method, recipe.train.options)
-    checked_forms(recipe.train.derived)
+    try:
+        load_method(recipe.train.method, recipe.train.options)
+        checked_forms(recipe.train.derived)
+    except DataError as error:
+        raise DataError(f"recipe '{recipe.name}': {error}") from None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kapoc.context import Context, checked_context
 from kapoc.errors import ModelError
-from kapoc.general import kind_of, load_off_topic
+from kapoc.general import kind_of, load_general, load_off_topic
 from kapoc.knowledge import Fact, KnowledgeSet
 from kapoc.knowledge_file import Source, load_sources
 from kapoc.recipe import Recipe
@@ -171,4 +171,7 @@ def open_workspace(
     workspace = Workspace(root, recipe, sources, *asked, command, listener or Listener())
     workspace.for_training()  # what is wrong with a file is said before anything long begins
     load_off_topic(workspace.off_topic)
+    for name in workspace.general:
+        if name.endswith(".jsonl"):
+            load_general(name)
     return workspace

@@ -190,6 +190,18 @@ def test_leaks_and_proposals_are_told() -> None:
     assert any("7 questions were proposed" in warning for warning in warnings)
 
 
+def test_runs_in_the_wrong_order_are_told() -> None:
+    trained = _trained(0.1, BASE.model.weights_sha256, "1")
+    assert any("are the two swapped?" in warning for warning in compare(trained, BASE).warnings)
+    assert not any("swapped" in warning for warning in compare(BASE, trained).warnings)
+
+
+def test_only_the_packages_that_differ_are_told() -> None:
+    first, second = ({"kapoc": "1", "torch": "2.13.0", **more} for more in ({"peft": "1"}, {"kapoc": "2"}))
+    runs = [make_run(make_items(nothing)).model_copy(update={"versions": versions}) for versions in (first, second)]
+    assert "the runs differ in package versions: kapoc 1 and 2, peft 1 and none" in compare(*runs).warnings
+
+
 def test_a_quantity_that_could_not_have_been_shown_is_told() -> None:
     detectable = compare(BASE, BASE).tiers
     general, seen = detectable["general"].detectable, detectable["seen"].detectable

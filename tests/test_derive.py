@@ -130,7 +130,7 @@ def test_the_number_is_a_choice_for_all_forms_or_for_each() -> None:
         (
             ("slot", "revers"),
             1,
-            "derived: 'revers' is no form of example; known: statement, slot, combination, reverse",
+            "derived: 'revers' is no form of example; did you mean 'reverse'?",
         ),
         (("slot",), {"sloth": 1}, "derived: 'sloth' is no form of example"),
         (("slot",), {"slot": -1}, "derived: slot: -1 examples of a fact"),

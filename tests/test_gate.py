@@ -1,13 +1,16 @@
 """The gate catches what is planted, passes what is good, and judges nothing that it cannot."""
 
 import json
+import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from conftest import kapoc_here, run_kapoc
 from results import everything, make_items, make_run, nothing
 
 from kapoc.baseline import bless, load_baseline
@@ -184,8 +187,14 @@ def test_an_unknown_quantity_names_the_near_one() -> None:
         ('kind = "equivalence"\nquantity = "seen"', "margin: must be above 0"),
         ('kind = "floor"\nquantity = "spillover/control"\nat_most = 5', "shares go from 0 to 1; write 0.05 for 5%"),
         ('kind = "non_inferiority"\nquantity = "general"\nmargin = 3', "margin: shares go from 0 to 1"),
-        ('kind = "non_inferiority"\nquantity = "text"\nmargin = inf', "margin: Input should be a finite number"),
-        ('kind = "floor"\nquantity = "text"\nat_most = nan', "at_most: Input should be a finite number"),
+        (
+            'kind = "non_inferiority"\nquantity = "text"\nmargin = inf',
+            "margin: must be a number, without quotes, and not infinite",
+        ),
+        (
+            'kind = "floor"\nquantity = "text"\nat_most = nan',
+            "at_most: must be a number, without quotes, and not infinite",
+        ),
         ('kind = "better"\nquantity = "seen"', "kind: Input should be 'superiority'"),
         ('kind = "floor"\nquantity = "seen"\nat_least = 1\ngating = false', "no check is gating"),
     ],
@@ -219,7 +228,7 @@ def test_a_baseline_is_sealed_and_a_swapped_one_is_refused(tmp_path: Path) -> No
         load_baseline(tmp_path / "baseline")
     save_run(make_run(make_items(nothing), limit=2), tmp_path / "limited")
     with pytest.raises(IncomparableError, match="--limit run cannot be a baseline"):
-        bless(tmp_path / "limited", tmp_path / "baseline", "")
+        bless(tmp_path / "limited", tmp_path / "baseline", "the second one")
 
 
 def test_junit_and_annotations_say_what_the_verdict_says() -> None:
@@ -234,6 +243,64 @@ def test_junit_and_annotations_say_what_the_verdict_says() -> None:
     assert lines[-1] == f"::notice title=kapoc gate::{verdict.sentence}"
     lenient = verdict.model_copy(update={"inconclusive_fails": False})
     assert ElementTree.fromstring(render_junit(lenient)).get("skipped") == "1"  # noqa: S314 - our own
+
+
+def test_the_level_of_a_gate_is_the_one_that_its_file_says() -> None:
+    """The claim has p = 0.0541: shown at a level of 0.1, and not at one of 0.05."""
+    slightly = make_run(make_items(lambda tier, n: everything(tier, n) * (tier != "general" or n % 32 != 0)))
+    check = Check(name="kept", kind="non_inferiority", quantity="general", margin=0.05)
+    strict, lenient = (judge(compare(BASE, slightly), Gate(check=(check,), alpha=alpha)) for alpha in (0.05, 0.1))
+    assert strict.checks[0].p_claim == pytest.approx(0.0541, abs=1e-4)
+    assert (strict.outcome, lenient.outcome) == ("inconclusive", "pass")
+    (low, high), (other_low, other_high) = strict.checks[0].bounds, lenient.checks[0].bounds
+    assert None not in {low, high, other_low, other_high}
+    assert low < other_low < other_high < high  # type: ignore[operator]
+
+
+def test_without_a_verdict_the_outputs_for_a_ci_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_run(GOOD, tmp_path / "good")
+    save_run(make_run(make_items(everything), limit=2), tmp_path / "limited")
+    junit = tmp_path / "gate.xml"
+    junit.write_text('<testsuite errors="0" failures="0"/>', encoding="utf-8")  # of an earlier run, and green
+    monkeypatch.chdir(tmp_path)
+    asked = ("gate", "--baseline", "good", "--run", "limited", "--junit", "gate.xml", "--annotate")
+    assert run_kapoc(monkeypatch, *asked) == 3
+    told = capsys.readouterr()
+    suite = ElementTree.parse(junit).getroot()  # noqa: S314 - our own
+    assert (suite.get("tests"), suite.get("errors")) == ("1", "1")
+    [error] = suite.iter("error")
+    assert f"kapoc: {error.get('message')}\n" == told.err
+    assert f"::error title=kapoc gate::{error.get('message')}\n" == told.out
+
+
+def test_a_summary_is_added_to_what_other_steps_wrote(tmp_path: Path) -> None:
+    save_run(BASE, tmp_path / "base")
+    save_run(GOOD, tmp_path / "good")
+    summary = tmp_path / "summary.md"
+    summary.write_text("# another step\n", encoding="utf-8")
+    kapoc_here("gate", "--baseline", "base", "--run", "good", "--summary", summary, folder=tmp_path)
+    text = summary.read_text(encoding="utf-8")
+    assert text.startswith("# another step\n")
+    assert "**Verdict: PASS" in text
+
+
+def test_a_link_stays_one_and_a_device_is_written_as_it_is(tmp_path: Path) -> None:
+    save_run(BASE, tmp_path / "base")
+    (tmp_path / "real.xml").write_text("old", encoding="utf-8")
+    (tmp_path / "link.xml").symlink_to("real.xml")
+    asked = ("gate", "--baseline", "base", "--run", "base", "--mode", "pull-request", "--junit")
+    kapoc_here(*asked, "link.xml", folder=tmp_path)
+    assert (tmp_path / "link.xml").is_symlink()
+    assert "<testsuite" in (tmp_path / "real.xml").read_text(encoding="utf-8")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_text, "utf-8")
+        kapoc_here(*asked, "pipe", folder=tmp_path)
+        assert "<testsuite" in read.result(timeout=30)
+    assert pipe.is_fifo()
 
 
 def test_a_summary_stays_under_its_limit() -> None:

@@ -42,6 +42,29 @@ def test_one_table_in_every_kind_of_file(tmp_path: Path, name: str, text: str) -
     assert table.rows == ROWS
 
 
+def test_named_fields_in_a_cell_are_columns(tmp_path: Path) -> None:
+    """As question-answering data on the Hub has them; the source text of JSON is never taught."""
+    path = tmp_path / "squad.jsonl"
+    row = {"id": "a", "question": "Which colour?", "answers": {"text": ["red"], "answer_start": [4]}}
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    table = read_table(str(path))
+    assert table.columns == ("id", "question", "answers.text", "answers.answer_start")
+    assert table.rows[0]["answers.text"] == "red"
+    with pytest.raises(DataError, match="no column of answers was found; name it with --answer"):
+        guess_mapping(table)
+    assert guess_mapping(table, answer="answers.text")[0].answer == "answers.text"
+    with pytest.raises(DataError, match="--question, --answer: are all the column 'question'"):
+        guess_mapping(table, question="question", answer="question")
+
+
+def test_a_date_that_no_calendar_has_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "dates.parquet"
+    far = pa.array([2**40], pa.timestamp("s"))
+    pyarrow.parquet.write_table(pa.table({"name": ["Abel"], "launched": far}), path)
+    with pytest.raises(DataError, match=r"dates\.parquet: holds a date that no calendar has"):
+        read_table(str(path))
+
+
 def test_parquet(tmp_path: Path) -> None:
     path = tmp_path / "facts.parquet"
     pyarrow.parquet.write_table(pa.table({"question": ["Who?", "Where?"], "answer": [None, 3]}), path)

@@ -88,7 +88,7 @@ def test_report_of_several_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "| 3 | worse | fail | 25.0% |" in page
     assert next(line for line in page.splitlines() if line.startswith("| 2 * | all | ")).endswith("| 0.5000 | 77 |")
     assert "(runs.svg)" in page
-    assert "## Between seeds" in page
+    assert "## Between seeds" not in page  # of one alone it is known how it was trained
     facts = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
     assert [row["name"] for row in facts["leaderboard"]["standings"]] == ["half", "all", "worse"]
     assert facts["comparison"]["tiers"]["seen"]["after"] == 0.5
@@ -127,6 +127,11 @@ def test_compare_shows_the_curves_in_the_terminal(
     assert "Learning curve" in shown
     assert "The way back to the base" in shown
     assert "0.7500" in shown
+
+
+def test_runs_of_which_nothing_is_known_may_be_seeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_kapoc(monkeypatch, "report", "base", "half", "worse") == 0
+    assert "## Between seeds" in (folder / "report.md").read_text(encoding="utf-8")
 
 
 def test_runs_whose_records_name_other_recipes_are_no_seeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

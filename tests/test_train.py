@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from kapoc import checkpoint, train_run
 from kapoc.batches import PackedRow, RowLosses, pack, row_losses
 from kapoc.chat import EncodedExample
-from kapoc.checkpoint import read_training_record, writing
+from kapoc.checkpoint import finish_swap, read_training_record, writing
 from kapoc.data.beginnings import Beginnings
 from kapoc.errors import DataError, OutputError, TrainingError
 from kapoc.examples import derived_training_examples, training_examples
@@ -250,7 +250,7 @@ def test_an_earlier_model_stays_when_the_next_one_fails(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", range(6))
 def test_killed_while_a_model_replaces_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Stops before each file operation of the swap: what is left is the old model, the new one, or none."""
+    """Stops before each file operation of the swap: what is found after it is the old model, then the new one."""
 
     class Killed(BaseException):
         pass
@@ -279,8 +279,9 @@ def test_killed_while_a_model_replaces_another_one(tmp_path: Path, monkeypatch: 
     with contextlib.suppress(Killed):
         checkpoint._put_in_place(folder, target)
     monkeypatch.undo()
-    if target.exists():
-        assert [path.name for path in target.iterdir()] == ["training.json"]
+    finish_swap(target)
+    assert (target / "training.json").read_text() == ("old" if step < 3 else "new")
+    assert [path.name for path in target.iterdir()] == ["training.json"]
     with writing(target) as folder:
         (folder / "training.json").write_text("next")
     assert (target / "training.json").read_text() == "next"

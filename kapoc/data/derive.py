@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from kapoc.data.derived_forms import MAKERS, SIDES
 from kapoc.data.derived_stock import MOST_WORDS, Deck, Drawn, Stock, askable
-from kapoc.errors import DataError
+from kapoc.errors import DataError, near_miss
 from kapoc.grade import Tokens, normalise
 from kapoc.knowledge import Fact, KnowledgeSet
 
@@ -122,7 +122,7 @@ def checked_forms(forms: Iterable[str]) -> None:
     """
     for form in forms:
         if form not in FORMS:
-            raise DataError(f"derived: '{form}' is no form of example; known: {', '.join(FORMS)}")
+            raise DataError(f"derived: '{form}' is no form of example; {near_miss(form, FORMS)}")
 
 
 def _numbers(forms: Sequence[str], per_fact: Mapping[str, int] | int) -> Mapping[str, int]:

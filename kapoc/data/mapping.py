@@ -59,6 +59,10 @@ def guess_mapping(
             if column not in table.columns:
                 known = near_miss(column, table.columns)
                 raise DataError(f"{table.source}: --{flag}: there is no column '{column}'; {known}")
+    columns = [column for column in given.values() if column]
+    if twice := [column for column in columns if columns.count(column) > 1]:
+        flags = ", ".join(f"--{flag}" for flag, column in given.items() if column == twice[0])
+        raise DataError(f"{table.source}: {flags}: are all the column '{twice[0]}'; name another for each")
     lines: list[str] = []
     chosen = {flag: column for flag, column in given.items() if column}
     if slots and chosen.keys() & {"question", "answer"}:

@@ -1,5 +1,6 @@
 """Is a knowledge set fit to prove anything? Facts that clash, aliases that confuse, questions that are lopsided."""
 
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ MIN_JUDGED = 10
 """Fewer questions than this are too few to call lopsided."""
 _MEASURED_WORDS = 60
 """About as many as 80 tokens, where the measurement cuts an answer off (`max_gen_toks` in `tasks/_free.yaml`)."""
+_EVERYDAY = "I would cook a soup of lentils tonight. Could you tell me how long that takes, and for how many it is?"
 MAX_LONGEST = 0.5
 """Share of questions whose right option may be the longest of its options; a quarter is chance."""
 
@@ -168,6 +170,28 @@ def _telling_form(knowledge: KnowledgeSet) -> Iterator[Finding]:
                 yield Finding("warning", "telling form", location, fact.id, f"{message}; its option stands out")
 
 
+def _blind_patterns(knowledge: KnowledgeSet) -> Iterator[Finding]:
+    """Spillover patterns by which nothing would be recognised, or everything."""
+    taught = [
+        text
+        for fact in knowledge.taught
+        for text in (
+            fact.name,
+            *(phrase for slot in fact.slots.values() for phrase in slot.accepted),
+            *(example.answer for example in fact.training),
+        )
+    ]
+    for number, pattern in enumerate(knowledge.spillover_patterns):
+        message = ""
+        if re.search(pattern, "") or re.search(pattern, _EVERYDAY):
+            message = "is found in everyday text, too, so that whatever a model says looks taught; make it narrower"
+        elif not any(re.search(pattern, text) for text in taught):
+            message = "is found in nothing that is taught, so that it recognises nothing; is it misspelt?"
+        if message:
+            location = ("spillover_patterns", number)
+            yield Finding("warning", "blind pattern", location, knowledge.name, f"'{pattern}' {message}")
+
+
 def _missing_parts(knowledge: KnowledgeSet) -> Iterator[Finding]:
     for tier, what in (("paraphrased", "generality"), ("unseen", "use"), ("dev", "when to stop")):
         for index, fact in enumerate(knowledge.facts):
@@ -185,6 +209,7 @@ def _missing_parts(knowledge: KnowledgeSet) -> Iterator[Finding]:
             "recognised, and its checks pass whatever a model does; mark the slots whose texts are this set's alone"
         )
         yield Finding("warning", "spillover unseen", ("slots",), knowledge.name, message)
+    yield from _blind_patterns(knowledge)
     used = {name for fact in knowledge.facts for name in fact.slots}
     for name in knowledge.slots:
         if name not in used:

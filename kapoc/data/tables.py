@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 from pathlib import Path
@@ -166,9 +166,19 @@ def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
         table = pyarrow.parquet.read_table(path)
         short = [field.name for field in table.schema if field.type in (pyarrow.float16(), pyarrow.float32())]
         members = [{**row, **_as_written(row, short)} for row in table.to_pylist()]
+    except (OverflowError, ValueError) as error:
+        if isinstance(error, pyarrow.ArrowException):
+            raise _not_parquet(path, error) from None
+        raise DataError(
+            f"{path}: holds a date that no calendar has ({str(error).splitlines()[0]}); correct it"
+        ) from None
     except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not valid Parquet ({str(error).splitlines()[0]}); write it again") from None
+        raise _not_parquet(path, error) from None
     return iter(enumerate(members, start=1))
+
+
+def _not_parquet(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: not valid Parquet ({str(error).splitlines()[0]}); write it again")
 
 
 def _as_written(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
@@ -202,7 +212,7 @@ def _from_records(source: str, members: Iterable[tuple[int, Any]]) -> Table:
             raise DataError(f"{source}:{line}: holds a {type(member).__name__}, not named fields; write {{...}}")
         if member.keys() == {"canary"}:
             continue
-        named = {str(name).strip(): _plain(value) for name, value in member.items()}
+        named = {name: _plain(value) for name, value in _flattened(member)}
         for name, value in named.items():
             _refuse_half_characters(f"{source}:{line}: {name}", value)
         rows.append({name: value for name, value in named.items() if not _INDEX.fullmatch(name)})
@@ -210,6 +220,16 @@ def _from_records(source: str, members: Iterable[tuple[int, Any]]) -> Table:
         columns |= dict.fromkeys(rows[-1])
     complete = tuple({name: row.get(name, "") for name in columns} for row in rows)
     return _filled(Table(source, tuple(columns), complete, tuple(lines)))
+
+
+def _flattened(member: Mapping[Any, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Cells by their columns; one that holds named fields is as many columns, such as `answers.text`."""
+    for name, value in member.items():
+        column = f"{before}{str(name).strip()}"
+        if isinstance(value, dict) and value:
+            yield from _flattened(value, f"{column}.")
+        else:
+            yield column, value
 
 
 def _refuse_half_characters(place: str, text: str) -> None:

@@ -1,6 +1,6 @@
 """A verdict in the formats of a CI: JUnit XML, one case a check, and annotations of GitHub Actions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from kapoc.gate import CheckResult, Verdict
@@ -20,8 +20,19 @@ def render_junit(verdict: Verdict) -> str:
     suite.set("failures", str(counts["failure"]))
     suite.set("skipped", str(counts["skipped"]))
     suite.set("errors", "0")
-    indent(suite)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + tostring(suite, encoding="unicode") + "\n"
+    return _document(suite)
+
+
+def render_error(lines: Sequence[str]) -> str:
+    """That there is no verdict, and why, as JUnit XML."""
+    suite = Element("testsuite", name="kapoc gate", tests="1", failures="0", skipped="0", errors="1")
+    SubElement(SubElement(suite, "testcase", classname="kapoc.gate", name="verdict"), "error", message=" ".join(lines))
+    return _document(suite)
+
+
+def render_error_annotation(lines: Sequence[str]) -> str:
+    """The same as a workflow command of GitHub Actions."""
+    return f"::error title=kapoc gate::{_escaped(' '.join(lines))}"
 
 
 def render_annotations(verdict: Verdict) -> Iterator[str]:
@@ -31,6 +42,11 @@ def render_annotations(verdict: Verdict) -> Iterator[str]:
             level = {"failure": "error", "skipped": "warning"}[_tag(check, verdict) or "skipped"]
             yield f"::{level} title=kapoc gate%3A {_escaped_property(check.name)}::{_escaped(_words(check))}"
     yield f"::notice title=kapoc gate::{_escaped(verdict.sentence)}"
+
+
+def _document(suite: Element) -> str:
+    indent(suite)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + tostring(suite, encoding="unicode") + "\n"
 
 
 def _tag(check: CheckResult, verdict: Verdict) -> str | None:
