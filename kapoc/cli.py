@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 from typer.exceptions import Abort, TyperException
 
 from kapoc import __version__, completion
@@ -38,9 +39,27 @@ from kapoc.errors import DataError, KapocError
 
 if TYPE_CHECKING:
     from kapoc.workspace import Workspace
+_INTERRUPTED = 130
+"""The exit code after Ctrl-C; typer gives it back without a word."""
+
+
+class _Commands(typer.core.TyperGroup):
+    """All commands; a reader that has gone (`| head`) is no failed gate, for which typer's own code stands."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was typed."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes nowhere
+            sys.exit(141)
+        return result
+
 
 app = typer.Typer(
     name="kapoc",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -315,16 +334,19 @@ def main() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     warnings.filterwarnings("ignore", category=FutureWarning)  # advice of libraries to each other
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.exit(code)
     except KapocError as error:
         _fail(error.exit_code, *error.lines)
     except TyperException as error:
         _fail(2, error.format_message())
     except (Abort, KeyboardInterrupt):
-        _fail(130, "interrupted; nothing unfinished counts as a result, and training goes on from its last kept step")
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
+        _fail(
+            _INTERRUPTED,
+            "interrupted; nothing unfinished counts as a result, and training goes on from its last kept step",
+        )
     except OSError as error:
         _fail(6, f"{error.filename or 'file system'}: {error.strerror or error}; check the path, permissions and space")
     except RuntimeError as error:

@@ -83,7 +83,7 @@ def chat(
             _show(answers)
     if as_json:
         models = {name: one.identity.model_dump(mode="json") for name, one in loaded.items()}
-        print(json.dumps({"models": models, "questions": asked}, indent=2, ensure_ascii=False))
+        print(json.dumps({"models": models, "questions": asked}, indent=2))
 
 
 def _load(names: Sequence[str], recipe: str, knowledge: Sequence[str], runs: Path) -> "dict[str, LoadedModel]":

@@ -116,7 +116,7 @@ def show_fact(
     if as_json:
         said = {name: slot.paraphrases for name, slot in chosen.slots.items() if slot.paraphrases}
         more = {"paraphrases": said} if said else {}
-        print(json.dumps({**chosen.model_dump(mode="json"), **more}, indent=2, ensure_ascii=False))
+        print(json.dumps({**chosen.model_dump(mode="json"), **more}, indent=2))
         return
     for line in describe_fact(loaded, chosen):
         show(line)

@@ -248,5 +248,5 @@ def load_run(folder: Path) -> Run:
 
 
 def to_json(record: BaseModel) -> str:
-    """A record as JSON text, indented."""
-    return json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
+    """A record as JSON text, indented, in characters that every terminal and file can hold."""
+    return json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False)

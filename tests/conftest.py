@@ -93,7 +93,8 @@ def tiny_tokenizer(text: str = "", vocab_size: int = 700) -> PreTrainedTokenizer
     )
 
 
-def tiny_llama(seed: int = 0, vocab_size: int = 700) -> LlamaForCausalLM:
+def tiny_llama(seed: int = 0, vocab_size: int = 700, spread: float = 0.02) -> LlamaForCausalLM:
+    """A random model; with a spread of 0.2 what it writes changes with every token that it has read."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=vocab_size,
@@ -107,6 +108,7 @@ def tiny_llama(seed: int = 0, vocab_size: int = 700) -> LlamaForCausalLM:
         eos_token_id=2,
         pad_token_id=2,
         tie_word_embeddings=True,
+        initializer_range=spread,
     )
     model = LlamaForCausalLM(config)
     model.eval()

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer.main
-from conftest import REPOSITORY
+from conftest import REPOSITORY, run_kapoc
 from results import everything, make_items, make_run, nothing
 from rich.console import Console
 
@@ -94,6 +95,52 @@ def kapoc(*arguments: object, **environment: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**plain, **environment})
     assert done.stderr == ""
     return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "says"),
+    [
+        (KeyboardInterrupt(), 130, "kapoc: interrupted; nothing unfinished counts as a result"),
+        (torch.OutOfMemoryError("tried to allocate"), 7, "kapoc: the device is out of memory; lower batch_size"),
+        (OSError(28, "No space left on device", "runs/x"), 6, "kapoc: runs/x: No space left on device; check the path"),
+        (ValueError("a fault of kapoc"), 70, "Traceback"),
+        (RuntimeError("a fault of kapoc"), 70, "Traceback"),
+    ],
+)
+def test_what_nobody_foresaw_has_an_exit_code_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    raised: BaseException,
+    code: int,
+    says: str,
+) -> None:
+    def fail() -> None:
+        raise raised
+
+    monkeypatch.setattr("kapoc.doctor.examine", fail)
+    assert run_kapoc(monkeypatch, "doctor") == code
+    told = capsys.readouterr()
+    assert told.err.startswith(says)
+    assert told.out == ""
+    assert (len(told.err.splitlines()) == 1) is (code != 70)
+
+
+def test_a_reader_that_has_gone_ends_the_command_quietly() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    for arguments in (["data", "show", "software-defects"], ["tasks", "--json"]):
+        command = [sys.executable, "-m", "kapoc", *arguments]
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+        assert (done.returncode, done.stderr) == (141, "")
+    os.close(writing)
+
+
+def test_an_answer_is_printed_whatever_the_terminal_can_show() -> None:
+    base, trained = ("reports/reference/base", "reports/reference/trained")
+    command = [sys.executable, "-m", "kapoc", "compare", base, trained, "--json"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, env=environment, cwd=REPOSITORY, check=True)
+    assert json.loads(done.stdout.decode("ascii"))["tiers"]["seen"]["n"] == 145
 
 
 def test_a_pipe_gets_plain_lines() -> None:

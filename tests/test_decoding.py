@@ -1,6 +1,7 @@
 """Greedy answers are those of each prompt alone, though finished rows leave; divergence has its known values."""
 
 import math
+import random
 from collections import Counter
 
 import pytest
@@ -25,7 +26,11 @@ def _expected(model: PreTrainedModel, prompt: list[int], stop: int, max_new_toke
     return ids[len(prompt) :], False
 
 
-@pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
+def _sharp(seed: int) -> PreTrainedModel:
+    return tiny_llama(seed, spread=0.2)
+
+
+@pytest.mark.parametrize("make", [_sharp, tiny_gpt2])
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_every_row_is_continued_as_if_alone(make: type, batch_size: int) -> None:
     model: PreTrainedModel = make(3)
@@ -35,6 +40,18 @@ def test_every_row_is_continued_as_if_alone(make: type, batch_size: int) -> None
     expected = [_expected(model, prompt, stop, 12) for prompt in PROMPTS]
     assert [(list(one.tokens), one.ended) for one in found] == expected
     assert {one.ended for one in found} == {True, False}
+
+
+@pytest.mark.parametrize("batch_size", [3, 8])
+def test_rows_that_come_and_go_remember_what_is_theirs(batch_size: int) -> None:
+    """More prompts than rows, of many lengths, some begun already: the buffer is full several times over."""
+    model = _sharp(0)
+    prompts = [[random.Random(n).randrange(3, 690) for _ in range(1 + n % 7)] for n in range(24)]
+    expected = [_expected(model, prompt, -1, 24)[0] for prompt in prompts]
+    assert len({tuple(tokens[-6:]) for tokens in expected}) > 20  # each text is its own to its end
+    known = [tokens[: 5 * n % 20] for n, tokens in enumerate(expected)]
+    found = continue_prompts(model, prompts, max_new_tokens=24, stop_tokens=[-1], batch_size=batch_size, known=known)
+    assert [list(one.tokens) for one in found] == expected
 
 
 def test_broken_logits_are_refused() -> None:

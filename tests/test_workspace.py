@@ -1,22 +1,27 @@
 """Where models and runs are found, and what is told while they are made."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import run_kapoc, tiny_llama, tiny_tokenizer
 from rich.console import Console
 
 from kapoc import calibrate
-from kapoc.current import current_run
+from kapoc.current import current_run, has_current_model
 from kapoc.errors import ModelError
 from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import StepReport
 from kapoc.models import load_model
 from kapoc.progress import TrainingProgress
 from kapoc.recipe import load_recipe
+from kapoc.record import Run, load_run, save_run
 from kapoc.task_list import load_tasks
+from kapoc.train_run import train_once
 from kapoc.training_record import TRAINING_FILE
+from kapoc.workflow import bench_once
 from kapoc.workspace import Listener, open_workspace
 
 
@@ -48,6 +53,11 @@ def test_the_base_of_a_model_may_be_called_base(
         model.save_pretrained(tmp_path / "tuned")
     asked = ("bench", "--model", "tuned", "--base", "base", "--recipe", str(tiny_recipe), "--limit", "1")
     assert run_kapoc(monkeypatch, *asked) == 0
+    [place] = (tmp_path / "runs").rglob("run.json")
+    run = load_run(place.parent)
+    assert run.settings.base_sha256 == load_model(load_recipe(tiny_recipe).model).identity.weights_sha256
+    assert all(item.divergence > 1e-4 for item in run.items if item.divergence is not None)
+    assert any(item.divergence is not None for item in run.items)
 
 
 def test_a_run_that_cannot_be_read_is_told_and_measured_again(tmp_path: Path, tiny_recipe: Path) -> None:
@@ -60,6 +70,62 @@ def test_a_run_that_cannot_be_read_is_told_and_measured_again(tmp_path: Path, ti
     [line] = told
     assert line.startswith(str(folder / "run.json"))
     assert line.endswith("; measured again")
+
+
+def test_a_run_is_current_only_while_nothing_of_it_has_changed(tmp_path: Path, tiny_recipe: Path) -> None:
+    prompts = tmp_path / "near.txt"
+    prompts.write_text("What is a lamp for?\n", encoding="utf-8")
+    facts = tmp_path / "lamps.yaml"
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), off_topic=[str(prompts)], limit=1)
+    loaded, folder = load_model(workspace.recipe.model), workspace.run("base")
+    run = bench_once(workspace, workspace.recipe.model, folder)
+    assert current_run(workspace, loaded, folder) == run
+
+    def changed(**settings: Any) -> Run:
+        return run.model_copy(update={"settings": run.settings.model_copy(update=settings)})
+
+    model = run.model.model_copy(update={"dtype": "float16"}), run.model.model_copy(update={"weights_sha256": "9" * 64})
+    tasks = run.data.model_copy(update={"tasks": run.data.tasks | {"kapoc_seen": 0.5}})
+    for other in (
+        *(run.model_copy(update={"model": one}) for one in model),
+        run.model_copy(update={"versions": run.versions | {"torch": "1.0"}}),
+        run.model_copy(update={"data": tasks}),
+        changed(chat_template_sha256="9" * 64),
+        changed(batch_size=1),
+        changed(limit=None),
+        changed(device="cuda"),
+        changed(base_sha256="9" * 64),
+    ):
+        save_run(other, folder)
+        assert current_run(workspace, loaded, folder) is None
+    save_run(run, folder)
+    assert current_run(workspace, loaded, folder) is not None
+    prompts.write_text("What is a lamp shade for?\n", encoding="utf-8")
+    assert current_run(workspace, loaded, folder) is None
+    prompts.write_text("What is a lamp for?\n", encoding="utf-8")
+    facts.write_text(facts.read_text(encoding="utf-8").replace("amber lane", "amber row"), encoding="utf-8")
+    again = open_workspace(tmp_path, load_recipe(tiny_recipe), off_topic=[str(prompts)], limit=1)
+    assert current_run(again, loaded, folder) is None
+
+
+def test_a_checkpoint_is_current_only_for_these_facts_this_base_and_these_settings(
+    tmp_path: Path, tiny_recipe: Path
+) -> None:
+    facts, recipe = tmp_path / "lamps.yaml", load_recipe(tiny_recipe)
+    text = facts.read_text(encoding="utf-8")
+    workspace = open_workspace(tmp_path, recipe)
+    base = load_model(recipe.model)
+    train_once(workspace, workspace.model)
+    assert has_current_model(workspace, base, workspace.model)
+    facts.write_text(text.replace("set it to 13 seconds", "put it to 13 seconds"), encoding="utf-8")
+    assert not has_current_model(open_workspace(tmp_path, recipe), base, workspace.model)
+    facts.write_text(text, encoding="utf-8")
+    assert has_current_model(open_workspace(tmp_path, recipe), base, workspace.model)
+    weights = base.identity.model_copy(update={"weights_sha256": "9" * 64})
+    assert not has_current_model(workspace, replace(base, identity=weights), workspace.model)
+    assert not has_current_model(replace(workspace, recipe=recipe.with_train(epochs=3)), base, workspace.model)
+    base.tokenizer.chat_template += " "
+    assert not has_current_model(workspace, base, workspace.model)
 
 
 def test_a_bar_goes_when_training_ends_early() -> None:
