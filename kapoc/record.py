@@ -40,8 +40,8 @@ class Item(StrictRecord):
         output: the raw generation or the chosen option; empty for `text`.
         score: 1 right, 0 wrong; for `text` the bits per byte; for `off_topic` 1 when nothing spilled over.
         reason: what decided the score.
-        gold_logprob: natural-log probability of the reference after the prompt, in nats; none where there is
-            no reference.
+        gold_logprob: natural-log probability of the reference after the prompt, in nats, white space at the end of the
+            prompt counted in, as lm-eval does; none where there is no reference.
         num_bytes: UTF-8 bytes of the reference; the unit of bits per byte.
         ended: of a generation, whether the model ended it; false where it was cut off.
         divergence: of a text, mean KL(base || this model) in nats per token; none where no base was given.

@@ -34,7 +34,22 @@ def test_a_random_model_knows_nothing_and_the_same_seed_says_the_same(llama_fold
     assert first == known.ask_what_is_known(loaded, knowledge, seed=3)
 
 
-def test_when_all_is_known_nothing_is_sampled(llama_folder: Path) -> None:
+def test_when_all_is_known_nothing_is_sampled(
+    llama_folder: Path, knowledge_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knowledge, _ = load_knowledge(knowledge_file)
     loaded = load_model(str(llama_folder))
-    asked = {"max_new_tokens": 4, "batch_size": 2}
-    assert generate_answers(loaded.model, loaded.tokenizer, [], temperature=0.5, **asked) == []
+    answers = [example.answer for fact in knowledge.taught for example in fact.training]
+    asked: list[tuple[int, float | None]] = []
+
+    def answer(_: object, __: object, prompts: list[str], *, temperature: float | None, **___: object) -> list[str]:
+        asked.append((len(prompts), temperature))
+        return answers if prompts else []
+
+    monkeypatch.setattr(known, "generate_answers", answer)
+    assert set(known.ask_what_is_known(loaded, knowledge).values()) == {"known"}
+    assert asked[0] == (len(answers), None)
+    assert all(number == 0 for number, _ in asked[1:])
+    monkeypatch.undo()
+    nothing = generate_answers(loaded.model, loaded.tokenizer, [], temperature=0.5, max_new_tokens=4, batch_size=2)
+    assert nothing == []

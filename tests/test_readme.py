@@ -127,9 +127,10 @@ def test_the_commands_leave_what_the_readme_says(reader: Path) -> None:
 
 
 def test_the_python_of_the_readme_loads_what_was_trained(reader: Path) -> None:
-    for fence in fences(README):
-        if fence.language == "python":
-            shell(f"python - <<'EOF'\n{fence.text}\nprint(model.num_parameters())\nEOF", reader)
+    shown = [fence for fence in fences(README) if fence.language == "python"]
+    assert shown
+    for fence in shown:
+        shell(f"python - <<'EOF'\n{fence.text}\nprint(model.num_parameters())\nEOF", reader)
 
 
 def test_every_extra_that_the_readme_installs_is_declared() -> None:

@@ -3,17 +3,19 @@
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from conftest import small_set, write_set
+from conftest import small_set, tiny_llama, write_set
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kapoc.bench import measure, metric_of
 from kapoc.compare import compare
+from kapoc.data.audit import audit
 from kapoc.errors import DataError
 from kapoc.general import load_general
 from kapoc.harness import documents_of, find_spillover
@@ -201,6 +203,44 @@ def test_several_sets_are_reported_per_set_and_pooled(tmp_path: Path, tiny: Load
     comparison = compare(run, run)
     assert {name: tiers["seen"].n for name, tiers in comparison.sets.items()} == {"lamps": 5, "lanterns": 5}
     assert (comparison.tiers["seen"].n, comparison.tiers["seen"].clusters) == (10, 10)
+
+
+@torch.no_grad()
+def test_the_numbers_of_a_measurement_are_those_of_the_model_itself(
+    tmp_path: Path, tiny: LoadedModel, knowledge: str
+) -> None:
+    """Divergence in its direction, and the log-probability of the right answer, by plain transformers."""
+    tuned = replace(tiny, model=tiny_llama(1, spread=0.2))
+    run = measure(tuned, knowledge=[knowledge], base=tiny, batch_size=8, limit=2)
+    before, after, tokenizer = tiny.model, tuned.model, tiny.tokenizer
+    texts = [item for item in run.items if item.form == "text"]
+    assert len(texts) == 2
+    for item in texts:
+        tokens = torch.tensor([[tokenizer.bos_token_id, *tokenizer.encode(item.reference, add_special_tokens=False)]])
+        old, new = (model(tokens).logits[0, :-1].double().log_softmax(-1) for model in (before, after))
+        expected, reverse = (float((p.exp() * (p - q)).sum(-1).mean()) for p, q in ((old, new), (new, old)))
+        assert item.divergence == pytest.approx(expected, abs=2e-5)
+        assert abs(expected - reverse) > 1e-3
+    checked = set()
+    for item in run.items:
+        if item.gold_logprob is not None and item.form in {"choice", "completion", "free"} and item.prompt:
+            target = f" {item.reference}" if item.tier == "general" else item.reference
+            asked = item.prompt.rstrip()  # lm-eval counts white space at the end of a prompt with what follows it
+            found, _ = continuation_logprob(after, tokenizer, asked, item.prompt[len(asked) :] + target)
+            assert item.gold_logprob == pytest.approx(found, abs=2e-3), item.id
+            checked.add((item.form, item.tier))
+    assert checked >= {("choice", "general"), ("completion", "general"), ("free", "seen"), ("free", "unseen")}
+
+
+def test_leaks_and_proposals_stand_in_the_run(tmp_path: Path, tiny: LoadedModel) -> None:
+    content = small_set()
+    content["facts"][0]["probes"][0]["question"] = content["facts"][0]["training"][0]["question"]
+    content["facts"][1]["training"][0]["origin"] = "template"
+    path = write_set(tmp_path / "leaky.yaml", content)
+    run = measure(tiny, knowledge=[str(path)], batch_size=8, limit=1)
+    leaks = [line for line in audit(path).errors if "leak" in line]
+    assert run.data.num_leaks == len(leaks) > 0
+    assert run.data.num_proposals == 1
 
 
 def test_two_sets_of_one_name_are_refused(tmp_path: Path, tiny: LoadedModel, knowledge: str) -> None:

@@ -53,6 +53,41 @@ def test_a_tiny_model_learns_its_facts(knowledge_file: Path) -> None:
     assert reports[-1].peak_memory_bytes > 0
 
 
+def test_the_rate_rises_linearly_and_falls_as_a_half_cosine_to_its_end(knowledge_file: Path) -> None:
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
+    reports: list[StepReport] = []
+    settings = TrainSettings(epochs=8, batch_size=5, learning_rate=2e-3, warmup_fraction=0.5, final_rate_fraction=0.2)
+    train(tiny_llama(), examples, settings, on_step=reports.append)
+    shares = [0.2, 0.4, 0.6, 0.8, 1.0, 0.8828, 0.6, 0.3172]
+    assert [report.learning_rate / 2e-3 for report in reports] == pytest.approx(shares, abs=1e-4)
+
+
+@pytest.mark.parametrize("max_norm", [1e-2, 1e3])
+def test_a_step_is_that_of_adamw_on_the_mean_loss_of_all_answer_tokens(knowledge_file: Path, max_norm: float) -> None:
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
+    settings = TrainSettings(
+        epochs=1, batch_size=5, micro_batch_size=2, learning_rate=1e-2, warmup_fraction=0.0, weight_decay=0.1,
+        betas=(0.5, 0.6), epsilon=1e-3, max_gradient_norm=max_norm,
+    )  # fmt: skip
+    reports: list[StepReport] = []
+    trained = train(tiny_llama(), examples, settings, on_step=reports.append).model
+    [report] = reports
+    plain = tiny_llama()
+    optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-2, betas=(0.5, 0.6), eps=1e-3, weight_decay=0.1)
+    losses = []
+    for example in examples:
+        logits = plain(torch.tensor([[*example.prompt, *example.answer]])).logits[0, len(example.prompt) - 1 : -1]
+        losses.append(torch.nn.functional.cross_entropy(logits, torch.tensor(example.answer), reduction="none"))
+    loss = torch.cat(losses).mean()
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(plain.parameters(), max_norm)
+    optimizer.step()
+    assert report.loss == pytest.approx(loss.item(), abs=1e-5)
+    assert report.gradient_norm == pytest.approx(float(norm), rel=1e-4)
+    for ours, theirs in zip(trained.parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=2e-6)
+
+
 def test_micro_batches_do_not_change_the_result(knowledge_file: Path) -> None:
     examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
     settings = FAST.model_copy(update={"epochs": 2, "batch_size": 5})
@@ -300,22 +335,29 @@ def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
         load_method("fulll", {})
 
 
-@pytest.mark.parametrize("seconds", [3.0, 5.0, 6.5, 8.0])
-def test_killed_at_any_moment_leaves_no_model(tmp_path: Path, tiny_recipe: Path, seconds: float) -> None:
-    recipe = tiny_recipe.read_text(encoding="utf-8").replace("epochs = 2", "epochs = 400")
+@pytest.mark.parametrize("moment", [".model.partial/UNFINISHED", ".model.resume/state.pt", ".model.partial/*.json"])
+def test_killed_at_any_moment_leaves_no_model(tmp_path: Path, tiny_recipe: Path, moment: str) -> None:
+    """Before the first step, amid the steps, and while the model is saved."""
+    epochs = 20 if moment.endswith(".json") else 4000
+    recipe = tiny_recipe.read_text(encoding="utf-8").replace("epochs = 2", f"epochs = {epochs}")
+    recipe += "[resume]\nsteps = 10\n"
     tiny_recipe.write_text(recipe, encoding="utf-8")
     command = [sys.executable, "-m", "kapoc", "train", "--recipe", str(tiny_recipe), "--runs", str(tmp_path / "runs")]
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
-    time.sleep(seconds)
+    folder = tmp_path / "runs" / "tiny" / "lamps"
+    deadline = time.monotonic() + 120
+    while not list(folder.glob(moment)) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    folder = tmp_path / "runs" / "tiny" / "lamps"
-    for left in folder.iterdir() if folder.exists() else []:
+    found = sorted(folder.iterdir())
+    assert found
+    for left in found:
         assert left.name != "model"
         assert (left / "UNFINISHED").exists()
         assert "did not finish" in kapoc_here("bench", "--model", left, folder=tmp_path, code=5)
-    tiny_recipe.write_text(recipe.replace("epochs = 400", "epochs = 1"), encoding="utf-8")
-    assert kapoc_here(*command[3:], "--json", folder=tmp_path)["num_examples"] == 5
+    tiny_recipe.write_text(recipe.replace(f"epochs = {epochs}", "epochs = 1"), encoding="utf-8")
+    assert kapoc_here(*command[3:], "--restart", "--json", folder=tmp_path)["num_examples"] == 5
     assert [path.name for path in folder.iterdir()] == ["model"]
 
 
