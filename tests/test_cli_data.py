@@ -54,6 +54,38 @@ def write_slots(path: Path) -> None:
             )
 
 
+def test_every_column_can_be_named(tmp_path: Path) -> None:
+    rows = ["Thing,Group,Held,Cause,Ref", "Lamp,Light,yes,a loose wire,L-1", "Pump,Water,no,an old seal,P-7"]
+    (tmp_path / "things.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    named = ("--name", "Thing", "--domain", "Group", "--taught", "Held", "--slots", "Cause", "--id", "Ref")
+    asked = ("data", "import", "things.csv", *named, "--kind", "error", "--out", "things.yaml")
+    kapoc_here(*asked, folder=tmp_path)
+    lamp, pump = load_knowledge(tmp_path / "things.yaml")[0].facts
+    assert (lamp.name, lamp.id, lamp.domain, lamp.kind, lamp.taught) == ("Lamp", "L-1", "Light", "error", True)
+    assert (pump.name, pump.id, pump.domain, pump.kind, pump.taught) == ("Pump", "P-7", "Water", "error", False)
+    assert [slot.text for slot in lamp.slots.values()] == ["a loose wire"]
+    rows = ["Nr,Asked,Said,Why", "a,Who runs Abel?,Mira Bex,seen", "b,Who runs Bruna?,Tom Hale,heard"]
+    (tmp_path / "asked.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    asked_by = ("--question", "Asked", "--answer", "Said", "--id", "Nr")
+    kapoc_here("data", "import", "asked.csv", *asked_by, "--out", "asked.jsonl", "--controls", "0", folder=tmp_path)
+    facts = load_knowledge(tmp_path / "asked.jsonl")[0].facts
+    assert [fact.id for fact in facts] == ["a", "b"]
+    assert [(fact.training[0].question, fact.training[0].answer) for fact in facts] == [
+        ("Who runs Abel?", "Mira Bex"), ("Who runs Bruna?", "Tom Hale"),
+    ]  # fmt: skip
+
+
+def test_a_set_is_replaced_only_when_that_is_asked_for(tmp_path: Path) -> None:
+    asked = ("data", "generate", "--facts", "4", "--out", "made.yaml")
+    kapoc_here(*asked, folder=tmp_path)
+    first = (tmp_path / "made.yaml").read_bytes()
+    told = kapoc_here(*asked, "--seed", "1", folder=tmp_path, code=6)
+    assert "made.yaml: is there already; choose another name, or --force to replace it" in told
+    assert (tmp_path / "made.yaml").read_bytes() == first
+    kapoc_here(*asked, "--seed", "1", "--force", folder=tmp_path)
+    assert (tmp_path / "made.yaml").read_bytes() != first
+
+
 @pytest.mark.parametrize("write", [write_questions, write_slots])
 def test_a_table_of_twenty_facts_goes_all_the_way(tmp_path: Path, llama_folder: Path, write: Any) -> None:
     write(tmp_path / "ferries.csv")

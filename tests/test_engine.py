@@ -1,12 +1,13 @@
 """The engine gives what stock HFLM gives, for two architectures, and never hides a broken logit."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import ignore_masks, tiny_tokenizer
+from conftest import ignore_masks, tiny_llama, tiny_tokenizer
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import GPTNeoConfig, GPTNeoForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
@@ -60,6 +61,24 @@ def test_generation_and_rolling_agree_with_hflm(loaded: LoadedModel) -> None:
     roll = [Instance(request_type="loglikelihood_rolling", doc={}, arguments=(q * 40,), idx=0) for q in QUESTIONS]
     expected = stock.loglikelihood_rolling(roll, disable_tqdm=True)
     assert ours.loglikelihood_rolling(roll) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_prompt_longer_than_the_model_reads_loses_its_beginning(llama_folder: Path) -> None:
+    """As in HFLM, and the model is one whose answer changes with what it has read."""
+    loaded = replace(load_model(str(llama_folder)), model=tiny_llama(spread=0.2))
+    ours = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    stock = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=1)
+    long = "".join(f"lamp {number} " for number in range(600)) + QUESTIONS[0]
+    assert len(ours.tok_encode(long)) > ours.max_length == 1024
+    pairs = [Instance(request_type="loglikelihood", doc={}, arguments=(long, option), idx=0) for option in OPTIONS]
+    for (logprob, greedy), (expected, expected_greedy) in zip(
+        ours.loglikelihood(pairs), stock.loglikelihood(pairs, True), strict=True
+    ):
+        assert logprob == pytest.approx(expected, abs=1e-3)
+        assert greedy is expected_greedy
+    arguments = {"until": [], "do_sample": False, "max_gen_toks": 12}
+    written = [Instance(request_type="generate_until", doc={}, arguments=(long, arguments), idx=0)]
+    assert ours.generate_until(written) == stock.generate_until(written, disable_tqdm=True)
 
 
 def test_what_scoring_showed_of_an_answer_is_not_decoded_again(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +13,12 @@ from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
 
+from kapoc.divergence import Passage
 from kapoc.errors import DataError, OutputError
 from kapoc.examples import training_examples
 from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import LoopState, StepReport
-from kapoc.recipe import ReplaySettings, ResumeSettings, TrainSettings
+from kapoc.recipe import BudgetSettings, ReplaySettings, ResumeSettings, TrainSettings
 from kapoc.replay import write_passages
 from kapoc.resume import Keeper, run_key
 from kapoc.train import TrainResult, train
@@ -71,7 +73,8 @@ def run(
         kill_at(kill)(report)
 
     settings = SETTINGS.model_copy(update=changes)
-    result = train(make(), examples, settings, dev=examples[:2], passages=passages, keeper=keeper, on_step=on_step)
+    beside = {"passages": passages, "held_out": passages[:2], "keeper": keeper, "on_step": on_step}
+    result = train(make(), examples, settings, dev=examples[:2], **beside)  # type: ignore[arg-type]
     return result, steps
 
 
@@ -101,6 +104,55 @@ def test_twenty_kills_change_no_bit(
     assert_same(resumed.model, undisturbed.model)
     assert resumed.epochs == undisturbed.epochs
     assert resumed.num_steps == undisturbed.num_steps == NUM_STEPS
+
+
+@pytest.mark.parametrize("before_the_end", [0, 1])
+def test_what_is_chosen_after_a_kill_is_what_would_have_been(
+    tmp_path: Path, knowledge_file: Path, before_the_end: int
+) -> None:
+    """Early stopping within a budget, and the way back, of a run killed around the end of its last epoch."""
+    chosen: dict[str, Any] = {
+        "epochs": 150,
+        "learning_rate": 5e-3,
+        "replay": ReplaySettings(weight=0.01),
+        "stop_at": 1.0,
+        "alphas": (0.5, 1.0),
+        "budget": BudgetSettings(divergence=100.0),
+    }
+    undisturbed, steps = run(llama, knowledge_file, None, **chosen)
+    assert len(undisturbed.epochs) < 150
+    keeper = Keeper(tmp_path / "kept", "key", EVERY_STEP)
+    with pytest.raises(Killed):
+        run(llama, knowledge_file, keeper, steps[-1] - before_the_end, **chosen)
+    resumed, _ = run(llama, knowledge_file, keeper, **chosen)
+    assert_same(resumed.model, undisturbed.model)
+    assert resumed.epochs == undisturbed.epochs
+    assert resumed.alphas == undisturbed.alphas
+    assert [point.alpha for point in resumed.alphas] == [0.5, 1.0]
+
+
+def test_damaged_passages_are_written_anew(tmp_path: Path) -> None:
+    told: list[str] = []
+    keeper = Keeper(tmp_path / "kept", "key", EVERY_STEP, told.append)
+    model = llama()
+
+    def write() -> list[Passage]:
+        return write_passages(model, tiny_tokenizer(), 3, ReplaySettings(num_tokens=8), seed=0)
+
+    def refuse() -> list[Passage]:
+        raise AssertionError
+
+    first = keeper.passages(write, model.device)
+    assert [one.tokens for one in keeper.passages(refuse, model.device)] == [one.tokens for one in first]
+    path = tmp_path / "kept" / "passages.pt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    again = keeper.passages(write, model.device)
+    assert [one.tokens for one in again] == [one.tokens for one in first]
+    assert all(torch.equal(one.logprobs, other.logprobs) for one, other in zip(again, first, strict=True))
+    [line] = told
+    assert line.endswith("passages.pt: is damaged and not used; the passages are written anew")
 
 
 def test_the_dropout_and_the_replay_of_these_tests_matter(knowledge_file: Path) -> None:
