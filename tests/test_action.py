@@ -139,7 +139,9 @@ def test_the_action_says_what_is_wrong_with_its_runs_and_still_ends(tmp_path: Pa
     job = gated(tmp_path, baseline="nowhere", run=str(REFERENCE / "trained"))
     assert (job.code, job.outputs["gate.exit-code"]) == (2, "2")
     assert "kapoc: nowhere: no run here" in job.log
-    assert list((tmp_path / "kapoc-gate").iterdir()) == []
+    assert "::error title=kapoc gate::nowhere: no run here" in job.log
+    [left] = (tmp_path / "kapoc-gate").iterdir()
+    assert ElementTree.parse(left).getroot().get("errors") == "1"  # noqa: S314 - our own
 
 
 ONLY_WITH = """
