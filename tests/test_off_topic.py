@@ -104,7 +104,8 @@ def test_own_items_of_one_name_in_both_tiers_do_not_clash(tmp_path: Path, llama_
 
 def test_such_runs_lie_apart(tmp_path: Path) -> None:
     near = write(tmp_path / "near.txt", "What is a lantern?\n")
-    workspace = open_workspace(tmp_path, load_recipe("smollm2-135m"), general=["near.jsonl"], off_topic=[near])
+    own = write(tmp_path / "near.jsonl", '{"text": "A lantern stood there."}\n')
+    workspace = open_workspace(tmp_path, load_recipe("smollm2-135m"), general=[own], off_topic=[near])
     assert workspace.run("base").name == "base+near+off-near"
 
 
