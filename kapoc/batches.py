@@ -18,7 +18,7 @@ from kapoc.divergence import Passage, divergence_and_surprise
 from kapoc.losses import summed_negative_log_likelihood
 from kapoc.models import evaluating
 from kapoc.prefix_tree import plan_rows
-from kapoc.reading import CANNOT_SHARE, local_window, tree_mask
+from kapoc.reading import CannotShareError, local_window, sharing, tree_mask
 
 MAX_PACKING_ERROR = 1e-3
 """Nats per answer token by which the loss of packed examples may differ from that of separate ones."""
@@ -171,12 +171,10 @@ def packing_is_exact(model: PreTrainedModel, examples: Sequence[EncodedExample])
         return False
     pair = [examples[0], other]
     try:
-        with evaluating(model), torch.no_grad():
+        with sharing(), evaluating(model), torch.no_grad():
             apart = sum(float(summed_loss(model, pack([example]).to(model.device))) for example in pair)
             together = float(summed_loss(model, pack(pair).to(model.device)))
-    except torch.OutOfMemoryError:
-        raise
-    except CANNOT_SHARE:
+    except CannotShareError:
         return False
     return not abs(apart - together) > MAX_PACKING_ERROR * sum(len(example.trained) for example in pair)
 

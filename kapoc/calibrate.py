@@ -18,7 +18,7 @@ from kapoc.knowledge import Fact, KnowledgeSet
 from kapoc.loop import peak_memory_bytes
 from kapoc.models import LoadedModel
 from kapoc.prefix_tree import plan_groups
-from kapoc.reading import CANNOT_SHARE
+from kapoc.reading import CannotShareError, sharing
 from kapoc.recipe import Recipe, ReplaySettings, TrainSettings
 from kapoc.replay import HELD_OUT_PASSAGE_TOKENS, HELD_OUT_TOKENS, passage_prompts, replay_prompts
 from kapoc.task_list import TaskList
@@ -146,11 +146,10 @@ def _write_rate(loaded: LoadedModel, facts: Sequence[Fact]) -> float:
     started = _now(loaded.model)
     size, most = _WRITE_ROWS, _WRITTEN_TOKENS
     try:
-        found = continue_prompts(loaded.model, prompts, max_new_tokens=most, stop_tokens=[-1], batch_size=size)
+        with sharing():
+            found = continue_prompts(loaded.model, prompts, max_new_tokens=most, stop_tokens=[-1], batch_size=size)
         num_written = sum(len(answer.tokens) for answer in found)
-    except torch.OutOfMemoryError:
-        raise
-    except CANNOT_SHARE:
+    except CannotShareError:
         written = generate_tokens(
             loaded.model, loaded.tokenizer, prompts, max_new_tokens=most, temperature=None, batch_size=size
         )

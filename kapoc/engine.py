@@ -17,7 +17,7 @@ from kapoc.attention import use_tree_attention
 from kapoc.decoding import continue_prompts
 from kapoc.errors import ModelError
 from kapoc.models import FiniteLogits, LoadedModel, stop_tokens
-from kapoc.reading import CANNOT_SHARE, local_window
+from kapoc.reading import CannotShareError, local_window, sharing
 from kapoc.scoring import Request, Score, score_requests
 
 MAX_SHARING_ERROR = 1e-3
@@ -88,12 +88,11 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         ends = [self.tokenizer.encode(text, add_special_tokens=False) for text in (" were red", " were green")]
         pairs: list[_Pair] = [(("", ""), tokens, end) for tokens in prompts for end in ends]
         try:
-            shared = self._score(pairs, lambda _: None)
+            with sharing():
+                shared = self._score(pairs, lambda _: None)
         except ModelError:
             return True  # broken logits are no matter of the mask: the measurement itself will say so
-        except torch.OutOfMemoryError:
-            raise
-        except CANNOT_SHARE:
+        except CannotShareError:
             return False
         apart = super()._loglikelihood_tokens(pairs, disable_tqdm=True)
         return all(abs(one.logprob - other[0]) < MAX_SHARING_ERROR for one, other in zip(shared, apart, strict=True))
@@ -110,14 +109,13 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         prompts = [self.tok_encode(text) for text in ("Two lamps are red", "One", "Nobody came")]
         arguments: dict[str, Any] = {"max_new_tokens": 4, "batch_size": 3}
         try:
-            free = continue_prompts(self.model, prompts, stop_tokens=self._stop_tokens, **arguments)
-            stops = [*self._stop_tokens, *(answer.tokens[1] for answer in free[:1] if len(answer.tokens) > 1)]
-            found = continue_prompts(self.model, prompts, stop_tokens=stops, **arguments)
+            with sharing():
+                free = continue_prompts(self.model, prompts, stop_tokens=self._stop_tokens, **arguments)
+                stops = [*self._stop_tokens, *(answer.tokens[1] for answer in free[:1] if len(answer.tokens) > 1)]
+                found = continue_prompts(self.model, prompts, stop_tokens=stops, **arguments)
         except ModelError:
             return True  # broken logits are no matter of decoding: the measurement itself will say so
-        except torch.OutOfMemoryError:
-            raise
-        except CANNOT_SHARE:
+        except CannotShareError:
             return False
         return all(
             list(answer.tokens) == self._generated_alone(prompt, stops)

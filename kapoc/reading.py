@@ -14,7 +14,7 @@ from kapoc.errors import ModelError
 from kapoc.prefix_tree import Row
 
 BROKEN_LOGITS = "the model's logits are inf or nan; the weights are broken, train it again"
-CANNOT_SHARE = (AttributeError, IndexError, RuntimeError, TypeError, ValueError)
+_REFUSALS = (AttributeError, IndexError, RuntimeError, TypeError, ValueError)
 """What is raised by a model that takes no 4-D mask, or remembers otherwise than by keys and values."""
 _LOGITS_AT_ONCE = 64
 """Rows of logits that are looked at together: more would leave a processor's cache."""
@@ -34,6 +34,25 @@ class Reading:
 
     logits: torch.Tensor
     memory: Memory
+
+
+class CannotShareError(Exception):
+    """A model takes no 4-D mask, or remembers otherwise than by keys and values; what it read must be read apart."""
+
+
+@contextmanager
+def sharing() -> Iterator[None]:
+    """Where a model reads several texts in one row, or goes on from what it remembers.
+
+    Raises:
+        CannotShareError: it cannot; a lack of memory, or broken logits, is told as what it is.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except _REFUSALS as error:
+        raise CannotShareError from error
 
 
 def local_window(model: PreTrainedModel) -> int | None:

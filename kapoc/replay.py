@@ -29,7 +29,7 @@ from kapoc.decoding import continue_prompts, sampled
 from kapoc.divergence import NUM_LIKELIEST, Passage, divergence_and_surprise, rest_of
 from kapoc.errors import ModelError
 from kapoc.models import evaluating, stop_tokens
-from kapoc.reading import BROKEN_LOGITS, CANNOT_SHARE, local_window
+from kapoc.reading import BROKEN_LOGITS, CannotShareError, local_window, sharing
 from kapoc.recipe import ReplaySettings
 
 HELD_OUT_PASSAGE_TOKENS = 64
@@ -173,18 +173,17 @@ def _written_together(
             remembered[number].append((likeliest, logprobs))
 
     try:
-        found = continue_prompts(
-            model,
-            asked,
-            max_new_tokens=num_tokens,
-            stop_tokens=stop_tokens(model, tokenizer),
-            batch_size=_BATCH_SIZE,
-            choose=sampled(torch.Generator().manual_seed(seed), top_k=_TOP_K),
-            on_logits=remember,
-        )
-    except torch.OutOfMemoryError:
-        raise
-    except CANNOT_SHARE:
+        with sharing():
+            found = continue_prompts(
+                model,
+                asked,
+                max_new_tokens=num_tokens,
+                stop_tokens=stop_tokens(model, tokenizer),
+                batch_size=_BATCH_SIZE,
+                choose=sampled(torch.Generator().manual_seed(seed), top_k=_TOP_K),
+                on_logits=remember,
+            )
+    except CannotShareError:
         return None
     texts = [(*text.tokens, text.end) if text.end is not None else text.tokens for text in found]
     return [

@@ -57,10 +57,16 @@ def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Pa
 
 def train_once(workspace: Workspace, out: Path) -> Path:
     """As `train_model`, unless the checkpoint that it would make lies there already."""
-    from kapoc.models import load_model
+    from kapoc.checkpoint import read_training_record
+    from kapoc.models import load_model, package_versions
 
     if not has_current_model(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out):
         train_model(workspace, out)
+        return out
+    record, now = read_training_record(out), package_versions("accelerate", "peft")
+    if record is not None and (odd := [name for name in now if record.versions.get(name) != now[name]]):
+        found = ", ".join(f"{name} {record.versions.get(name, 'none')} and now {now[name]}" for name in odd)
+        workspace.listener.tell(f"note: {out} was trained with other packages ({found}); remove it to train it again")
     return out
 
 

@@ -188,13 +188,16 @@ def test_answers_state_what_is_asked_for(name: str) -> None:
         assert slots_stated(name, fact, example) == list(fact.slots)
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", [name for name in SETS if name != "questions"])  # whose slots have no names to ask by
 def test_a_slot_asked_by_its_name_is_answered(name: str) -> None:
+    asked = 0
     for fact, example in of_form(name, "slot", per_fact=12):
         question = example.question.replace(fact.name, "")
         named = [slot for slot in fact.slots if re.search(rf"\b{re.escape(slot.replace('_', ' '))}\b", question)]
         if len(named) == 1:
             assert is_right(name, fact, example, named[0]), example
+            asked += 1
+    assert asked
 
 
 @pytest.mark.parametrize("name", SETS)

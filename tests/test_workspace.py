@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import run_kapoc, tiny_llama, tiny_tokenizer
 from rich.console import Console
 
@@ -126,6 +127,20 @@ def test_a_checkpoint_is_current_only_for_these_facts_this_base_and_these_settin
     assert not has_current_model(replace(workspace, recipe=recipe.with_train(epochs=3)), base, workspace.model)
     base.tokenizer.chat_template += " "
     assert not has_current_model(workspace, base, workspace.model)
+
+
+def test_a_checkpoint_of_other_packages_is_used_and_told(tmp_path: Path, tiny_recipe: Path) -> None:
+    told: list[str] = []
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), listener=Listener(tell=told.append))
+    train_once(workspace, workspace.model)
+    train_once(workspace, workspace.model)
+    assert not [line for line in told if "other packages" in line]
+    path = workspace.model / TRAINING_FILE
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(f'"torch": "{torch.__version__}"', '"torch": "1.0"'), encoding="utf-8")
+    train_once(workspace, workspace.model)
+    [line] = [line for line in told if "other packages" in line]
+    assert f"was trained with other packages (torch 1.0 and now {torch.__version__})" in line
 
 
 def test_a_bar_goes_when_training_ends_early() -> None:
