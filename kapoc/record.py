@@ -6,6 +6,8 @@ A run is a folder with `run.json` (what was measured, on what, with what) and `i
 import hashlib
 import json
 import math
+import os
+import re
 import secrets
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,6 +20,7 @@ from kapoc.source import StrictRecord, load_json, load_jsonl
 
 SCHEMA_VERSION: Literal[1] = 1
 Tier = Literal["seen", "paraphrased", "unseen", "control", "general"]
+_OPEN_FILE = re.compile(r"/dev/(?:fd/)?(?P<name>stdout|stderr|(?<=fd/)\d+)")
 TIERS: tuple[Tier, ...] = ("seen", "paraphrased", "unseen", "control", "general")
 Form = Literal["free", "choice", "completion", "text", "off_topic"]
 
@@ -209,7 +212,12 @@ def write_atomically(path: Path, text: str) -> None:
 
     A link stays one: what it points to is written. A device or a pipe is written as it is.
     """
-    if path.absolute().parts[1:2] in {("dev",), ("proc",)} or (path.exists() and not path.is_file()):
+    if (number := _OPEN_FILE.fullmatch(str(path))) is not None:
+        name = number["name"]  # another way to it would write at another place of the same file
+        with os.fdopen(os.dup({"stdout": 1, "stderr": 2}.get(name) or int(name)), "w", encoding="utf-8") as file:
+            file.write(text)
+        return
+    if path.exists() and not path.is_file():
         with path.open("w", encoding="utf-8") as file:
             file.write(text)
         return

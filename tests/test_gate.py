@@ -303,6 +303,18 @@ def test_a_link_stays_one_and_a_device_is_written_as_it_is(tmp_path: Path) -> No
     assert pipe.is_fifo()
 
 
+@pytest.mark.parametrize("place", ["/dev/stdout", "/dev/fd/1"])
+def test_a_summary_may_go_where_the_rest_is_printed(tmp_path: Path, place: str) -> None:
+    save_run(BASE, tmp_path / "base")
+    command = [sys.executable, "-m", "kapoc", "gate", "--baseline", "base", "--run", "base", "--mode", "pull-request"]
+    with (tmp_path / "out.txt").open("w") as out:
+        subprocess.run([*command, "--summary", place], cwd=tmp_path, stdout=out, check=True)
+    text = (tmp_path / "out.txt").read_text(encoding="utf-8")
+    assert "**Verdict: PASS" in text
+    assert "\nverdict: PASS" in text
+    assert Path("/dev/stdout").is_symlink()
+
+
 def test_a_summary_stays_under_its_limit() -> None:
     comparison = compare(BASE, GOOD)
     verdict = judge(comparison, RELEASE_GATE)
