@@ -3,7 +3,7 @@
 import copy
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -261,7 +261,50 @@ def test_a_pattern_by_which_nothing_or_everything_is_spillover_is_a_warning(
     assert all(says in warning for warning in told)
 
 
-def test_an_option_that_tells_itself_by_length_or_number_is_a_warning() -> None:
+def facts_of_lengths(odd: str, others: Sequence[str]) -> dict[str, Any]:
+    """Four domains of four facts: one with a slot like `odd`, asked about six times, three with others, asked once."""
+    facts = []
+    for domain in range(4):
+        for number, colour in enumerate((odd, *others)):
+            name = f"LX-{domain}{number}"
+            text = f"{colour} {'abcd'[domain]}"
+            asked = {"kind": "meaning", "answer": f"{name} is {text}.", "requires": ["colour"]}
+            probes = [
+                {**asked, "tier": "paraphrased", "question": f"Tell me of {name}, for the {place} time."}
+                for place in ("first", "second", "third", "fourth", "fifth")
+            ]
+            facts.append(
+                {
+                    "id": name,
+                    "name": name,
+                    "kind": "lamp",
+                    "domain": f"d{domain}",
+                    "slots": {"colour": text},
+                    "training": [{**asked, "question": f"What is {name}?"}],
+                    "probes": probes if number == 0 else [],
+                }
+            )
+    domains = [{"id": f"d{number}", "name": f"Hall {number}"} for number in range(4)]
+    head = {"schema_version": 1, "name": "halls", "version": "1.0.0", "domains": domains}
+    return {**head, "slots": {"colour": {"description": "its colour"}}, "facts": facts}
+
+
+@pytest.mark.parametrize(
+    ("odd", "others", "said"),
+    [
+        ("deep and shining amber", ("pale blue", "dark blue", "warm blue"), "the longest in 24 of 36 questions"),
+        ("blue", ("some amber", "dark amber", "pale amber"), "the shortest in 24 of 36 questions"),
+        ("pale amber", ("dark amber", "some amber", "warm amber"), ""),
+    ],
+)
+def test_a_right_option_that_its_length_tells_is_a_warning(odd: str, others: Sequence[str], said: str) -> None:
+    made = KnowledgeSet.model_validate(facts_of_lengths(odd, others))
+    found = [flaw.message for flaw in find_flaws(made) if flaw.check == "telling options"]
+    assert len(found) == bool(said)
+    assert all(said in message for message in found)
+
+
+def test_an_option_that_has_a_number_alone_is_a_warning() -> None:
     content = yaml.safe_load(bundled("software_defects.yaml").read_text(encoding="utf-8"))
     for fact in content["facts"][:12]:
         long = "the very long and winding value of " + fact["id"]
