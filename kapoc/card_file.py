@@ -43,7 +43,7 @@ def put_into_card(model: Path, run: Run, base_run: Path) -> bool:
     if before.model.weights_sha256 != record.base_sha256:
         return False
     try:
-        comparison = compare(before, run)
+        comparison = compare(before, run, training=record)
     except IncomparableError:
         return False
     write_card(model, record, comparison, verdict_of(comparison, RELEASE_GATE))

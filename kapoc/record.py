@@ -20,9 +20,10 @@ from kapoc.source import StrictRecord, load_json, load_jsonl
 
 SCHEMA_VERSION: Literal[1] = 1
 Tier = Literal["seen", "paraphrased", "unseen", "control", "general"]
-_OPEN_FILE = re.compile(r"/dev/(?:fd/)?(?P<name>stdout|stderr|(?<=fd/)\d+)")
 TIERS: tuple[Tier, ...] = ("seen", "paraphrased", "unseen", "control", "general")
 Form = Literal["free", "choice", "completion", "text", "off_topic"]
+_OPEN_FILE = re.compile(r"/dev/(?:fd/)?(?P<name>stdout|stderr|(?<=fd/)\d+)")
+"""The names of what the process has open already."""
 
 
 class Item(StrictRecord):

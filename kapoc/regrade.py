@@ -16,7 +16,7 @@ from kapoc.data.audit import count_leaks
 from kapoc.errors import DataError, IncomparableError
 from kapoc.general import general_sha256, kind_of
 from kapoc.knowledge_file import load_sources
-from kapoc.record import DataIdentity, Item, Run, load_run, save_run
+from kapoc.record import Item, Run, load_run, save_run
 from kapoc.task_list import load_tasks
 
 
@@ -103,16 +103,14 @@ def regrade(
     documents = {task: {doc["id"]: doc for doc in loaded.eval_docs} for task, loaded in tasks.packaged.items()}
     _refuse_other_questions(run, documents)
     items = tuple(_regraded(item, documents[item.task]) if item.task in documents else item for item in run.items)
-    data = DataIdentity(
-        knowledge=tuple(source.identity for source in sources),
-        general=run.data.general,
-        off_topic=run.data.off_topic,
-        general_sha256=run.data.general_sha256,
-        documents_sha256=tasks.documents_sha256(),
-        tasks=tasks.versions,
-        num_leaks=sum(count_leaks(source) for source in sources),
-        num_proposals=sum(source.knowledge.num_proposals for source in sources),
-    )
+    graded_by = {
+        "knowledge": tuple(source.identity for source in sources),
+        "documents_sha256": tasks.documents_sha256(),
+        "tasks": tasks.versions,
+        "num_leaks": sum(count_leaks(source) for source in sources),
+        "num_proposals": sum(source.knowledge.num_proposals for source in sources),
+    }
+    data = run.data.model_copy(update=graded_by)
     scores = {task: _scores(task, metrics, items) for task, metrics in run.scores.items()}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return run.model_copy(update={"items": items, "data": data, "scores": scores, "regraded": now})

@@ -119,8 +119,7 @@ def run_sweep(
     ]
     for job in jobs:
         refuse_bad_settings(job.recipe)
-        job.workspace.for_training()  # also refuses malformed files before any work
-    knowledge = jobs[0].workspace.name
+    knowledge, *_ = [job.workspace.name for job in jobs]  # opening each refuses malformed files before any work
     ready, failures = _after_their_bases(jobs, runner, tell)
     finished = {job.name: done for job in ready if (done := finished_trial(job)) is not None}
     waiting = [job for job in ready if job.name not in finished]
