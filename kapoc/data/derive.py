@@ -34,14 +34,14 @@ DEFAULT_PER_FACT: Mapping[str, int] = MappingProxyType(
 """How many examples of a form a fact gets if it is not said; of `slot`, one for each slot."""
 NEEDS: Mapping[str, str] = MappingProxyType(
     {
-        "statement": "a name that is no question, and two slots",
+        "statement": "two slots, or a name that is a question of several words",
         "slot": "a slot that its name does not give away",
         "combination": "a name that is no question, and two slots",
         "reverse": "a slot that is `distinctive: true` and tells it from all others",
         "two_hop": "a name that is no question, a slot that is `distinctive: true`, and another",
         "yes_no": "a slot that a fact of its kind has, too",
         "comparison": "a slot that a fact of its kind has, too, with another text",
-        "scenario": "a name that is no question, and a slot",
+        "scenario": "a slot that its name does not give away",
         "unknown": "a name that is no question and can be varied: a code, or words",
         "ordering": "a name that is no question, and a `version` in numbers, as another fact of its kind has",
     }

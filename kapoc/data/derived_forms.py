@@ -14,6 +14,7 @@ from kapoc.data.derived_stock import (
     Stock,
     Wording,
     askable,
+    with_capital,
 )
 from kapoc.data.naming import asked_name, is_question
 from kapoc.data.phrases import holds
@@ -25,15 +26,18 @@ _REWORDED = 0.5
 """The share of quoting questions that quote paraphrases, where the set has some."""
 
 
-def _asking(form: str, stock: Stock, fact: Fact, deck: Deck, slots: tuple[str, ...]) -> Drawn:
-    question = stock.question(form, fact, slots, deck)
+def _asking(form: str, stock: Stock, fact: Fact, deck: Deck, slots: tuple[str, ...], **fields: str) -> Drawn:
+    question = stock.question(form, fact, slots, deck, **fields)
     answer = stock.answer(form, fact, slots, deck)
     return Drawn(fact, Example(kind=form, question=question, answer=answer, requires=slots))
 
 
 def _statement(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
-    """All slots of a fact, each time in another order."""
-    if is_question(fact) or len(fact.slots) < 2:
+    """All slots of a fact, each time in another order; of a question its own words."""
+    if is_question(fact):
+        yield from _by_own_words("statement", stock, fact, deck)
+        return
+    if len(fact.slots) < 2:
         return
     for first in deck.rounds(tuple(fact.slots)):
         rest = [slot for slot in fact.slots if slot != first]
@@ -53,12 +57,21 @@ def _combination(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn
 
 
 def _scenario(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
-    """What to do about a fact where its slots say it, else any of its slots."""
+    """What to do about a fact where its slots say it, else any of its slots; a question by its own words."""
     if is_question(fact):
+        yield from _by_own_words("scenario", stock, fact, deck)
         return
     advised = stock.advised(fact)
     for slots in _neighbours(fact, deck):
         yield _asking("scenario", stock, fact, deck, advised or slots)
+
+
+def _by_own_words(form: str, stock: Stock, fact: Fact, deck: Deck) -> Iterator[Drawn]:
+    """A question asked by some of its own words: only ever asked as it stands, it is known as it stands alone."""
+    for slot in deck.rounds(askable(fact)):
+        if (said := stock.own_words.of(fact, deck.order)) is None:
+            return
+        yield _asking(form, stock, fact, deck, (slot,), words=said, Words=with_capital(said))
 
 
 def _neighbours(fact: Fact, deck: Deck) -> Iterator[tuple[str, ...]]:

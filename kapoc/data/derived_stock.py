@@ -14,6 +14,7 @@ import yaml
 
 from kapoc.data.beginnings import Beginnings
 from kapoc.data.naming import asked_name, is_question, told_apart
+from kapoc.data.own_words import OwnWords
 from kapoc.data.phrases import holds
 from kapoc.data.quotations import Quotations, unended
 from kapoc.data.unknown_names import UnknownNames
@@ -29,6 +30,8 @@ _SHORT_WORDS = 3
 """Up to so many words, an article not counted, a text stands well behind "is"."""
 MOST_WORDS = 50
 """A decision stands behind so many words at most: a measured answer ends after 80 tokens."""
+OPEN = ("statement", "slot", "combination", "scenario")
+"""The forms that ask openly: what is asked for is what a fact says."""
 _ARTICLES = ("a ", "an ", "the ")
 _ENDS = (".", "!", "?")
 _DOUBLED_ENDS = ("..", "?.", "!.")
@@ -109,6 +112,7 @@ class Stock:
     Attributes:
         knowledge: the set.
         quotations: what questions may quote of it.
+        own_words: what its questions are asked by in other words.
         unknown_names: names that no fact of it has, and none of the sets beside it.
     """
 
@@ -116,6 +120,7 @@ class Stock:
         self.knowledge = knowledge
         self._by_notes = by_notes
         self.quotations = Quotations(knowledge)
+        self.own_words = OwnWords(knowledge.taught)
         self._beginnings = Beginnings(knowledge)
         self._wordings = load_derived_wordings()
         self.unknown_names = UnknownNames(knowledge, self._wordings["names"]["words"], beside)
@@ -129,7 +134,7 @@ class Stock:
                 self._kin[fact.kind, domain, slot, is_question(fact)].append(fact)
             self._long |= {(fact.kind, name) for name, slot in fact.slots.items() if not _is_short(slot.text)}
 
-    def question(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck) -> str:
+    def question(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, **fields: str) -> str:
         """A question of a form about a fact.
 
         Args:
@@ -137,8 +142,9 @@ class Stock:
             fact: what is asked about.
             slots: those that are asked for; in `two_hop` the one that is quoted comes behind them.
             deck: where the wording is drawn.
+            fields: what stands in it beside the fact's own.
         """
-        return self.asked(self.wording(form, fact, slots, deck), fact)
+        return self.asked(self.wording(form, fact, slots, deck), fact, **fields)
 
     def wording(
         self,
@@ -178,7 +184,7 @@ class Stock:
     def answer(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, side: str = "", **fields: str) -> str:
         """The answer to a question of a form, as `question`; `side` is `yes` or `no` where the form has these."""
         called = [label(slot) for slot in slots]
-        is_whole = self._by_notes or (form == "slot" and is_question(fact))  # a phrase of its answer says less
+        is_whole = self._by_notes or (form in OPEN and is_question(fact))  # a phrase of its answer says less
         if is_whole and (whole := self._by_note(form, fact, slots, side, fields)):
             return whole
         pool = self._pool(form, "answers", fact, slots, side)
@@ -285,11 +291,11 @@ class Stock:
             known |= {"slot": called[0], "text": text, "start": self.start(slots[0], text)}
         known |= fields
         for name in {"slot", "slots", "parts"} & known.keys():
-            known[name.capitalize()] = _with_capital(known[name])
+            known[name.capitalize()] = with_capital(known[name])
         text = wording.format(**known).replace("....", "...")
         if text.endswith(_DOUBLED_ENDS) and not text.endswith("..."):
             text = text[:-1]
-        return _with_capital(text) if text.startswith(_ARTICLES) else text
+        return with_capital(text) if text.startswith(_ARTICLES) else text
 
 
 def note_of(fact: Fact) -> str | None:
@@ -355,7 +361,8 @@ def _look(text: str) -> tuple[bool, bool]:
     return any(character.isdigit() for character in text), text[:1].isupper()
 
 
-def _with_capital(text: str) -> str:
+def with_capital(text: str) -> str:
+    """A text as a sentence begins."""
     return text[:1].upper() + text[1:]
 
 

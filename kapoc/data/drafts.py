@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from kapoc.data.naming import name_of
 from kapoc.data.phrases import key_phrase, keywords
 from kapoc.errors import DataError
 from kapoc.grade import Tokens, assertions, normalise
@@ -252,7 +253,7 @@ def _content(
             raise DataError(f"{draft.place}: answer: holds no word; write one")
         phrase = key_phrase(draft.question, draft.answer, taken)
         taken.add(normalise(phrase))
-        return draft.name or draft.question.strip().rstrip("? "), {"answer": phrase}, draft.answer.strip()
+        return draft.name or name_of(draft.question), {"answer": phrase}, draft.answer.strip()
     if not slots:
         raise DataError(f"{draft.place}: slots: none holds a word; fill one in or remove the row")
     name = draft.name.strip()

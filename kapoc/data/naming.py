@@ -8,12 +8,17 @@ from kapoc.grade import Tokens, normalise
 from kapoc.knowledge import Fact, KnowledgeSet
 
 _ASKING = re.compile(
-    r"(?i)(who|whom|whose|what|when|where|which|why|how|is|are|was|were|do|does|did|can|could|"
-    r"please|tell|give|name|describe|explain|list|say)\b"
+    r"(?i)(who|whom|whose|what|when|where|which|why|how|is|are|am|was|were|do|does|did|has|have|had|can|could|will|would|"
+    r"shall|should|may|might|must|please|tell|give|name|describe|explain|list|say|"
+    r"(in|on|at|by|to|for|from|of|with|under|into|during|until|since) (whom|what|which|whose|how|where|when))\b"
 )
 """How a question begins, or a request."""
-_LONGEST_TERM = 3
-"""Up to so many words, what begins like a question may be a term."""
+_ASKED_LATER = re.compile(
+    r"(?i), (?:(and|but|so) )?(who|whom|whose|what|when|where|which|why|how|is|are|was|were|do|does|did|has|have|can)\b"
+)
+"""How a question begins behind a clause."""
+LONGEST_TERM = 3
+"""Up to so many words, what begins like a question may be a term, and what ends like one a term with a mark."""
 
 
 def is_question(fact: Fact) -> bool:
@@ -26,8 +31,9 @@ def is_question(fact: Fact) -> bool:
     asked = [example.question.strip() for example in fact.training]
     same = [question for question in asked if question.rstrip("? ") == name]
     others = [question for question in asked if question.rstrip("? ") != name]
-    reads_so, is_marked = bool(_ASKING.match(name)), any(question.endswith("?") for question in same)
-    may_be_term = not reads_so or (len(name.split()) <= _LONGEST_TERM and not is_marked)
+    is_marked = any(question.endswith("?") for question in same)
+    reads_so = bool(_ASKING.match(name)) or (is_marked and bool(_ASKED_LATER.search(name)))
+    may_be_term = not reads_so or (len(name.split()) <= LONGEST_TERM and not is_marked)
     is_term = may_be_term and any(holds(question, fact.name) for question in others)
     return fact.name.endswith("?") or (bool(same) and (reads_so or is_marked or not others) and not is_term)
 
@@ -40,6 +46,12 @@ def goes_by_its_name(fact: Fact) -> bool:
 def asked_name(fact: Fact) -> str:
     """What a question calls a fact; without the mark where that is a question itself."""
     return fact.name.rstrip("? ") if is_question(fact) else fact.name
+
+
+def name_of(question: str) -> str:
+    """What a fact is called of which only a question is known: that question; a few words may be a term with a mark."""
+    text = question.strip()
+    return text.rstrip("? ") if len(text.split()) <= LONGEST_TERM else text
 
 
 def told_apart(knowledge: KnowledgeSet) -> dict[str, str]:
