@@ -51,6 +51,23 @@ def training_record(weights: str = "1" * 64, **changes: Any) -> TrainingRecord:
     return TrainingRecord(**{**fields, **changes})
 
 
+def plain_training(sha256: str) -> dict[str, Any]:
+    """What a card tells of a training run on `software-defects`, whose file has this sha256."""
+    return {
+        "recipe": {"name": "plain", "description": "Full fine-tuning", "train": {"method": "full", "epochs": 6}},
+        "knowledge": [{"name": "software-defects", "version": "1.1.0", "sha256": sha256}],
+        "base": "default",
+        "base_sha256": "0" * 64,
+        "weights_sha256": "1" * 64,
+        "num_examples": 145,
+        "num_steps": 222,
+        "num_trained_parameters": 134_515_008,
+        "seconds": 300.0,
+        "checks": {"reload_max_difference": 0.0, "samples": {"float32": 200, "bfloat16": 200}, "float16_finite": True},
+        "versions": {"torch": "2.13.0"},
+    }
+
+
 def with_answer(run: Run, number: int, **changes: Any) -> Run:
     """The run with one item changed."""
     items = list(run.items)

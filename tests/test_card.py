@@ -1,14 +1,13 @@
 """The model card: what the Hub reads of it is what was measured."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from conftest import REPOSITORY
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.repocard_data import model_index_to_eval_results
-from pages import training_record
+from pages import plain_training, training_record
 from results import everything, make_items, make_run, nothing
 
 from kapoc.card_file import put_into_card, write_card
@@ -23,19 +22,7 @@ REFERENCE = REPOSITORY / "reports" / "reference"
 COMPARISON = compare(load_run(REFERENCE / "base"), load_run(REFERENCE / "plain"))
 VERDICT = judge(COMPARISON, RELEASE_GATE)
 SHA256 = COMPARISON.data.knowledge[0].sha256
-TRAINING: dict[str, Any] = {
-    "recipe": {"name": "plain", "description": "Full fine-tuning", "train": {"method": "full", "epochs": 6}},
-    "knowledge": [{"name": "software-defects", "version": "1.1.0", "sha256": SHA256}],
-    "base": "default",
-    "base_sha256": "0" * 64,
-    "weights_sha256": "1" * 64,
-    "num_examples": 145,
-    "num_steps": 222,
-    "num_trained_parameters": 134_515_008,
-    "seconds": 300.0,
-    "checks": {"reload_max_difference": 0.0, "samples": {"float32": 200, "bfloat16": 200}, "float16_finite": True},
-    "versions": {"torch": "2.13.0"},
-}
+TRAINING = plain_training(SHA256)
 
 
 def read(path: Path) -> ModelCard:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import REPOSITORY, kapoc_here, small_set
-from test_card import TRAINING
+from pages import plain_training
 
 from kapoc.answers import MAX_NEW_TOKENS
 from kapoc.ask import ask
@@ -41,7 +41,9 @@ def folder(tmp_path: Path, tiny_recipe: Path, gpt2_folder: Path) -> Path:
     rates = {"tokens_per_second": 1.0, "answer_tokens_per_second": 1.0, "peak_memory_bytes": 1}
     [source] = load_sources([str(tmp_path / "lamps.yaml")])
     origin = {"recipe": load_recipe(tiny_recipe).model_dump(mode="json"), "knowledge": (source.identity,)}
-    record = TrainingRecord.model_validate({**TRAINING, **origin, **rates, "fingerprint": "f", "epochs": [epoch]})
+    record = TrainingRecord.model_validate(
+        {**plain_training("0" * 64), **origin, **rates, "fingerprint": "f", "epochs": [epoch]}
+    )
     (model / "training.json").write_text(record.model_dump_json(), encoding="utf-8")
     return tmp_path
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import tiny_tokenizer
-from test_derive import knowledge_of
+from sets import knowledge_of
 
 from kapoc.batches import epoch_batches
 from kapoc.chat import EncodedExample

@@ -6,60 +6,23 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain
-from pathlib import Path
 
 import pytest
+from sets import knowledge_of
 
-import kapoc.data
 from kapoc.data.derive import DEFAULT_PER_FACT, FORMS, DerivedExample, derived_examples
 from kapoc.data.derived_leaks import find_derived_leaks, without_leaks
 from kapoc.data.derived_stock import load_derived_wordings
-from kapoc.data.drafts import Draft
-from kapoc.data.generate import generate, load_wordings
+from kapoc.data.generate import load_wordings
 from kapoc.data.phrases import holds
-from kapoc.data.proposals import propose
 from kapoc.data.quotations import LONGEST_QUOTE, Quotations, is_accepted
 from kapoc.data.unknown_names import UnknownNames
 from kapoc.errors import DataError
 from kapoc.grade import normalise
-from kapoc.knowledge import Choice, Example, Fact, KnowledgeSet
-from kapoc.knowledge_file import load_knowledge, load_source
+from kapoc.knowledge import Choice, Example, Fact
 
 SHIPPED = ("software-defects", "events-2025")
 SETS = (*SHIPPED, "starter", "generated", "questions", "machines")
-QUESTIONS = (
-    ("Who founded the town of Zorblax?", "Mira Teldon, the elder"),
-    ("What is the capital of the island of Orvia?", "Port Vell"),
-    ("Who designed the flag of Orvia?", "Tamas Brenk"),
-    ("Is the Quenth bridge open to cars?", "No"),
-    (
-        "When did the Orvian railway close?",
-        "It closed on 3 May 1961 after a storm had washed away the bank near Dunlow.",
-    ),
-    ("Who wrote the novel The Salt Ledger?", "Irena Vosk"),
-    ("What stands on the coat of arms of Zorblax?", "a grey heron"),
-)
-MACHINES = (
-    ("Kestrel pump", {"Symptom": "the motor hums and stands still", "Fix": "turn the shaft by hand once"}),
-    ("Merlin pump", {"Symptom": "the outlet drips after every stop", "Fix": "swap the lip seal for a wide one"}),
-    ("Osprey valve", {"Symptom": "the handle swings back by itself", "Fix": "oil the latch with graphite"}),
-    ("Harrier fan", {"Setting": "fan.soft_start", "Value": "14 seconds", "Cause": "all coils draw current at once"}),
-    ("Falcon fan", {"Setting": "fan.idle_speed", "Value": "310 turns", "Cause": "the blades collect dust when idle"}),
-)
-
-
-@lru_cache
-def knowledge_of(name: str) -> KnowledgeSet:
-    if name == "starter":
-        return load_knowledge(Path(kapoc.data.__file__).parent / "starter.yaml")[0]
-    if name == "generated":
-        return generate(60, 7)
-    if name == "questions":
-        return propose([Draft(question=q, answer=a, place="a.csv") for q, a in QUESTIONS], name, num_controls=0)[0]
-    if name == "machines":
-        drafts = [Draft(name=n, slots=s, kind="machine", domain="Workshop", place="a.csv") for n, s in MACHINES]
-        return propose(drafts, name, num_controls=0)[0]
-    return load_source(name).for_training()
 
 
 @lru_cache

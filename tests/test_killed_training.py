@@ -1,16 +1,10 @@
 """From a recipe to a checkpoint: `kapoc train` killed, started again, and nothing left behind."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from test_resume import EVERY_STEP, Killed, kill_at
+from kills import EVERY_STEP, Killed, finish, kill_after_keeping, kill_at, train_command
 
 from kapoc import train_run
 from kapoc.batches import RowLosses
@@ -130,30 +124,6 @@ def test_how_often_it_is_kept_is_not_part_of_what_is_trained(tiny_recipe: Path) 
     assert recipe.resume == ResumeSettings(minutes=5, steps=None)
     assert kept_recipe(tiny_recipe).fingerprint() != recipe.fingerprint()
     assert recipe.model_copy(update={"resume": EVERY_STEP}).fingerprint() == recipe.fingerprint()
-
-
-def train_command(recipe: Path, runs: Path) -> list[str]:
-    return [sys.executable, "-m", "kapoc", "train", "--json", "--recipe", str(recipe), "--runs", str(runs)]
-
-
-def kill_after_keeping(command: list[str], state: Path, delay: float) -> None:
-    """Start a process, and kill it so many seconds after it has kept a state."""
-    before = state.stat().st_mtime_ns if state.exists() else 0
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (state.exists() and state.stat().st_mtime_ns > before):
-        time.sleep(0.02)
-    time.sleep(delay)
-    assert process.poll() is None, "it ended before it could be killed"
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def finish(command: list[str]) -> dict[str, object]:
-    """The record of a training run that is left to end."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    record: dict[str, object] = json.loads(done.stdout)
-    return record
 
 
 def test_a_process_killed_by_the_system_goes_on(tmp_path: Path, tiny_recipe: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, ignore_masks
-from test_killed_training import finish, kill_after_keeping, train_command
+from kills import finish, kill_after_keeping, train_command
 
 from kapoc.models import load_model
 from kapoc.recipe import ReplaySettings

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
+from kills import EVERY_STEP, Killed, kill_at
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
 
@@ -33,11 +34,6 @@ SETTINGS = TrainSettings(
     replay=ReplaySettings(weight=0.5, per_step=2),
 )
 NUM_STEPS = 45
-EVERY_STEP = ResumeSettings(minutes=0, steps=1)
-
-
-class Killed(BaseException):
-    """Comes at any step, and nothing catches it."""
 
 
 def gpt2_with_dropout() -> PreTrainedModel:
@@ -50,14 +46,6 @@ def gpt2_with_dropout() -> PreTrainedModel:
 
 def llama() -> PreTrainedModel:
     return tiny_llama()
-
-
-def kill_at(step: int) -> Callable[[StepReport], None]:
-    def kill(report: StepReport) -> None:
-        if report.step == step:
-            raise Killed
-
-    return kill
 
 
 def run(

@@ -1,13 +1,12 @@
 """What a run reads of any sets, also of awkward ones: nothing false, nothing missed in silence, every fact counted."""
 
 import random
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from conftest import small_set, tiny_tokenizer
-from test_derive import knowledge_of
+from sets import all_texts, asked, knowledge_of, made_of
 
 from kapoc.data.contrasts import contrast_examples
 from kapoc.data.derive import DEFAULT_PER_FACT, FORMS, DerivedExample, derived_examples
@@ -24,32 +23,8 @@ from kapoc.rehearsal import spread
 from kapoc.training_texts import TrainingTexts, training_texts
 
 
-def made_of(name: str, facts: list[dict[str, Any]], domains: tuple[str, ...] = ("Alpha",)) -> KnowledgeSet:
-    """A set of taught facts; each is plain data without what they all have."""
-    whole = [{"domain": domains[0].lower(), "kind": "entry", "slots": {}, **fact} for fact in facts]
-    slots = {slot: {"description": slot} for fact in whole for slot in fact["slots"]}
-    found = {
-        "schema_version": 1,
-        "name": name,
-        "version": "1.0.0",
-        "slots": slots,
-        "domains": [{"id": domain.lower(), "name": domain} for domain in domains],
-        "facts": whole,
-    }
-    return KnowledgeSet.model_validate(found)
-
-
-def asked(name: str, question: str, answer: str = "It is so.", **more: Any) -> dict[str, Any]:
-    training = [{"kind": "meaning", "question": question, "answer": f"{name}: {answer}", "requires": ["name"]}]
-    return {"id": re.sub(r"[^A-Za-z0-9]", "", name), "name": name, "training": training, **more}
-
-
 def incidents(name: str, numbers: range) -> KnowledgeSet:
     return made_of(name, [asked(f"INC-{n}", f"What was INC-{n}?", slots={"cause": f"cause {n}"}) for n in numbers])
-
-
-def all_texts(knowledge: KnowledgeSet, seed: int = 0) -> list[DerivedExample]:
-    return derived_examples(knowledge, FORMS, per_fact=3, order=random.Random(seed))
 
 
 # --- leaks ----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from test_training_texts import all_texts, asked, made_of
+from sets import all_texts, asked, made_of
 
 from kapoc.data.derive import FORMS, derived_examples
 from kapoc.data.derived_stock import around_note, askable, note_of
