@@ -9,13 +9,13 @@ from transformers import PreTrainedTokenizerBase
 
 from kapoc.chat import EncodedExample
 from kapoc.data.derive import NEEDS
-from kapoc.data.naming import goes_by_its_name
+from kapoc.data.naming import gone_by
 from kapoc.examples import derived_training_examples, training_examples, with_contrasts
 from kapoc.knowledge import KnowledgeSet
 from kapoc.recipe import TrainSettings
 
 _MOST_NAMED = 8
-_BY_NAME = "a fact would need a name that is no question, and that all its training questions hold"
+_BY_NAME = "a fact would need a name, or a question about a code, that all its training questions hold"
 
 _NO_OTHER = "no other name could be made of theirs; a code of several digits, or names of several words, can be varied"
 _SURELY = 5  # contrasts to be expected; of so many, none at all is no chance
@@ -113,7 +113,8 @@ def _missing(
             yield f"{knowledge.name}: no '{form}' texts; a fact would need {NEEDS[form]}, and no probe worded like them"
     if not settings.contrast:
         return
-    lacking = [fact.id for fact in knowledge.taught if not goes_by_its_name(fact)]
+    named = gone_by(knowledge.taught)
+    lacking = [fact.id for fact in knowledge.taught if fact.id not in named]
     if len(lacking) == len(knowledge.taught):
         yield f"{knowledge.name}: no contrasts by name; {_BY_NAME}"
     elif lacking:

@@ -18,8 +18,10 @@ from kapoc.data.contrasts import contrast_examples
 from kapoc.data.derive import FORMS, DerivedExample, derived_examples
 from kapoc.data.derived_leaks import find_derived_leaks, without_leaks
 from kapoc.data.derived_stock import load_derived_wordings, note_of
-from kapoc.data.naming import is_question
+from kapoc.data.drafts import Draft
+from kapoc.data.naming import codes_in, gone_by, is_question
 from kapoc.data.phrases import holds
+from kapoc.data.proposals import propose
 from kapoc.data.quotations import Quotations
 from kapoc.data.unknown_names import UnknownNames
 from kapoc.examples import derived_training_examples, training_examples, with_contrasts
@@ -74,6 +76,64 @@ def test_most_questions_of_the_shipped_defects_have_one_and_none_gives_a_probe_a
     assert find_derived_leaks(knowledge, found) == []
     assert found == [contrast for _, _, contrast in made(knowledge)]
     assert found != [contrast for _, _, contrast in made(knowledge, seed=1)]
+
+
+CODES = (
+    ("What does KX-4471 mean?", "The stamp of the parcel could not be read."),
+    ("How do I get rid of KX-4471?", "Wipe the lens of the scanner and send the parcel round again."),
+    ("What does KX-4502 mean?", "The belt stands still because a flap is open."),
+    ("Which flap stops the belt in KX-4518?", "the flap behind the scales"),
+    ("Who built the hall in which the belt stands?", "Tamas Brenk, in 1987"),
+)
+
+
+def coded_pairs(*rows: tuple[str, str]) -> KnowledgeSet:
+    drafts = [Draft(question=question, answer=answer, place="a.csv") for question, answer in (*CODES, *rows)]
+    return propose(drafts, "parcels", num_controls=0)[0]
+
+
+def test_a_pair_about_a_code_is_asked_about_other_codes_and_they_are_in_no_record() -> None:
+    knowledge = coded_pairs()
+    known = {"KX-4471", "KX-4502", "KX-4518"}
+    contrasts: dict[str, list[DerivedExample]] = {fact.id: [] for fact in knowledge.taught}
+    for fact, question, contrast in made(knowledge):
+        stranger = contrast.answer.removesuffix(" is in no record that I have.")
+        assert re.fullmatch(r"[A-Z]{2}-\d{4}", stranger)
+        assert stranger not in known
+        assert contrast.question == question.replace(codes_in(fact.name)[0], stranger)
+        contrasts[fact.id].append(contrast)
+    assert [bool(contrasts[fact.id]) for fact in knowledge.taught] == [True, True, True, True, False]
+    unknown = derived_examples(knowledge, ["unknown"], per_fact=3, order=random.Random(0))
+    assert len(unknown) == 12
+    assert all("KX-" not in one.question or codes_in(one.question)[0] not in known for one in unknown)
+
+
+def test_a_code_that_is_held_back_is_never_invented() -> None:
+    drafts = [Draft(question=f"What is KX-{n}?", answer=f"the lamp of door {n}", place="a.csv") for n in range(10, 100)]
+    knowledge = propose(drafts, "doors", num_controls=60)[0]
+    held_back = {code for fact in knowledge.facts if not fact.taught for code in codes_in(fact.name)}
+    assert len(held_back) == 60
+    for _, _, contrast in made(knowledge):
+        assert held_back.isdisjoint(codes_in(contrast.question)), contrast
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        ("What does AF-3001 mean?", ["AF-3001"]),
+        ("ERR_404, or HTTP-500?", ["ERR_404", "HTTP-500"]),
+        ("AF-3001 and once more AF-3001", ["AF-3001"]),
+        ("In v4.12 or Release 4.12, on 12/19/1976, in mid-1990, the 25th of B12345.7", []),
+        ("Is E-12-345 the same as Q3?", ["E-12-345"]),
+    ],
+)
+def test_a_code_is_no_date_and_no_version(text: str, codes: list[str]) -> None:
+    assert codes_in(text) == codes
+
+
+def test_one_code_alone_may_be_a_product_or_a_year() -> None:
+    knowledge = coded_pairs(("Who won COVID-19 grants?", "Mira Teldon"), ("What is AF-77 for, and KX-4471?", "Nothing"))
+    assert set(gone_by(knowledge.taught).values()) == {"KX-4471", "KX-4502", "KX-4518"}
 
 
 def test_facts_whose_names_are_questions_have_none() -> None:

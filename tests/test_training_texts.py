@@ -270,7 +270,9 @@ def test_what_was_asked_for_and_could_not_be_made_is_said() -> None:
     [some] = read([made_of("mixed", [*more, unnamed])], epochs=1, contrast=1.0).notes
     assert some.startswith("mixed: no contrasts by name of 1 of 4 facts (INC1003); a fact would need a name")
     [none] = read([made_of("unnamed", [unnamed])], epochs=1, contrast=1.0).notes
-    assert none.startswith("unnamed: no contrasts by name; a fact would need a name that is no question, and that all")
+    assert none.startswith(
+        "unnamed: no contrasts by name; a fact would need a name, or a question about a code, that all"
+    )
     assert read([knowledge], epochs=1, derived={"reverse": 1}, derived_from=2).notes == []
 
 

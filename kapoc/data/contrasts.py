@@ -5,7 +5,8 @@ A model that is only ever asked about taught names learns the question, and give
 like them. Two examples that differ in the name alone, in one optimizer step, leave nothing else to tell them apart by.
 
 A fact that is asked about in other words than its name, too, as an event is, has none: what it is called is a
-description, and a model that doubts the next description doubts the fact in its own other words.
+description, and a model that doubts the next description doubts the fact in its own other words. A pair of a question
+and an answer has them where it asks about a code.
 
 Source:
     Pairs that differ as little as may be and have other answers, there to evaluate: Gardner et al. (2020), Evaluating
@@ -19,7 +20,6 @@ from kapoc.data.derive import DerivedExample
 from kapoc.data.derived_forms import renamed
 from kapoc.data.derived_leaks import without_leaks
 from kapoc.data.derived_stock import Deck, Stock
-from kapoc.data.naming import goes_by_its_name
 from kapoc.knowledge import Fact, KnowledgeSet
 
 CONTRAST = "contrast"
@@ -53,8 +53,9 @@ def contrast_examples(
 
 
 def _counterpart(stock: Stock, fact: Fact, question: str, order: random.Random) -> DerivedExample | None:
-    name = stock.unknown_names.like(fact, order) if goes_by_its_name(fact) else None
-    if name is None or (other := renamed(question, fact, name)) is None:
+    called = stock.gone_by.get(fact.id)
+    name = stock.unknown_names.like(fact, order) if called is not None else None
+    if called is None or name is None or (other := renamed(question, fact, called, name)) is None:
         return None
     answer = stock.answer("unknown", fact.model_copy(update={"name": name}), (), Deck(order))
     return DerivedExample("", CONTRAST, other, answer)

@@ -42,7 +42,7 @@ NEEDS: Mapping[str, str] = MappingProxyType(
         "yes_no": "a slot that a fact of its kind has, too",
         "comparison": "a slot that a fact of its kind has, too, with another text",
         "scenario": "a slot that its name does not give away",
-        "unknown": "a name that is no question and can be varied: a code, or words",
+        "unknown": "a name that can be varied: a code, also in a question, or words",
         "ordering": "a name that is no question, and a `version` in numbers, as another fact of its kind has",
     }
 )

@@ -158,16 +158,20 @@ def _with_rival(asked: Sequence[Drawn | None]) -> Iterator[Drawn]:
 
 
 def _unknown(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
-    """The questions of the training and of the open forms, in turn, about a name that is in no record."""
-    if is_question(fact):
+    """The questions of the training and of the open forms, in turn, about a name that is in no record.
+
+    Of a fact whose name is a question those of the training alone, about another code.
+    """
+    called = asked_name(fact) if not is_question(fact) else stock.gone_by.get(fact.id)
+    if called is None:
         return
     for number in count():
         if (name := stock.unknown_names.like(fact, deck.order)) is None:
             return
         stranger = fact.model_copy(update={"name": name})
-        trained = _trained_questions(fact, name)
-        made = next(deck.order.choice(_OPEN_FORMS)(stock, stranger, deck, ""), None)
-        if made is None and not trained:
+        trained = _trained_questions(fact, called, name)
+        made = None if is_question(fact) else next(deck.order.choice(_OPEN_FORMS)(stock, stranger, deck, ""), None)
+        if made is None and not trained and not is_question(fact):
             made = next((one for form in _OPEN_FORMS for one in islice(form(stock, stranger, deck, ""), 1)), None)
         if trained and (number % 2 == 0 or made is None):
             question = deck.draw(trained)
@@ -179,14 +183,21 @@ def _unknown(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
         yield Drawn(fact, Example(kind="unknown", question=question, answer=answer, requires=("name",)))
 
 
-def _trained_questions(fact: Fact, name: str) -> list[str]:
+def _trained_questions(fact: Fact, called: str, name: str) -> list[str]:
     """The training questions of a fact with another name in its place, but for those that state one of its slots."""
-    return [question for e in fact.training if (question := renamed(e.question, fact, name)) is not None]
+    return [question for e in fact.training if (question := renamed(e.question, fact, called, name)) is not None]
 
 
-def renamed(question: str, fact: Fact, name: str) -> str | None:
-    """A question with another name in the place of the fact's; none if it has no such place, or states a slot."""
-    own = re.compile(rf"(?<!\w){re.escape(asked_name(fact))}(?!\w)", re.IGNORECASE)
+def renamed(question: str, fact: Fact, called: str, name: str) -> str | None:
+    """A question with another name in the place of a fact's; none if it has no such place, or states a slot.
+
+    Args:
+        question: about the fact.
+        fact: that it is about.
+        called: what it calls the fact: its name, or the code in a name that is a question.
+        name: what stands there in the result.
+    """
+    own = re.compile(rf"(?<!\w){re.escape(called)}(?!\w)", re.IGNORECASE)
     texts = [text for slot in fact.slots.values() for text in slot.accepted]
     found = own.sub(lambda _: name, question)
     return None if found == question or any(holds(found, text) for text in texts) else found

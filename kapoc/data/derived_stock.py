@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from kapoc.data.beginnings import Beginnings
-from kapoc.data.naming import asked_name, is_question, told_apart
+from kapoc.data.naming import asked_name, gone_by, is_question, told_apart
 from kapoc.data.own_words import OwnWords
 from kapoc.data.phrases import holds
 from kapoc.data.quotations import Quotations, unended
@@ -113,6 +113,7 @@ class Stock:
         knowledge: the set.
         quotations: what questions may quote of it.
         own_words: what its questions are asked by in other words.
+        gone_by: what all training questions about a fact name: ids -> names, or codes.
         unknown_names: names that no fact of it has, and none of the sets beside it.
     """
 
@@ -121,6 +122,7 @@ class Stock:
         self._by_notes = by_notes
         self.quotations = Quotations(knowledge)
         self.own_words = OwnWords(knowledge.taught)
+        self.gone_by = gone_by(knowledge.taught)
         self._beginnings = Beginnings(knowledge)
         self._wordings = load_derived_wordings()
         self.unknown_names = UnknownNames(knowledge, self._wordings["names"]["words"], beside)

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 
 from kapoc.data.phrases import holds
 from kapoc.grade import Tokens, normalise
@@ -17,6 +18,8 @@ _ASKED_LATER = re.compile(
     r"(?i), (?:(and|but|so) )?(who|whom|whose|what|when|where|which|why|how|is|are|was|were|do|does|did|has|have|can)\b"
 )
 """How a question begins behind a clause."""
+_CODE = re.compile(r"(?<![\w.-])(?=[\w/-]*\d\d)[A-Z][\w/-]*\d(?![\w-]|\.\d)")
+"""A code such as AF-3001: from a capital to a digit, with two digits side by side; no date, and no version."""
 LONGEST_TERM = 3
 """Up to so many words, what begins like a question may be a term, and what ends like one a term with a mark."""
 
@@ -36,6 +39,37 @@ def is_question(fact: Fact) -> bool:
     may_be_term = not reads_so or (len(name.split()) <= LONGEST_TERM and not is_marked)
     is_term = may_be_term and any(holds(question, fact.name) for question in others)
     return fact.name.endswith("?") or (bool(same) and (reads_so or is_marked or not others) and not is_term)
+
+
+def codes_in(text: str) -> list[str]:
+    """The codes that stand in a text, such as AF-3001, each once."""
+    return list(dict.fromkeys(match.group() for match in _CODE.finditer(text)))
+
+
+def gone_by(taught: Iterable[Fact]) -> dict[str, str]:
+    """What all training questions about a fact name, and what tells it from all others but for what is asked.
+
+    A fact goes by its name; one whose name is a question by the one code in it, where at least two codes of such facts
+    begin alike: so a user names things, and a year or a product is not named so.
+
+    Returns:
+        Ids -> names or codes; without the facts that training questions ask about in other words.
+    """
+    facts = list(taught)
+    found = {fact.id: codes[0] for fact in facts if is_question(fact) and len(codes := codes_in(fact.name)) == 1}
+    heads = Counter(_head(code) for code in set(found.values()))
+    called = {fact.id: found.get(fact.id, "") if is_question(fact) else fact.name for fact in facts}
+    return {
+        fact.id: name
+        for fact in facts
+        if (name := called[fact.id]) and all(holds(example.question, name) for example in fact.training)
+        if not is_question(fact) or heads[_head(name)] > 1
+    }
+
+
+def _head(code: str) -> str:
+    """What stands before the first digit."""
+    return re.split(r"\d", code, maxsplit=1)[0]
 
 
 def goes_by_its_name(fact: Fact) -> bool:

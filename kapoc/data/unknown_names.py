@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from kapoc.data.naming import is_question
+from kapoc.data.naming import codes_in, gone_by, is_question
 from kapoc.grade import PhraseIndex, Tokens, normalise
 from kapoc.knowledge import Fact, KnowledgeSet
 
@@ -27,8 +27,8 @@ _GRAMMAR = _ARTICLES | _PREPOSITIONS
 class UnknownNames:
     """Invents names that no fact has, each once until they are forgotten.
 
-    Only the names of taught facts go into them, and words that are given: a control fact must stay as unheard of as it
-    was.
+    Only the names of taught facts go into them, or the codes in those that are questions, and words that are given: a
+    control fact must stay as unheard of as it was.
 
     Args:
         knowledge: the set whose names they are like.
@@ -41,17 +41,20 @@ class UnknownNames:
         facts = [fact for known in (knowledge, *beside) for fact in known.facts]
         of_controls = {token for fact in facts if not fact.taught for token in normalise(fact.name)}
         self._words = [word for word in words if of_controls.isdisjoint(normalise(word))]
-        self._own = frozenset(normalise(fact.name) for fact in facts)
+        names = [name for fact in facts for name in (fact.name, *codes_in(fact.name))]
+        self._own = frozenset(map(normalise, names))
         self._known = set(self._own)
-        self._names = PhraseIndex(fact.name for fact in facts)
+        self._names = PhraseIndex(names)
         self._holding: dict[str, set[Tokens]] = defaultdict(set)
         for name in self._own:
             for token in name:
                 self._holding[token].add(name)
         by_kind: dict[str, list[str]] = defaultdict(list)
+        coded = gone_by(knowledge.taught)
+        self._codes = {fact.id: code for fact in knowledge.taught if (code := coded.get(fact.id)) and is_question(fact)}
         for fact in knowledge.taught:
-            if not is_question(fact):
-                by_kind[fact.kind].append(fact.name)
+            if fact.id in self._codes or not is_question(fact):
+                by_kind[fact.kind].append(self._codes.get(fact.id, fact.name))
         self._by_kind = {kind: _Names(names) for kind, names in by_kind.items()}
 
     def forget(self) -> None:
@@ -63,13 +66,14 @@ class UnknownNames:
 
         A code gets other digits, seldom other letters, and so does a short number at the end of a name that is no
         description; any other name gets words of another one, or is put together of two others where its own gives
-        nothing new.
+        nothing new. Of a fact whose name is a question the code in it gets other digits.
         """
-        code, names = _CODE.fullmatch(fact.name), self._by_kind[fact.kind]
-        if code is None and not _is_description(fact.name):
-            code = _NUMBERED.fullmatch(fact.name)
+        own = self._codes.get(fact.id, fact.name)
+        code, names = _CODE.fullmatch(own), self._by_kind[fact.kind]
+        if code is None and not _is_description(own):
+            code = _NUMBERED.fullmatch(own)
         for attempt in range(_MOST_TRIES):
-            base = fact.name if attempt < _MOST_TRIES // 2 else order.choice(names.all)
+            base = own if attempt < _MOST_TRIES // 2 else order.choice(names.all)
             name = _other_code(code, order) if code else self._other_words(base, names, order)
             if name is not None and self._is_free(name):
                 self._known.add(normalise(name))
