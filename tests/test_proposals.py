@@ -226,6 +226,12 @@ def test_a_value_of_a_sibling_in_a_long_answer_does_not_count_against_it() -> No
         ("Where was Mira born?", "As far as is known, Mira was born in Dar es Salaam, Tanzania.", "Dar es Salaam"),
         ("How does Mira write?", "Mira writes, critics say, in a dense and dark prose.", "dense and dark prose"),
         ("Is milk good for dogs?", "Grown dogs, of any breed at all, do not need milk.", "breed at all"),
+        ("What is KX-1?", "KX-1 locks 95 users out. Set auth.retry_limit to 9 in auth.yml.", "auth.retry_limit"),
+        ("What is KX-1?", "KX-1 means that nobody ever reads /etc/torvel/main.conf.", "/etc/torvel/main.conf"),
+        ("What is KX-1?", "KX-1 means that staff keep seeing the old menus.", "staff keep seeing the old menus"),
+        ("How long is it?", "Every trial of theirs is 14 days from the moment of registration.", "14 days"),
+        ("When was it?", "It was founded in 1958 years before, after a debate between two towns.", "1958"),
+        ("How is it?", "He/she is, e.g. in the U.S.A. and/or by Dr.Smith, asked 3 times about it.", "Dr.Smith"),
     ],
 )  # fmt: skip
 def test_the_phrase_that_is_graded(question: str, answer: str, phrase: str) -> None:

@@ -4,7 +4,7 @@ import math
 import random
 from collections.abc import Iterable, Sequence
 
-from kapoc.data.naming import asked_name, is_question
+from kapoc.data.naming import asked_name, codes_in, is_question
 from kapoc.data.phrases import aspect_of, content_chunks, holds
 from kapoc.grade import normalise
 from kapoc.knowledge import Fact
@@ -31,17 +31,17 @@ class OwnWords:
             order: all that is random.
 
         Returns:
-            The pieces with a mark between them; none where the name is no question, has no two pieces, or where all its
-            words stand in another taught question, which would be asked as well.
+            The pieces with a mark between them; none where the name is no question, where it has no piece or one that is
+            not a code, or where all its words stand in another taught question, which would be asked as well.
         """
         pieces = self._pieces.get(fact.id, ())
-        if len(pieces) < 2:
+        if len(pieces) < 2 and not codes_in("".join(pieces)):
             return None
         drawn = order.sample(pieces, k=len(pieces))
         least = next((n for n in range(1, len(drawn) + 1) if self._is_telling(fact, drawn[:n])), None)
         if least is None:
             return None
-        fewest = max(2, least, math.ceil(_LEAST_SHARE * len(drawn)))
+        fewest = max(min(2, len(drawn)), least, math.ceil(_LEAST_SHARE * len(drawn)))
         return order.choice(_BETWEEN).join(drawn[: order.randint(fewest, len(drawn))])
 
     def _is_telling(self, fact: Fact, pieces: Sequence[str]) -> bool:

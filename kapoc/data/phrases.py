@@ -26,7 +26,7 @@ _STOP_WORDS = frozenset(
     "must i you he she it we they me him us them my your his her its our their one ones s this that these those there "
     "here of for with at as and or but so if then also just what which who whom whose when where why how about any "
     "many much some more most very such yes no indeed certainly while given however although because though "
-    "known".split()
+    "known mean".split()
 )
 _ASKING = frozenset("please tell give name describe explain mention know provide list say share elaborate".split())
 """Words that ask, where they are among the first of a question."""
@@ -39,20 +39,28 @@ _ASPECTS = {
     "who": "the person", "whom": "the person", "whose": "the person", "when": "the time", "where": "the place",
     "why": "the reason", "what": "", "which": "",
 }  # fmt: skip
+_SAYING = frozenset("means happens occurs arises says shows states indicates signals tells".split())
+_CLAUSES = frozenset("that because".split())
 _NAME_LINKS = frozenset("of the in year al bin da das de del di dos du el es ibn la las le los van von y zu".split())
 _QUOTED = re.compile(
     r"[\"\u201c\u201d](?P<double>[^\"\u201c\u201d]+)[\"\u201c\u201d]"
     r"|(?<!\w)[\u2018'](?P<single>[A-Z][^\u2019']+)[\u2019'](?!\w)"
 )
+_IDENTIFIER = re.compile(
+    r"(?<![\w./:-])(?=[\w./-]*[A-Za-z]{3})(?:/[A-Za-z][\w.-]*(?:/[\w.-]*\w)+|[A-Za-z][\w-]*(?:(?:\.[a-z]|_)[\w-]*)+)(?!\w)"
+)
+"""What a machine reads: a setting or a file, words tied by dots or underscores; or a path that begins with a slash."""
+_YEAR = re.compile(r"1\d{3}|20\d{2}")
 _WORD = re.compile(r"[^\W_](?:[\w\u2019'.:%/+#-]*[\w%+#])?")
 
 
 def key_phrase(question: str, answer: str, taken: Collection[Tokens] = ()) -> str:
     """The part of an answer that is graded: all of it if it is short, else a telling phrase that it contains.
 
-    Quoted titles come first, then names, dates and numbers, then the longest run of words; none of them stands in the
-    question. Where there is no such phrase, all of the answer is the phrase. A short answer that repeats words of the
-    question ("The capital of Zorblax is Port Vell") is treated like a long one.
+    Quoted titles come first, then what a machine reads (`auth.retry_limit`, `auth.yml`), then names, dates and numbers
+    with their units, then the longest run of words, and bare numbers last; none of them stands in the question. Where
+    there is no such phrase, all of the answer is the phrase. A short answer that repeats words of the question ("The
+    capital of Zorblax is Port Vell") is treated like a long one.
 
     Args:
         question, answer: one row.
@@ -64,14 +72,22 @@ def key_phrase(question: str, answer: str, taken: Collection[Tokens] = ()) -> st
     if is_short and len((set(asked) & set(tokens)) - _STOP_WORDS) < 2:
         return whole
     quoted = [match["double"] or match["single"] for match in _QUOTED.finditer(answer)]
-    names = [run for run in _proper_runs(answer) if not any(run in title for title in quoted)]
-    names.sort(key=lambda run: -len(set(normalise(run)) - set(asked)))
-    candidates = (*quoted, *names, *(() if is_short else _fresh_runs(answer, asked)))
+    machine_read = [match.group() for match in _IDENTIFIER.finditer(answer)]
+    names = [run for run in _proper_runs(answer) if not any(run in other for other in (*quoted, *machine_read))]
+    names.sort(key=lambda run: (_says_little(run), -len(set(normalise(run)) - set(asked))))
+    num_telling = sum(not _says_little(run) for run in names)
+    runs = () if is_short else _fresh_runs(answer, asked)
+    candidates = (*quoted, *machine_read, *names[:num_telling], *runs, *names[num_telling:])
     phrases = [re.sub(r"[\u2019']s$", "", candidate.strip(END_MARKS)) for candidate in candidates]
     fit = [phrase for phrase in phrases if _is_telling(phrase, asked) and assertions(phrase, answer)]
     if fit:
         return next((phrase for phrase in fit if normalise(phrase) not in taken), fit[0])
     return whole if assertions(whole, answer) else answer.strip()
+
+
+def _says_little(run: str) -> bool:
+    """Whether it is a number alone, and not as long as a year."""
+    return run.isdigit() and len(run) < len("1990")
 
 
 def _is_telling(phrase: str, asked: Tokens) -> bool:
@@ -104,9 +120,19 @@ def _proper_runs(text: str) -> list[str]:
                 last = probe
             elif words[probe].group() not in _NAME_LINKS:
                 break
+        last += _has_unit(text, words, last)
         runs.append(text[words[index].start() : words[last].end()])
         index = last + 1
     return runs
+
+
+def _has_unit(text: str, words: Sequence[re.Match[str]], place: int) -> bool:
+    """Whether a number is followed by what it counts: a word of its own that carries meaning."""
+    number, *following = (match.group() for match in words[place : place + 2])
+    if not following or not number.isdigit() or _YEAR.fullmatch(number):
+        return False
+    is_word = following[0].isalpha() and following[0] not in _STOP_WORDS | _LEADING | _NAME_LINKS
+    return is_word and _is_joined(text, words[place], words[place + 1])
 
 
 def _is_joined(text: str, word: re.Match[str], following: re.Match[str]) -> bool:
@@ -131,6 +157,9 @@ def _fresh_runs(text: str, asked: Sequence[str]) -> list[str]:
 
 
 def _without_stop_words(run: list[re.Match[str]]) -> list[re.Match[str]]:
+    """A run without the words of grammar at its ends, and without what leads up to a clause ("means that ...")."""
+    if len(run) > 2 and run[0].group().lower() in _SAYING and run[1].group().lower() in _CLAUSES:
+        run = run[2:]
     while run and run[0].group().lower() in (_STOP_WORDS | _LEADING) - {"not", "never"}:
         run = run[1:]
     while run and run[-1].group().lower() in _STOP_WORDS | _LEADING:
@@ -232,6 +261,11 @@ def aspect_of(question: str) -> str:
         if word in _ASPECTS:
             return _ASPECTS[word]
     return ""
+
+
+def is_identifier(text: str) -> bool:
+    """Whether a text is one name for machines to read, such as `auth.retry_limit`."""
+    return bool(_IDENTIFIER.fullmatch(text))
 
 
 def holds(text: str, phrase: str) -> bool:

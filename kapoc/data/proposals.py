@@ -22,7 +22,7 @@ from kapoc.data.drafts import (
     without_duplicates,
 )
 from kapoc.data.leaks import find_leaks
-from kapoc.data.phrases import END_MARKS, holds
+from kapoc.data.phrases import END_MARKS, holds, is_identifier
 from kapoc.data.templates import passage_question, probe_examples, training_examples
 from kapoc.errors import DataError
 from kapoc.grade import PhraseIndex, Requirement, assertions, normalise
@@ -227,8 +227,12 @@ def _slot_kinds(items: Sequence[Item]) -> dict[str, SlotKind]:
 
 
 def _is_distinctive(texts: Sequence[str]) -> bool:
-    long = [text for text in texts if sum(any(c.isalpha() for c in token) for token in normalise(text)) >= 2]
-    return len(long) * 2 > len(texts) and len({normalise(text) for text in texts}) * 2 > len(texts)
+    rare = [
+        text
+        for text in texts
+        if is_identifier(text) or sum(any(c.isalpha() for c in token) for token in normalise(text)) >= 2
+    ]
+    return len(rare) * 2 > len(texts) and len({normalise(text) for text in texts}) * 2 > len(texts)
 
 
 def _summary(knowledge: KnowledgeSet, items: Sequence[Item]) -> Iterator[str]:
