@@ -67,6 +67,19 @@ def test_a_question_with_a_single_word_of_its_own_is_not_asked_so() -> None:
     assert drawn(pairs(*AUTHORS), "When was it?") == set()
 
 
+def test_a_code_is_enough_where_one_pair_alone_asks_about_it() -> None:
+    knowledge = pairs(
+        ("What does KX-4471 mean?", "The stamp could not be read."),
+        ("What does KX-4502 mean?", "A flap is open."),
+        ("Who repairs KX-4502?", "The fitter of the night shift."),
+    )
+    assert drawn(knowledge, "What does KX-4471 mean?") == {"KX-4471"}
+    assert drawn(knowledge, "What does KX-4502 mean?") == set()  # all of it stands in the other question
+    who = drawn(knowledge, "Who repairs KX-4502?")
+    assert len(who) > 5
+    assert all("repairs" in text or "the person" in text for text in who)
+
+
 def test_the_answer_stands_in_no_piece() -> None:
     knowledge = pairs(("Is the tin ferry of Molde called The Tin Ferry?", "The Tin Ferry"), *AUTHORS)
     for text in drawn(knowledge, "Is the tin ferry of Molde called The Tin Ferry?"):

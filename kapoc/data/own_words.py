@@ -31,8 +31,8 @@ class OwnWords:
             order: all that is random.
 
         Returns:
-            The pieces with a mark between them; none where the name is no question, where it has no piece or one that is
-            not a code, or where all its words stand in another taught question, which would be asked as well.
+            The pieces with a mark between them; none where the name is no question, where it has no piece, or but one
+            that is no code, or where all its words stand in another taught question, which would be asked as well.
         """
         pieces = self._pieces.get(fact.id, ())
         if len(pieces) < 2 and not codes_in("".join(pieces)):
