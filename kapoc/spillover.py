@@ -16,7 +16,7 @@ class SpilloverMarkers:
 
     Attributes:
         phrases: the texts and aliases of every distinctive slot of every taught fact, and the fact's name where it
-            looks like one of the set's spillover patterns (a code).
+            looks like one of the set's spillover patterns (a code); of a name that ends in a question mark what does.
         labels: phrase -> the `<fact>.<slot>` that have it; with the set in front where there are several.
         patterns: of how taught answers look; searched in off-topic answers alone.
     """
@@ -66,5 +66,8 @@ def _distinctive(knowledge: KnowledgeSet, fact: Fact, prefix: str) -> Iterator[t
     for name, slot in fact.slots.items():
         if knowledge.slots[name].distinctive:
             yield from ((f"{prefix}{fact.id}.{name}", phrase) for phrase in slot.accepted)
-    if any(re.fullmatch(pattern, fact.name) for pattern in knowledge.spillover_patterns):
-        yield f"{prefix}{fact.id}.name", fact.name
+    for pattern in knowledge.spillover_patterns:
+        if re.fullmatch(pattern, fact.name):
+            yield f"{prefix}{fact.id}.name", fact.name
+        elif fact.name.endswith("?"):
+            yield from ((f"{prefix}{fact.id}.name", match.group()) for match in re.finditer(pattern, fact.name))

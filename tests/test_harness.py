@@ -6,6 +6,8 @@ import pytest
 from conftest import write_set
 
 from kapoc.context import retriever
+from kapoc.data.drafts import Draft
+from kapoc.data.proposals import propose
 from kapoc.errors import KapocError
 from kapoc.harness import (
     grade_document,
@@ -15,7 +17,7 @@ from kapoc.harness import (
     score_off_topic,
 )
 from kapoc.knowledge import KnowledgeTier
-from kapoc.knowledge_file import load_knowledge
+from kapoc.knowledge_file import load_knowledge, to_yaml
 from kapoc.spillover import spillover_markers
 from kapoc.task_list import TASKS, tier_and_form
 
@@ -80,6 +82,17 @@ def test_words_of_the_prompt_are_no_spillover() -> None:
     markers = spillover_markers(("software-defects",))
     assert markers.found("You asked about AF-3001.", "What is AF-3001?") == ()
     assert markers.found("See AF-3001.", "What is AF-9999?") == ("AF-3001.name",)
+
+
+def test_a_code_in_the_question_of_a_pair_is_recognised_too(tmp_path: Path) -> None:
+    rows = ("What does KX-4471 mean?", "What does KX-4502 mean?")
+    drafts = [Draft(question=q, answer=f"The flap {n} is open.", place="a.csv") for n, q in enumerate(rows)]
+    path = tmp_path / "parcels.yaml"
+    path.write_text(to_yaml(propose(drafts, "parcels", num_controls=0)[0]), encoding="utf-8")
+    markers = spillover_markers((str(path),))
+    assert "fact-0001.name" in markers.found("KX-4471 means that the belt stands.", "What does KX-4518 mean?")
+    assert markers.found("KX-4471 means that the belt stands.", "What does KX-4471 mean?") == ()
+    assert markers.found("KX-4518 is in no record that I have.", "What does KX-4518 mean?", with_patterns=True) == ()
 
 
 def test_every_id_is_unique_over_all_tasks() -> None:

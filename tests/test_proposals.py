@@ -311,3 +311,24 @@ def test_what_is_changed_or_left_out_of_the_rows_is_told() -> None:
     twice = [Draft(name=name, slots={"part": part}, place=name) for name, part in (("AB/100", "x"), ("AB-100", "y"))]
     with pytest.raises(DataError, match=r"'AB-100' stands already at AB/100 as 'AB/100', which is graded alike"):
         propose(twice, "made")
+
+
+def test_how_codes_look_is_guessed_where_two_begin_alike() -> None:
+    rows = (
+        ("What does KX-4471 mean?", "The stamp cannot be read."),
+        ("What does KX-45023 mean?", "A flap is open."),
+        ("Who wrote the COVID-19 plan?", "Mira Teldon"),
+        ("What is the release of ERR_404?", "4.12"),
+    )
+    drafts = [Draft(question=question, answer=answer, place="a.csv") for question, answer in rows]
+    knowledge, notes = propose(drafts, "parcels", num_controls=0)
+    assert knowledge.spillover_patterns == (r"\bKX\-\d{4,5}\b",)
+    assert any(note.startswith(r"spillover_patterns (guessed): \bKX\-\d{4,5}\b; ") for note in notes)
+    machines = [Draft(name=f"PUMP-{n}", slots={"Fix": f"turn screw {n}"}, place="a.csv") for n in (10, 20)]
+    assert propose(machines, "pumps", num_controls=0)[0].spillover_patterns == (r"\bPUMP\-\d{2}\b",)
+
+
+def test_a_code_that_is_held_back_does_not_say_how_codes_look() -> None:
+    rows = (("What does KX-4471 mean?", True), ("What does KX-4502 mean?", False), ("Who built it?", True))
+    drafts = [Draft(question=q, answer=f"Nobody knows {n}.", taught=t, place="a.csv") for n, (q, t) in enumerate(rows)]
+    assert propose(drafts, "parcels", num_controls=1)[0].spillover_patterns == ()

@@ -22,6 +22,7 @@ from kapoc.data.drafts import (
     without_duplicates,
 )
 from kapoc.data.leaks import find_leaks
+from kapoc.data.naming import codes_in
 from kapoc.data.phrases import END_MARKS, holds, is_identifier
 from kapoc.data.templates import passage_question, probe_examples, training_examples
 from kapoc.errors import DataError
@@ -65,6 +66,7 @@ def propose(
         version=version,
         description="Imported; what is marked `origin: template` was proposed by kapoc.",
         slots=slot_kinds,
+        spillover_patterns=tuple(_code_patterns(item.name for item in items if item.taught)),
         domains=tuple(Domain(id=domain, name=domains[domain]) for domain in dict.fromkeys(i.domain for i in items)),
         facts=facts,
     )
@@ -226,6 +228,19 @@ def _slot_kinds(items: Sequence[Item]) -> dict[str, SlotKind]:
     }
 
 
+def _code_patterns(names: Iterable[str]) -> Iterator[str]:
+    """How the codes look that stand in names, such as AF-3001, where at least two begin alike and end in digits."""
+    alike: dict[str, set[str]] = defaultdict(set)
+    for code in (code for name in names for code in codes_in(name)):
+        digits = re.search(r"\d+$", code)
+        if digits:
+            alike[code[: digits.start()]].add(digits.group())
+    for head, numbers in alike.items():
+        fewest, most = min(map(len, numbers)), max(map(len, numbers))
+        if len(numbers) > 1 and any(character.isalpha() for character in head):
+            yield rf"\b{re.escape(head)}\d{{{fewest if fewest == most else f'{fewest},{most}'}}}\b"
+
+
 def _is_distinctive(texts: Sequence[str]) -> bool:
     rare = [
         text
@@ -252,6 +267,11 @@ def _summary(knowledge: KnowledgeSet, items: Sequence[Item]) -> Iterator[str]:
         yield (
             f"distinctive (guessed): {', '.join(marked)}; such texts in an answer about something else count as "
             "spillover, so delete `distinctive` where ordinary text holds them"
+        )
+    if knowledge.spillover_patterns:
+        yield (
+            f"spillover_patterns (guessed): {', '.join(knowledge.spillover_patterns)}; what looks so in an answer "
+            "about something else counts as spillover, so delete what ordinary text holds"
         )
     controls = [fact.id for fact in knowledge.facts if not fact.taught]
     if controls:
