@@ -249,12 +249,23 @@ def test_a_text_beyond_the_context_is_refused_before_training() -> None:
         train(tiny_llama(), [examples[1], dataclasses.replace(examples[0], prompt=(5,) * 1029)], FAST)
 
 
+@pytest.mark.parametrize(
+    ("device", "capability", "number"),
+    [("cpu", "AVX2", 40), ("cpu", "DEFAULT", 40), ("cpu", "AVX512", 200), ("cuda", "AVX2", 200)],
+)
+def test_fewer_answers_are_sampled_in_an_emulated_precision(
+    device: str, capability: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    assert checkpoint.num_bfloat16_samples(torch.device(device)) == number
+
+
 def test_a_checkpoint_is_standalone_and_checked(tmp_path: Path, tiny_recipe: Path) -> None:
     workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
     folder = train_run.train_model(workspace, workspace.model)
     record = read_training_record(folder)
     assert record is not None
-    assert record.checks.samples == {"float32": 200, "bfloat16": 200}
+    assert record.checks.samples == {"float32": 200, "bfloat16": checkpoint.num_bfloat16_samples(torch.device("cpu"))}
     assert record.checks.reload_max_difference == 0.0
     assert record.num_steps == 4
     assert load_model(str(folder)).identity.weights_sha256 == record.weights_sha256 != record.base_sha256
