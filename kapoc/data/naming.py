@@ -58,12 +58,12 @@ def gone_by(taught: Iterable[Fact]) -> dict[str, str]:
     facts = list(taught)
     found = {fact.id: codes[0] for fact in facts if is_question(fact) and len(codes := codes_in(fact.name)) == 1}
     heads = Counter(_head(code) for code in set(found.values()))
-    called = {fact.id: found.get(fact.id, "") if is_question(fact) else fact.name for fact in facts}
-    return {
-        fact.id: name
+    named = {fact.id: fact.name for fact in facts if goes_by_its_name(fact)}
+    return named | {
+        fact.id: found[fact.id]
         for fact in facts
-        if (name := called[fact.id]) and all(holds(example.question, name) for example in fact.training)
-        if not is_question(fact) or heads[_head(name)] > 1
+        if fact.id in found and heads[_head(found[fact.id])] > 1
+        if all(holds(example.question, found[fact.id]) for example in fact.training)
     }
 
 
