@@ -57,12 +57,14 @@ class Slot(_Record):
     Attributes:
         text: the part as the training texts state it.
         aliases: other wordings that a right answer may use.
+        distinctive: whether it shows a spillover, where it does so otherwise than other slots of its name.
         paraphrases: what people say who have not read the record, from a file beside the set
             (`kapoc.paraphrase_file`); derived training questions quote them, and no answer is graded by them.
     """
 
     text: Text
     aliases: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    distinctive: bool | None = None
     paraphrases: SkipJsonSchema[tuple[str, ...]] = Field(default=(), exclude=True)
 
     @field_validator("paraphrases", mode="before")
@@ -92,7 +94,8 @@ class SlotKind(_Record):
     Attributes:
         description: what the slot holds.
         distinctive: whether its text, found in an answer to an unrelated prompt, shows that the training
-            spilled over. True for invented wordings, false for values that stand in ordinary text.
+            spilled over. True for invented wordings, false for values that stand in ordinary text. A slot of a
+            fact may say otherwise of its own text.
     """
 
     description: Text
@@ -275,6 +278,11 @@ class KnowledgeSet(_Record):
     def fact_by_id(self) -> dict[str, Fact]:
         """Every fact by its id."""
         return {fact.id: fact for fact in self.facts}
+
+    def is_distinctive(self, fact: Fact, slot: str) -> bool:
+        """Whether a slot's text, found in an answer about something else, shows that the training spilled over."""
+        own = fact.slots[slot].distinctive
+        return self.slots[slot].distinctive if own is None else own
 
     @cached_property
     def _facts_of_kind(self) -> dict[str, tuple[Fact, ...]]:

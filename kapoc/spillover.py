@@ -64,7 +64,7 @@ def _markers(knowledge: tuple[str, ...], _sha256: tuple[str, ...]) -> SpilloverM
 
 def _distinctive(knowledge: KnowledgeSet, fact: Fact, prefix: str) -> Iterator[tuple[str, str]]:
     for name, slot in fact.slots.items():
-        if knowledge.slots[name].distinctive:
+        if knowledge.is_distinctive(fact, name):
             yield from ((f"{prefix}{fact.id}.{name}", phrase) for phrase in slot.accepted)
     for pattern in knowledge.spillover_patterns:
         if re.fullmatch(pattern, fact.name):

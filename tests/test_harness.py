@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import write_set
+from conftest import small_set, write_set
 
 from kapoc.context import retriever
 from kapoc.data.drafts import Draft
@@ -93,6 +93,17 @@ def test_a_code_in_the_question_of_a_pair_is_recognised_too(tmp_path: Path) -> N
     assert "fact-0001.name" in markers.found("KX-4471 means that the belt stands.", "What does KX-4518 mean?")
     assert markers.found("KX-4471 means that the belt stands.", "What does KX-4471 mean?") == ()
     assert markers.found("KX-4518 is in no record that I have.", "What does KX-4518 mean?", with_patterns=True) == ()
+
+
+def test_a_slot_of_a_fact_may_be_distinctive_otherwise_than_others_of_its_name(tmp_path: Path) -> None:
+    content = small_set()
+    first, second = content["facts"][:2]
+    slots = first["slots"] | {"value": second["slots"]["value"]}
+    texts = {name: slot["text"] if isinstance(slot, dict) else slot for name, slot in slots.items()}
+    first["slots"]["colour"] = {"text": texts["colour"], "distinctive": False}
+    second["slots"]["value"] = {"text": texts["value"], "distinctive": True}
+    markers = spillover_markers((str(write_set(tmp_path / "lamps.yaml", content)),))
+    assert markers.found(f"It is {texts['colour']} in {texts['value']}.", "") == (f"{second['id']}.value",)
 
 
 def test_every_id_is_unique_over_all_tasks() -> None:

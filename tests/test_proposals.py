@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from kapoc.data.drafts import Draft
+from kapoc.data.key_phrase import Rarity, key_phrase
 from kapoc.data.leaks import find_leaks
-from kapoc.data.phrases import key_phrase, keywords
+from kapoc.data.phrases import keywords
 from kapoc.data.proposals import propose
 from kapoc.data.soundness import find_flaws
 from kapoc.errors import DataError
@@ -235,7 +236,24 @@ def test_a_value_of_a_sibling_in_a_long_answer_does_not_count_against_it() -> No
     ],
 )  # fmt: skip
 def test_the_phrase_that_is_graded(question: str, answer: str, phrase: str) -> None:
-    assert key_phrase(question, answer) == phrase
+    assert key_phrase(question, answer, Rarity([f"{question} {answer}"])) == phrase
+
+
+def test_the_phrase_that_is_graded_is_of_rare_words_and_answers_first() -> None:
+    common = [f"Pol{n} is a famous writer who often explores ideas." for n in range(9)]
+    row = ("What does Mira say?", "Mira often explores famous ideas, and Mira adores brass sextants.")
+    assert key_phrase(*row, Rarity([" ".join(row)])) == "often explores famous ideas"
+    assert key_phrase(*row, Rarity([" ".join(row), *common])) == "adores brass sextants"
+    long = (
+        "What is Mira?",
+        "Mira is a famous writer who often explores ideas of glass towers, lamps and very old ships.",
+    )
+    assert key_phrase(*long, Rarity([" ".join(long)])) == "famous writer who often explores ideas of glass"
+    assert key_phrase(*long, Rarity([" ".join(long), *common])) == "writer who often explores ideas of glass towers"
+    aside = ("How is the work of Mira received?", "The work of Mira won wide acclaim, earning her a small house.")
+    assert key_phrase(*aside, Rarity([" ".join(aside)])) == "won wide acclaim"
+    later = ("How does Mira begin?", "Mira paints small sketches first. Then the writer sleeps a few long nights.")
+    assert key_phrase(*later, Rarity([" ".join(later)])) == "paints small sketches first"
 
 
 @pytest.mark.parametrize(
@@ -311,6 +329,31 @@ def test_what_is_changed_or_left_out_of_the_rows_is_told() -> None:
     twice = [Draft(name=name, slots={"part": part}, place=name) for name, part in (("AB/100", "x"), ("AB-100", "y"))]
     with pytest.raises(DataError, match=r"'AB-100' stands already at AB/100 as 'AB/100', which is graded alike"):
         propose(twice, "made")
+
+
+def test_what_several_facts_say_or_ordinary_text_holds_is_not_distinctive() -> None:
+    rows = (
+        ("Who wrote the oldest atlas of Zorblax?", "Mira Teldon"),
+        ("Where does Mira Teldon live?", "Mira Teldon lives in the tower of Port Vell."),
+        ("What does Mira Teldon collect?", "Mira Teldon has for long collected brass sextants of all kinds."),
+        ("Whom does Mira Teldon teach?", "Mira Teldon teaches a pupil by the name of Olo Brask."),
+        ("Which genre does Olo Brask write in?", "Drama"),
+        ("When was Olo Brask born?", "Olo Brask was born on April 9, 1911."),
+        ("How many sextants are there?", "3 dozen"),
+    )
+    drafts = [Draft(question=question, answer=answer, place="a.csv") for question, answer in rows]
+    knowledge, notes = propose(drafts, "made", num_controls=0)
+    texts = {fact.slots["answer"].text: knowledge.is_distinctive(fact, "answer") for fact in knowledge.facts}
+    assert texts == {
+        "Mira Teldon": False,
+        "Port Vell": True,
+        "long collected brass sextants of all kinds": True,
+        "Olo Brask": True,  # in one question and one answer more
+        "Drama": False,
+        "April 9, 1911": True,
+        "3 dozen": False,
+    }
+    assert any(note.startswith("distinctive (guessed): answer, but 3 texts such as 'Mira Teldon'; ") for note in notes)
 
 
 def test_how_codes_look_is_guessed_where_two_begin_alike() -> None:

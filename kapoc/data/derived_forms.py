@@ -87,7 +87,7 @@ def _quotes(stock: Stock, fact: Fact, slot: str, *, reworded: bool = False) -> t
     """What may be quoted of a slot to tell a fact from all others: of its text, or paraphrases where it has some."""
     if reworded and (said := stock.quotations.paraphrases(fact, slot)):
         return said
-    return stock.quotations.distinctive(fact, slot) if stock.knowledge.slots[slot].distinctive else ()
+    return stock.quotations.distinctive(fact, slot) if stock.knowledge.is_distinctive(fact, slot) else ()
 
 
 def _telling(stock: Stock, fact: Fact, *, reworded: bool = False, but: str = "") -> tuple[str, ...]:

@@ -12,8 +12,9 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from kapoc.data.key_phrase import Rarity, key_phrase
 from kapoc.data.naming import name_of
-from kapoc.data.phrases import key_phrase, keywords
+from kapoc.data.phrases import keywords
 from kapoc.errors import DataError
 from kapoc.grade import Tokens, assertions, normalise
 
@@ -217,11 +218,12 @@ def make_items(drafts: Sequence[Draft], controls: set[int], notes: Notes) -> lis
     domains = _unique({group: slug(group) or ("domain" if group else "general") for group in groups})
     items = []
     taken: set[Tokens] = set()
+    rarity = Rarity(f"{draft.question} {draft.answer}" for draft in drafts)
     draw = random.Random("the order in comparisons")  # noqa: S311 - not for secrets
     first = [index % 2 == 0 for index in range(len(drafts))]
     draw.shuffle(first)
     for index, draft in enumerate(drafts):
-        name, slots, note = _content(draft, names, taken, notes)
+        name, slots, note = _content(draft, names, rarity, taken, notes)
         items.append(
             Item(
                 draft=draft,
@@ -240,7 +242,7 @@ def make_items(drafts: Sequence[Draft], controls: set[int], notes: Notes) -> lis
 
 
 def _content(
-    draft: Draft, names: Mapping[str, str], taken: set[Tokens], notes: Notes
+    draft: Draft, names: Mapping[str, str], rarity: Rarity, taken: set[Tokens], notes: Notes
 ) -> tuple[str, dict[str, str], str]:
     """The name, the slots by identifier and the reference answer of a draft; a graded phrase is added to `taken`."""
     slots = {names[label]: _slot_text(text) for label, text in draft.slots.items() if says_something(text)}
@@ -251,7 +253,7 @@ def _content(
     if draft.question is not None and draft.answer is not None:
         if not normalise(draft.answer):
             raise DataError(f"{draft.place}: answer: holds no word; write one")
-        phrase = key_phrase(draft.question, draft.answer, taken)
+        phrase = key_phrase(draft.question, draft.answer, rarity, taken)
         taken.add(normalise(phrase))
         return draft.name or name_of(draft.question), {"answer": phrase}, draft.answer.strip()
     if not slots:

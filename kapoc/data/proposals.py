@@ -21,12 +21,13 @@ from kapoc.data.drafts import (
     with_keywords,
     without_duplicates,
 )
+from kapoc.data.key_phrase import END_MARKS
 from kapoc.data.leaks import find_leaks
-from kapoc.data.naming import codes_in
-from kapoc.data.phrases import END_MARKS, holds, is_identifier
+from kapoc.data.phrases import holds
+from kapoc.data.spillover_guesses import guess_distinctive, guess_patterns
 from kapoc.data.templates import passage_question, probe_examples, training_examples
 from kapoc.errors import DataError
-from kapoc.grade import PhraseIndex, Requirement, assertions, normalise
+from kapoc.grade import PhraseIndex, Requirement, assertions
 from kapoc.knowledge import KNOWLEDGE_TIERS, Domain, Example, Fact, KnowledgeSet, Slot, SlotKind
 
 AnyExample = TypeVar("AnyExample", bound=Example)
@@ -57,16 +58,15 @@ def propose(
     controls = choose_controls(kept, num_controls, set_name)
     items = _with_passages(with_keywords(make_items(kept, controls, notes), notes), notes)
     items = _with_aliases(items)
-    facts = _facts(items, notes)
-    slot_kinds = _slot_kinds(items)
+    slots, facts = guess_distinctive(_slot_kinds(items), _facts(items, notes))
     domains = {item.domain: item.draft.domain.strip() or "General" for item in reversed(items)}
     knowledge = KnowledgeSet(
         schema_version=1,
         name=set_name,
         version=version,
         description="Imported; what is marked `origin: template` was proposed by kapoc.",
-        slots=slot_kinds,
-        spillover_patterns=tuple(_code_patterns(item.name for item in items if item.taught)),
+        slots=slots,
+        spillover_patterns=tuple(guess_patterns(item.name for item in items if item.taught)),
         domains=tuple(Domain(id=domain, name=domains[domain]) for domain in dict.fromkeys(i.domain for i in items)),
         facts=facts,
     )
@@ -212,7 +212,6 @@ def _without_leaking(fact: Fact, checks: Mapping[str, str], place: str, notes: N
 
 
 def _slot_kinds(items: Sequence[Item]) -> dict[str, SlotKind]:
-    texts: dict[str, list[str]] = defaultdict(list)
     columns: dict[str, str] = {}
     for item in items:
         if item.draft.question:
@@ -221,33 +220,7 @@ def _slot_kinds(items: Sequence[Item]) -> dict[str, SlotKind]:
             (k for k in item.draft.slots if says_something(item.draft.slots[k])), item.slots, strict=False
         ):
             columns.setdefault(slot, f"imported from column {label}")
-        for slot, text in item.slots.items():
-            texts[slot].append(text)
-    return {
-        slot: SlotKind(description=columns[slot], distinctive=_is_distinctive(found)) for slot, found in texts.items()
-    }
-
-
-def _code_patterns(names: Iterable[str]) -> Iterator[str]:
-    """How the codes look that stand in names, such as AF-3001, where at least two begin alike and end in digits."""
-    alike: dict[str, set[str]] = defaultdict(set)
-    for code in (code for name in names for code in codes_in(name)):
-        digits = re.search(r"\d+$", code)
-        if digits:
-            alike[code[: digits.start()]].add(digits.group())
-    for head, numbers in alike.items():
-        fewest, most = min(map(len, numbers)), max(map(len, numbers))
-        if len(numbers) > 1 and any(character.isalpha() for character in head):
-            yield rf"\b{re.escape(head)}\d{{{fewest if fewest == most else f'{fewest},{most}'}}}\b"
-
-
-def _is_distinctive(texts: Sequence[str]) -> bool:
-    rare = [
-        text
-        for text in texts
-        if is_identifier(text) or sum(any(c.isalpha() for c in token) for token in normalise(text)) >= 2
-    ]
-    return len(rare) * 2 > len(texts) and len({normalise(text) for text in texts}) * 2 > len(texts)
+    return {slot: SlotKind(description=column) for slot, column in columns.items()}
 
 
 def _summary(knowledge: KnowledgeSet, items: Sequence[Item]) -> Iterator[str]:
@@ -264,9 +237,11 @@ def _summary(knowledge: KnowledgeSet, items: Sequence[Item]) -> Iterator[str]:
             f"'{phrases[0].slots['answer']}' of {phrases[0].id}; read them, and put what matters in their place"
         )
     if marked := [name for name, kind in knowledge.slots.items() if kind.distinctive]:
+        common = [slot.text for fact in knowledge.facts for slot in fact.slots.values() if slot.distinctive is False]
+        but = f", but {len(common)} texts such as '{common[0]}'" if common else ""
         yield (
-            f"distinctive (guessed): {', '.join(marked)}; such texts in an answer about something else count as "
-            "spillover, so delete `distinctive` where ordinary text holds them"
+            f"distinctive (guessed): {', '.join(marked)}{but}; such texts in an answer about something else count as "
+            "spillover, so write `distinctive: false` where ordinary text holds them"
         )
     if knowledge.spillover_patterns:
         yield (

@@ -203,7 +203,8 @@ def _missing_parts(knowledge: KnowledgeSet) -> Iterator[Finding]:
             "no control fact: what training does to untaught facts of this shape is not measured; add `taught: false`"
         )
         yield Finding("warning", "no controls", ("facts",), knowledge.name, message)
-    if not knowledge.spillover_patterns and not any(slot.distinctive for slot in knowledge.slots.values()):
+    marked = any(knowledge.is_distinctive(fact, slot) for fact in knowledge.taught for slot in fact.slots)
+    if not knowledge.spillover_patterns and not marked:
         message = (
             "no slot is `distinctive` and there are no `spillover_patterns`: a taught answer in the wrong place is not "
             "recognised, and its checks pass whatever a model does; mark the slots whose texts are this set's alone"

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from kapoc.data.drafts import Draft, Item, Notes, statement
-from kapoc.data.phrases import END_MARKS, LONGEST_CHUNK, LONGEST_TITLE, aspect_of, content_chunks, holds
+from kapoc.data.key_phrase import END_MARKS
+from kapoc.data.phrases import LONGEST_CHUNK, LONGEST_TITLE, aspect_of, content_chunks, holds
 from kapoc.grade import normalise
 from kapoc.knowledge import Choice, Example, Probe, ProbeTier
 
