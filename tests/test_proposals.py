@@ -222,6 +222,8 @@ def test_a_value_of_a_sibling_in_a_long_answer_does_not_count_against_it() -> No
     [
         ("What is the capital of Zorblax?", "Port Vell.", "Port Vell"),
         ("What is the capital of Zorblax?", "The capital of Zorblax is Port Vell.", "Port Vell"),
+        ("Who approves reports?", "Your team lead approves reports.", "team lead"),
+        ("Is the mint open on Sundays?", "No, the mint is closed on Sundays.", "No, the mint is closed on Sundays"),
         ("When was Tol born?", "Tol was born on the 25th of May in the year 1958.", "25th of May in the year 1958"),
         ("What did Mira write?", 'The novel "The Guilt Closet," set in Havana, is by Mira.', "The Guilt Closet"),
         ("Where was Mira born?", "As far as is known, Mira was born in Dar es Salaam, Tanzania.", "Dar es Salaam"),

@@ -54,7 +54,8 @@ def key_phrase(question: str, answer: str, rarity: Rarity, taken: Collection[Tok
     Quoted titles come first, then what a machine reads (`auth.retry_limit`, `auth.yml`), then names of several words,
     dates and numbers with their units, then whichever says most: a name of one word, or a run of words; bare numbers
     come last. None of them stands in the question. Where there is no such phrase, all of the answer is the phrase. A
-    short answer that repeats words of the question ("The capital of Zorblax is Port Vell") is treated like a long one.
+    short answer that repeats words of the question ("The capital of Zorblax is Port Vell") is treated like a long one,
+    but a single word of it would stand in many an answer.
 
     Args:
         question, answer: one row.
@@ -72,7 +73,9 @@ def key_phrase(question: str, answer: str, rarity: Rarity, taken: Collection[Tok
     names = [
         n for n in _proper_runs(answer) if not any(answer[slice(*n)] in other for other in (*quoted, *machine_read))
     ]
-    runs = () if is_short else _fresh_runs(answer, asked)
+    runs = _fresh_runs(answer, asked)
+    if is_short:
+        runs = [run for run in runs if len(set(normalise(answer[slice(*run)])) - STOP_WORDS - LEADING_WORDS) > 1]
     numbers = [n for n in names if _says_little(answer[slice(*n)])]
     single = [n for n in names if _is_one_word(answer[slice(*n)]) and not _goes_with_another(answer, n, names)]
     long = [n for n in names if n not in numbers and not _is_one_word(answer[slice(*n)])]
