@@ -222,6 +222,20 @@ def test_every_planted_error_is_told_at_once(tmp_path: Path) -> None:
     assert len(audit(write_set(tmp_path / "bad.yaml", content)).errors) == 3
 
 
+def test_a_distinctive_text_that_ordinary_text_holds_is_a_warning(tmp_path: Path) -> None:
+    content = small_set()
+    assert not any("ordinary text" in warning for warning in audit(write_set(tmp_path / "rare.yaml", content)).warnings)
+    colour = content["facts"][1]["slots"]["colour"]
+    text = colour["text"] if isinstance(colour, dict) else colour
+    content["facts"][1]["slots"]["colour"] = {"text": text, "aliases": ["twice"]}
+    (warning,) = [w for w in audit(write_set(tmp_path / "common.yaml", content)).warnings if "ordinary text" in w]
+    assert "facts[1].slots.colour" in warning
+    assert "'twice' counts as spillover" in warning
+    content["facts"][1]["slots"]["colour"]["distinctive"] = False
+    found = audit(write_set(tmp_path / "told.yaml", content))
+    assert not any("ordinary text" in warning for warning in found.warnings)
+
+
 def test_what_is_missing_is_a_warning(tmp_path: Path) -> None:
     content = small_set()
     content["facts"] = content["facts"][:2]

@@ -327,7 +327,7 @@ def test_what_is_changed_or_left_out_of_the_rows_is_told() -> None:
     assert len({fact.id for fact in knowledge.facts}) == 4
     assert any(note.startswith("'limit' is 'N/A' and is left out: 1 (a:0)") for note in notes)
     assert any(note.startswith("another id than yours") and ": 3 (a:1" in note for note in notes)
-    assert any(note.startswith("distinctive (guessed): office;") for note in notes)
+    assert any(note.startswith("distinctive (guessed): office, but not 'New York';") for note in notes)
     twice = [Draft(name=name, slots={"part": part}, place=name) for name, part in (("AB/100", "x"), ("AB-100", "y"))]
     with pytest.raises(DataError, match=r"'AB-100' stands already at AB/100 as 'AB/100', which is graded alike"):
         propose(twice, "made")
@@ -355,7 +355,9 @@ def test_what_several_facts_say_or_ordinary_text_holds_is_not_distinctive() -> N
         "April 9, 1911": True,
         "3 dozen": False,
     }
-    assert any(note.startswith("distinctive (guessed): answer, but 3 texts such as 'Mira Teldon'; ") for note in notes)
+    assert any(
+        note.startswith("distinctive (guessed): answer, but not 3 texts such as 'Mira Teldon'; ") for note in notes
+    )
 
 
 def test_how_codes_look_is_guessed_where_two_begin_alike() -> None:

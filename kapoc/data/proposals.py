@@ -238,7 +238,8 @@ def _summary(knowledge: KnowledgeSet, items: Sequence[Item]) -> Iterator[str]:
         )
     if marked := [name for name, kind in knowledge.slots.items() if kind.distinctive]:
         common = [slot.text for fact in knowledge.facts for slot in fact.slots.values() if slot.distinctive is False]
-        but = f", but {len(common)} texts such as '{common[0]}'" if common else ""
+        number = f"{len(common)} texts such as " if len(common) > 1 else ""
+        but = f", but not {number}'{common[0]}'" if common else ""
         yield (
             f"distinctive (guessed): {', '.join(marked)}{but}; such texts in an answer about something else count as "
             "spillover, so write `distinctive: false` where ordinary text holds them"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from kapoc.data.finding import Finding, Level
 from kapoc.data.naming import goes_by_its_name
+from kapoc.data.ordinary_text import standing_in_ordinary_text
 from kapoc.grade import grade_slots, normalise, positions
 from kapoc.knowledge import NUM_OPTIONS, Fact, KnowledgeSet
 from kapoc.knowledge_file import located_examples
@@ -30,6 +31,7 @@ def find_flaws(knowledge: KnowledgeSet) -> Iterator[Finding]:
     yield from _late_answers(knowledge)
     yield from _lopsided_sides(knowledge)
     yield from _telling_options(knowledge)
+    yield from _ordinary_texts(knowledge)
     yield from _missing_parts(knowledge)
 
 
@@ -190,6 +192,27 @@ def _blind_patterns(knowledge: KnowledgeSet) -> Iterator[Finding]:
         if message:
             location = ("spillover_patterns", number)
             yield Finding("warning", "blind pattern", location, knowledge.name, f"'{pattern}' {message}")
+
+
+def _ordinary_texts(knowledge: KnowledgeSet) -> Iterator[Finding]:
+    """Texts that are to show a spillover and stand in ordinary text."""
+    distinctive = {
+        (index, name): fact.slots[name].accepted
+        for index, fact in enumerate(knowledge.facts)
+        for name in fact.slots
+        if fact.taught and knowledge.is_distinctive(fact, name)
+    }
+    ordinary = standing_in_ordinary_text(text for texts in distinctive.values() for text in texts)
+    said = {normalise(text) for text in ordinary}
+    for (index, name), texts in distinctive.items():
+        if found := [text for text in texts if normalise(text) in said]:
+            message = (
+                f"'{found[0]}' counts as spillover in any other answer, and ordinary text holds it; write "
+                "`distinctive: false` beside it, or take it from the aliases"
+            )
+            yield Finding(
+                "warning", "ordinary text", ("facts", index, "slots", name), knowledge.facts[index].id, message
+            )
 
 
 def _missing_parts(knowledge: KnowledgeSet) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kapoc.data.naming import codes_in
+from kapoc.data.ordinary_text import standing_in_ordinary_text
 from kapoc.data.phrases import LEADING_WORDS, STOP_WORDS, is_identifier
 from kapoc.grade import PhraseIndex, Tokens, normalise
 from kapoc.knowledge import Fact, SlotKind
@@ -19,8 +20,8 @@ def guess_distinctive(
     """Mark the slots whose texts are mostly rare as distinctive, and those of their texts that are not as none.
 
     A text is rare that holds two words of meaning, or one and a year, or that a machine reads (`auth.retry_limit`).
-    What stands in the names or notes of several other facts, of which no slot holds it, shows nothing: of many facts
-    about one person each may say who that is.
+    What stands in ordinary text shows nothing, nor what stands in the names or notes of several other facts, of which
+    no slot holds it: of many facts about one person each may say who that is.
 
     Args:
         slots: of the set.
@@ -34,9 +35,8 @@ def guess_distinctive(
         for name, slot in fact.slots.items():
             texts[name].append(slot.text)
     kinds = {name: kind.model_copy(update={"distinctive": _is_telling(texts[name])}) for name, kind in slots.items()}
-    shared = _said_of_others(
-        [text for name, found in texts.items() if kinds[name].distinctive for text in found], facts
-    )
+    guessed = [text for name, found in texts.items() if kinds[name].distinctive for text in found]
+    shared = _said_of_others(guessed, facts) | set(map(normalise, standing_in_ordinary_text(guessed)))
     marked = []
     for fact in facts:
         common = {
