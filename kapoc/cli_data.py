@@ -93,26 +93,29 @@ def _show_known(known: Mapping[str, str]) -> None:
 @data_app.command("show")
 def show_fact(
     knowledge: SetArgument,
-    fact: Annotated[str | None, typer.Argument(help="A fact's id; all facts in a line each if left out.")] = None,
+    fact: Annotated[
+        str | None,
+        typer.Argument(help="A fact's id or name; all facts, with what is graded, in a line each if left out."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a fact turns into: training texts, probes, what a right answer needs, wrong options."""
-    from kapoc.data.show import describe_fact
+    from kapoc.data.show import describe_fact, fact_called, fact_line, summarise_fact
     from kapoc.errors import near_miss
     from kapoc.knowledge_file import load_source
 
     loaded = load_source(knowledge).for_training()
     if fact is None:
-        rows = [(f.id, f.domain, f.kind, len(f.training), len(f.probes)) for f in loaded.facts]
         if as_json:
-            print(json.dumps([dict(zip(("id", "domain", "kind", "training", "probes"), r, strict=True)) for r in rows]))
+            print(json.dumps([summarise_fact(f) for f in loaded.facts]))
             return
-        for fact_id, domain, kind, num_training, num_probes in rows:
-            show(f"{fact_id}  ({domain}, {kind}): {num_training} training examples, {num_probes} probes")
+        for line in map(fact_line, loaded.facts):
+            show(line)
         return
-    if fact not in loaded.fact_by_id:
-        raise DataError(f"{knowledge}: there is no fact '{fact}'; {near_miss(fact, loaded.fact_by_id)}")
-    chosen = loaded.fact_by_id[fact]
+    chosen = fact_called(loaded, fact)
+    if chosen is None:
+        known = [*loaded.fact_by_id, *(f.name for f in loaded.facts)]
+        raise DataError(f"{knowledge}: there is no fact '{fact}'; {near_miss(fact, known)}")
     if as_json:
         said = {name: slot.paraphrases for name, slot in chosen.slots.items() if slot.paraphrases}
         more = {"paraphrases": said} if said else {}
@@ -203,7 +206,7 @@ def import_(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a knowledge set out of a table, a Markdown runbook, or passages with questions.
+    """Make a knowledge set out of a table, chat data, a Markdown FAQ or runbook, or passages with questions.
 
     What the source does not have (paraphrases, derived probes) is proposed from templates and marked
     `origin: template`, for you to read and reword.

@@ -19,6 +19,8 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 _NUMBER_OF_WORD = {word: value for value, word in enumerate(_UNITS)} | {
     word: 10 * value for value, word in enumerate(_TENS, start=2)
 }
+NUMBER_WORDS = frozenset(_NUMBER_OF_WORD)
+"""The words that are read as the numbers they name."""
 _ARTICLES = frozenset({"a", "an", "the"})
 _THOUSANDS_COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")

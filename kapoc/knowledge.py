@@ -127,8 +127,8 @@ class Example(_Record):
         kind: which use of the fact is asked for (`meaning`, `fix`, `reverse`, `yes_no` ...).
         question: the prompt put to the model, without any template.
         answer: the reference answer; it must be graded right by its own requirement.
-        requires: the slots that a right answer contains. Either this or `choice`.
-        choice: the forced decision. Either this or `requires`.
+        requires: the slots that a right answer contains.
+        choice: the forced decision. With `requires` beside it a right answer decides so and contains those slots.
         origin: `template` where kapoc proposed it and nobody has looked at it yet.
     """
 
@@ -140,9 +140,9 @@ class Example(_Record):
     origin: Origin = "written"
 
     @model_validator(mode="after")
-    def _one_way_to_grade(self) -> Self:
-        if bool(self.requires) == (self.choice is not None):
-            raise ValueError("needs either `requires` (slots) or `choice` (a forced decision), and not both")
+    def _can_be_graded(self) -> Self:
+        if not self.requires and self.choice is None:
+            raise ValueError("needs `requires` (slots) or `choice` (a forced decision)")
         return self
 
 
@@ -327,7 +327,9 @@ class KnowledgeSet(_Record):
         """Judge a free answer to an example."""
         if example.choice is not None:
             context = self.undeciding if example.choice.is_yes_no else NO_PHRASES
-            return grade_decision(answer, Decision(example.choice.options, example.choice.right, context))
+            grade = grade_decision(answer, Decision(example.choice.options, example.choice.right, context))
+            if not grade.correct or not example.requires:
+                return grade
         return grade_slots(answer, self.requirements(fact, example))
 
     def options(self, fact: Fact, example: Example) -> tuple[str, ...]:

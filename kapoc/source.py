@@ -4,7 +4,7 @@ import contextlib
 import json
 import math
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -154,23 +154,27 @@ def load_jsonl(path: Path, schema: type[Record]) -> tuple[Record, ...]:
     return tuple(records)
 
 
-def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
+def read_jsonl(path: Path, number: Callable[[str], Any] = float) -> Iterator[tuple[int, Any]]:
     """The plain data of a file of one JSON value a line, each with its line, counted from 1; empty lines are none.
+
+    Args:
+        path: the file.
+        number: what becomes of a number with a fraction or an exponent, as it is written.
 
     Raises:
         DataError: the file cannot be read, or a line is not JSON.
     """
-    for number, line in _lines(read_text(path)):
-        yield number, _json_line(path, number, line)
+    for line_number, line in _lines(read_text(path)):
+        yield line_number, _json_line(path, line_number, line, number)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     return ((number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip())
 
 
-def _json_line(path: Path, number: int, line: str) -> Any:
+def _json_line(path: Path, number: int, line: str, parse_float: Callable[[str], Any] = float) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(line, parse_float=parse_float)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}:{number}: not valid JSON ({json_fault(error)})") from None
 

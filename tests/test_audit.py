@@ -169,9 +169,7 @@ ERRORS: dict[str, tuple[Damage, str, str]] = {
     "undeclared slot": (put("red", "facts", 0, "slots", "tint"), "tint: red", r"slots\.tint .*: not declared"),
     "unknown required slot": (put(["colr"], *PROBE, "requires"), "- colr", r"no slot 'colr'; did you mean"),
     "answer without its slot": (put("Red.", *PROBE, "answer"), "answer: Red", r"graded wrong \(missing colour"),
-    "both ways to grade": (
-        put({"options": ["a", "b"], "right": "a"}, *PROBE, "choice"), "tier: paraphrased", r"needs either `requires`",
-    ),
+    "no way to grade": (put([], *PROBE, "requires"), "tier: paraphrased", r"needs `requires` \(slots\) or `choice`"),
     "right option not offered": (
         put("maybe", "facts", 0, "probes", 3, "choice", "right"), "choice:", r"'maybe' is not one of the options",
     ),

@@ -116,10 +116,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         r"slots\.color \(ZX-11\): not declared.*did you mean 'colour'",
     ),
     "unknown slot required": (put(["color"], *PROBE, "requires"), r"no slot 'color'; did you mean 'colour'\?"),
-    "two ways to grade": (
-        put({"options": ["a", "b"], "right": "a"}, *PROBE, "choice"),
-        r"probes\[0\]: needs either `requires`",
-    ),
+    "no way to grade": (put([], *PROBE, "requires"), r"probes\[0\]: needs `requires` \(slots\) or `choice`"),
     "right option not offered": (
         put({"options": ["yes", "no"], "right": "maybe"}, "facts", 0, "probes", 3, "choice"),
         r"'maybe' is not one of the options",

@@ -133,6 +133,14 @@ def test_show_tells_what_a_fact_turns_into(tmp_path: Path) -> None:
     assert "right when it says 'stepup.ticket_ttl'; '95 seconds' or '95s' or '95 sec'" in text
     overview = kapoc_here("data", "show", "software-defects", folder=tmp_path)
     assert len(overview.splitlines()) == len(knowledge.facts)
+    assert "AF-3001  (authflow, defect): 5 training examples, 13 probes | symptom: users are sent back" in overview
+    (control,) = [line for line in overview.splitlines() if "a control" in line][:1]
+    assert "version:" in control
+    asked = tmp_path / "asked.csv"
+    asked.write_text("question,answer\nWho runs Zorblax?,Mira\nWhat is its oldest town?,Port Vell\n", encoding="utf-8")
+    kapoc_here("data", "import", asked, "--out", "asked.yaml", folder=tmp_path)
+    assert "what is its oldest town?".capitalize() in kapoc_here("data", "show", "asked.yaml", folder=tmp_path)
+    assert "answer: Port Vell" in kapoc_here("data", "show", "asked.yaml", "what is its oldest town?", folder=tmp_path)
     assert "did you mean 'AF-3001'?" in kapoc_here(
         "data", "show", "software-defects", "AF-301", folder=tmp_path, code=2
     )

@@ -8,7 +8,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
-from kapoc.data.importing import set_name_of
+from kapoc.data.faqs import drafts_from_faq
+from kapoc.data.importing import import_set, set_name_of
 from kapoc.data.mapping import facts_from_table, guess_mapping
 from kapoc.data.passages import drafts_from_passages, holds_passages
 from kapoc.data.runbooks import drafts_from_runbook
@@ -161,6 +162,116 @@ def test_without_questions_the_columns_are_slots() -> None:
     assert "slots: columns Cause, Fix (guessed; --slots to change)" in lines
     mapping, _ = guess_mapping(table_of("Code", "Cause", "Fix"), slots=("Fix",))
     assert (mapping.name, mapping.slots) == ("Code", ("Fix",))
+
+
+def table_with(columns: str, *rows: str) -> Table:
+    names = tuple(columns.split(","))
+    cells = tuple(dict(zip(names, row.split(","), strict=True)) for row in rows)
+    return Table("t.csv", names, cells, tuple(range(2, 2 + len(rows))))
+
+
+def test_a_product_that_each_row_is_about_names_it() -> None:
+    mapping, _ = guess_mapping(table_with("Product,Price,Weight", "Torvik,49 EUR,1 kg", "Grindal,89 EUR,2 kg"))
+    assert (mapping.name, mapping.domain, mapping.slots) == ("Product", None, ("Price", "Weight"))
+    mapping, _ = guess_mapping(table_with("Product,Part,Weight", "Torvik,lid,1 kg", "Torvik,cup,2 kg"))
+    assert (mapping.name, mapping.domain, mapping.slots) == ("Part", "Product", ("Weight",))
+
+
+def test_what_has_a_code_is_asked_about_by_it() -> None:
+    mapping, _ = guess_mapping(table_with("Code,Title,Cause", "KX-4471,Lid open,heat", "KX-4502,Lid open,frost"))
+    assert (mapping.id, mapping.name, mapping.slots) == ("Code", "Code", ("Title", "Cause"))
+    assert guess_mapping(table_of("Code", "Title", "Cause"), name="Title")[0].name == "Title"
+
+
+def test_the_question_behind_one_instruction_for_all_is_taken() -> None:
+    same = table_with("instruction,input,output", "Answer it.,Who runs it?,Mira", "Answer it.,Where is it?,Lund")
+    assert guess_mapping(same)[0].question == "input"
+    other = table_with("instruction,input,output", "Who runs it?,,Mira", "Where is it?,,Lund")
+    assert guess_mapping(other)[0].question == "instruction"
+
+
+def test_questions_are_not_taken_for_names() -> None:
+    table = table_with("Frage,Antwort", "Wer ist das?,Mira", "Wo ist es?,Lund")
+    with pytest.raises(DataError, match="the column 'Frage' holds questions; name it with --question"):
+        guess_mapping(table)
+    assert guess_mapping(table, question="Frage", answer="Antwort")[0].answer == "Antwort"
+
+
+def test_what_was_guessed_is_told_with_what_is_wrong(tmp_path: Path) -> None:
+    source = written(tmp_path, "a.csv", "First name,Role\nMarta,cook\nMarta,smith\n")
+    with pytest.raises(DataError, match=r"'Marta' stands already .*\[name: column 'First name' \(guessed; --name to"):
+        import_set(source)
+
+
+@pytest.mark.parametrize("form", [("role", "content", "user", "assistant"), ("from", "value", "human", "gpt")])
+def test_chat_data_is_read(tmp_path: Path, form: tuple[str, str, str, str]) -> None:
+    who, what, asks, answers = form
+    turns = [{who: "system", what: "Be kind."}, {who: asks, what: "Who runs it?"}, {who: answers, what: "Mira."}]
+    rows = [{"conversations": turns, "domain": "Shop"}, {"conversations": turns[1:], "domain": "Shop"}]
+    table = read_table(written(tmp_path, "chat.jsonl", "\n".join(map(json.dumps, rows))))
+    assert table.rows[0] == table.rows[1] == {"question": "Who runs it?", "answer": "Mira.", "domain": "Shop"}
+    more = json.dumps({"messages": [*turns[1:], {who: asks, what: "And where?"}]})
+    with pytest.raises(DataError, match=rf"b.jsonl:1: messages: holds the turns {asks}, {answers}, {asks}; a fact is"):
+        read_table(written(tmp_path, "b.jsonl", more))
+    parts = json.dumps({"messages": [turns[1], {who: answers, what: [{"type": "text"}]}]})
+    with pytest.raises(DataError, match="holds content that is no text"):
+        read_table(written(tmp_path, "c.jsonl", parts))
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_numbers_are_read_as_they_are_written(tmp_path: Path, name: str) -> None:
+    row = '{"name": "Torvik", "price": 49.90, "dose": 0.00005, "year": 1987, "size": 3.0}'
+    table = read_table(written(tmp_path, name, f"[{row}]" if name == "a.json" else row))
+    assert list(table.rows[0].values()) == ["Torvik", "49.90", "0.00005", "1987", "3"]
+
+
+FAQ = """# Zorb FAQ
+
+## Shop
+
+### Who runs *Zorb*?
+
+Ines Falk runs **Zorb**
+since 2019.
+
+### How do I return it?
+
+- print the label
+- drop it off.
+
+Then wait.
+
+### Is there nothing?
+
+## Place
+
+**Q: Where is Zorb?**
+A: In Lund, see [the map](https://zorb.example).
+
+**1. When does it open?**
+"""
+
+
+def test_a_faq_in_markdown(tmp_path: Path) -> None:
+    source = written(tmp_path, "faq.md", f"{FAQ}\nAt 8:30.\n")
+    drafts, notes = drafts_from_faq(source)
+    assert [(d.domain, d.question, d.answer) for d in drafts] == [
+        ("Shop", "Who runs Zorb?", "Ines Falk runs Zorb since 2019."),
+        ("Shop", "How do I return it?", "print the label; drop it off. Then wait."),
+        ("Place", "Where is Zorb?", "In Lund, see the map."),
+        ("Place", "When does it open?", "At 8:30."),
+    ]
+    assert drafts[0].place == f"{source}:5"
+    assert notes == (f"{source}:17: 'Is there nothing?' is not taken: no text stands below it",)
+    assert import_set(source)[0].taught[0].training[0].question == "Who runs Zorb?"
+    assert drafts_from_faq(written(tmp_path, "runbook.md", RUNBOOK)) == ((), ())
+
+
+def test_a_list_below_a_label_is_its_text(tmp_path: Path) -> None:
+    text = "## E1\n**Cause:** heat\n\n**Steps:**\n\n1. Stop it.\n2. Cool `it`.\n\n**Then:**\n- Owner: Mira\n"
+    (draft,), notes = drafts_from_runbook(written(tmp_path, "a.md", text))
+    assert draft.slots == {"Cause": "heat", "Steps": "Stop it; Cool it", "Owner": "Mira"}
+    assert any("'Then' of 'E1' is not taken" in note for note in notes)
 
 
 @pytest.mark.parametrize(

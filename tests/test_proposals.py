@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from kapoc.data.derive import derived_examples
 from kapoc.data.drafts import Draft
 from kapoc.data.key_phrase import Rarity, key_phrase
 from kapoc.data.leaks import find_leaks
@@ -222,6 +223,19 @@ def test_a_value_of_a_sibling_in_a_long_answer_does_not_count_against_it() -> No
     [
         ("What is the capital of Zorblax?", "Port Vell.", "Port Vell"),
         ("What is the capital of Zorblax?", "The capital of Zorblax is Port Vell.", "Port Vell"),
+        ("What is it?", "It costs $49 a month, with support for up to five users in the firm.", "$49"),
+        ("What is it?", "There are 1,200 EUR a head and year, once PeopleDock has the request.", "1,200 EUR"),
+        ("What is it?", "The pump takes no more than 4.2 bar at the inlet of the house.", "4.2 bar"),
+        ("When is it?", "The office opens at 8:30 a.m. on every working day of the week.", "8:30 a.m"),
+        ("Which port?", "The service listens there, at 9443 unless another one is set by hand.", "9443"),
+        ("How many vacation days?", "Everyone gets 27 vacation days in each year of work.", "27 vacation days"),
+        ("How many?", "Up to twelve people may use it at the same time in one room.", "twelve people"),
+        ("Where?", "Write to help@zorb.example and somebody comes back to you within a day.", "help@zorb.example"),
+        ("Where?", "See https://zorb.example/docs/a.pdf for all of the users.", "https://zorb.example/docs/a.pdf"),
+        ("Where?", "It stands in Dock > Company > Chart, and is made anew each night.", "Dock > Company > Chart"),
+        ("Where is Zorb?", "Zorb is in Lund.", "Lund"),
+        ("When does it open?", "It does so at 8:30.", "8:30"),
+        ("Where do I park?", "You do so behind the barn.", "You do so behind the barn"),
         ("Who approves reports?", "Your team lead approves reports.", "team lead"),
         ("Is the mint open on Sundays?", "No, the mint is closed on Sundays.", "No, the mint is closed on Sundays"),
         ("When was Tol born?", "Tol was born on the 25th of May in the year 1958.", "25th of May in the year 1958"),
@@ -265,6 +279,7 @@ def test_the_phrase_that_is_graded_is_of_rare_words_and_answers_first() -> None:
         ("When was Mira Tol born?", ("born", "Mira Tol", "the time")),
         ("Where was Mira Tol born?", ("born", "Mira Tol", "the place")),
         ("How many moons does Zorblax have?", ("Zorblax", "moons", "the number")),
+        ("How long is the probation of Zorblax?", ("Zorblax", "probation", "long", "the duration")),
         ("What is it?", ()),
     ],
 )
@@ -358,6 +373,52 @@ def test_what_several_facts_say_or_ordinary_text_holds_is_not_distinctive() -> N
     assert any(
         note.startswith("distinctive (guessed): answer, but not 3 texts such as 'Mira Teldon'; ") for note in notes
     )
+
+
+def test_what_is_decided_by_yes_or_no_is_graded_by_that() -> None:
+    rows = (
+        ("Is the Kelvo pump safe outdoors?", "No"),
+        ("Is overtime paid in cash?", "No. It is compensated with time off within 10 weeks of the month."),
+        ("Can I bring my dog?", "Yes, to the second floor of building Torvel."),
+        ("Who runs the Kelvo help desk?", "Ines Falk"),
+        ("Could you tell me where Kelvo is?", "Yes, it is in Port Vell."),
+    )
+    drafts = [Draft(question=question, answer=answer, kind="faq", place="a.csv") for question, answer in rows]
+    knowledge, notes = propose(drafts, "made", num_controls=0)
+    outdoors, overtime, dog, desk, where = knowledge.facts
+    kinds = [fact.kind for fact in knowledge.facts]
+    assert kinds == ["faq"] * 5
+    assert [list(fact.slots) for fact in (outdoors, overtime, desk)] == [["decision"], ["answer"], ["answer"]]
+    assert overtime.slots["answer"].text == "10 weeks"
+    for answer, is_right in (
+        ("No, with time off, within 10 weeks.", True),
+        ("No, with time off.", False),
+        ("Yes. It is paid within 10 weeks.", False),
+        ("Within 10 weeks.", False),
+    ):
+        assert all(knowledge.grade(overtime, e, answer).correct is is_right for e in overtime.training), answer
+    assert knowledge.grade(dog, dog.training[0], "Yes, to the second floor of building Torvel, on a lead.").correct
+    assert knowledge.grade(outdoors, outdoors.training[0], "No, never.").correct
+    assert knowledge.grade(desk, desk.training[0], "Ines Falk. There is no other contact.").correct
+    assert knowledge.grade(where, where.training[0], "In Port Vell.").correct
+    assert all(
+        knowledge.grade(fact, example, example.answer).correct for fact in knowledge.facts for example in examples(fact)
+    )
+    assert any(note.startswith("decision: 3 questions are answered by yes or no") for note in notes)
+    assert not any(find_leaks(knowledge))
+    made = derived_examples(knowledge, ("statement",), order=random.Random(0))
+    assert {text.fact for text in made} >= {overtime.id, dog.id}
+
+
+def test_a_plural_label_is_asked_for_as_one() -> None:
+    drafts = [Draft(name=f"KX-{n}", slots={"Symptoms": f"pipe {n} drips", "Status": f"stage {n}"}) for n in (21, 37)]
+    knowledge, _ = propose(drafts, "made", num_controls=0)
+    asked = [example.question for fact in knowledge.facts for example in examples(fact)]
+    assert "What are the symptoms of KX-21?" in asked
+    assert "KX-37 is on my list, only its symptoms are missing. Can you fill them in?" in asked
+    single = [Draft(name=f"KX-{n}", slots={"Status": f"stage {n}"}) for n in (21, 37)]
+    knowledge, _ = propose(single, "made", num_controls=0)
+    assert knowledge.facts[0].training[0].question == "What is the status of KX-21?"
 
 
 def test_how_codes_look_is_guessed_where_two_begin_alike() -> None:

@@ -337,9 +337,12 @@ def _says(note: str, fact: Fact, slots: Sequence[str]) -> bool:
 
 
 def askable(fact: Fact) -> tuple[str, ...]:
-    """The slots that the fact's name asks for, where it is a question, or does not give away."""
+    """The slots that the fact's name asks for, where it is a question, or does not give away.
+
+    A question that is decided by yes or no alone has one slot, which says what was decided.
+    """
     if is_question(fact):
-        wanted = {slot for example in fact.training for slot in example.requires}
+        wanted = {slot for example in fact.training for slot in example.requires} or set(fact.slots)
         return tuple(slot for slot in fact.slots if wanted == {slot})
     return tuple(name for name, slot in fact.slots.items() if not any(holds(fact.name, t) for t in slot.accepted))
 

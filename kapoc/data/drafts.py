@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from kapoc.data.key_phrase import Rarity, key_phrase
 from kapoc.data.naming import name_of
-from kapoc.data.phrases import keywords
+from kapoc.data.phrases import decision_of, keywords
 from kapoc.errors import DataError
 from kapoc.grade import Tokens, assertions, normalise
 
@@ -64,6 +64,7 @@ class Item:
         is_first: whether it stands before or behind the other fact in a comparison; half of the facts do.
         keywords: by which a probe asks, if the draft is a question; empty where no probe can be made of them.
         aliases: whole texts that are accepted beside a slot's own, by the slots' identifiers.
+        decision: `yes` or `no` where the question asks for it and the answer says it.
         states_passage: whether this fact carries the passage as training, of all the facts that share it.
     """
 
@@ -79,6 +80,7 @@ class Item:
     is_first: bool
     keywords: tuple[str, ...] = ()
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    decision: str = ""
     states_passage: bool = False
 
 
@@ -224,6 +226,7 @@ def make_items(drafts: Sequence[Draft], controls: set[int], notes: Notes) -> lis
     draw.shuffle(first)
     for index, draft in enumerate(drafts):
         name, slots, note = _content(draft, names, rarity, taken, notes)
+        decision, _ = decision_of(draft.question or "", draft.answer or "")
         items.append(
             Item(
                 draft=draft,
@@ -236,6 +239,7 @@ def make_items(drafts: Sequence[Draft], controls: set[int], notes: Notes) -> lis
                 labels={names[label]: _label(label) for label in draft.slots},
                 note=note,
                 is_first=first[index],
+                decision=decision,
             )
         )
     return items
@@ -253,9 +257,13 @@ def _content(
     if draft.question is not None and draft.answer is not None:
         if not normalise(draft.answer):
             raise DataError(f"{draft.place}: answer: holds no word; write one")
-        phrase = key_phrase(draft.question, draft.answer, rarity, taken)
+        name, note = draft.name or name_of(draft.question), draft.answer.strip()
+        decision, more = decision_of(draft.question, draft.answer)
+        if decision and not normalise(more):
+            return name, {"decision": decision.capitalize()}, note
+        phrase = key_phrase(draft.question, more or draft.answer, rarity, taken)
         taken.add(normalise(phrase))
-        return draft.name or name_of(draft.question), {"answer": phrase}, draft.answer.strip()
+        return name, {"answer": phrase}, note
     if not slots:
         raise DataError(f"{draft.place}: slots: none holds a word; fill one in or remove the row")
     name = draft.name.strip()
@@ -291,7 +299,7 @@ def _slot_text(text: str) -> str:
 
 def _label(label: str) -> str:
     """A slot's label as it stands in a sentence: lower case, but for abbreviations."""
-    words = re.sub(r"[_\s]+", " ", label).strip().split(" ")
+    words = re.sub(r"[_.\s]+", " ", label).strip().split(" ")
     return " ".join(word if word.isupper() and len(word) > 1 else word.lower() for word in words)
 
 
@@ -310,7 +318,7 @@ def with_keywords(items: list[Item], notes: Notes) -> list[Item]:
     answers: dict[frozenset[str], set[str]] = defaultdict(set)
     for item, bag in zip(items, bags, strict=True):
         if item.draft.question:
-            answers[bag].add(item.slots["answer"])
+            answers[bag].add(item.note)
     result = []
     for item, chunks, bag in zip(items, found, bags, strict=True):
         if item.draft.question and not chunks:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from kapoc.data.drafts import Draft
+from kapoc.data.faqs import drafts_from_faq
 from kapoc.data.mapping import Mapping, facts_from_table, guess_mapping
 from kapoc.data.passages import drafts_from_passages, holds_passages
 from kapoc.data.proposals import propose
@@ -41,7 +42,11 @@ def import_set(
     drafts, notes = _drafts(source, columns or Mapping(), kind)
     if not drafts:
         raise DataError(f"{source}: holds nothing that can become a fact; give questions with answers, or named slots")
-    made, proposed = propose(drafts, set_name=set_name or set_name_of(source), num_controls=num_controls)
+    try:
+        made, proposed = propose(drafts, set_name=set_name or set_name_of(source), num_controls=num_controls)
+    except DataError as error:
+        guessed = [note for note in notes if "(guessed;" in note]
+        raise DataError(f"{error} [{'; '.join(guessed)}]" if guessed else f"{error}") from None
     return made, (*notes, *proposed)
 
 
@@ -50,7 +55,8 @@ def _drafts(source: str, given: Mapping, kind: str) -> tuple[tuple[Draft, ...], 
     if (is_markdown or is_passages) and given != Mapping():
         raise DataError(f"{source}: has no columns; leave out the flags that name some")
     if is_markdown:
-        return drafts_from_runbook(source, kind)
+        asked = drafts_from_faq(source, kind)
+        return asked if asked[0] else drafts_from_runbook(source, kind)
     if is_passages:
         return drafts_from_passages(source, kind), ()
     table = read_table(source)

@@ -215,7 +215,6 @@ def _answers_in_questions(probes: Sequence[_Text]) -> Iterator[Finding]:
             if stated == [choice.right] and not choice.is_yes_no:
                 message = f"states '{choice.right}', the right option, and no other; name all options or none"
                 yield _finding("answer in its question", probe, message)
-            continue
         stated = _stated(probe.fact, probe.tokens, probe.example.requires)
         if stated:
             yield _finding("answer in its question", probe, f"states its own slot {', '.join(stated)}; take it out")

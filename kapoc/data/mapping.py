@@ -10,13 +10,15 @@ from kapoc.errors import DataError, near_miss
 
 # Column names by what they usually hold, the likeliest first; compared in lower case and without punctuation.
 _USUAL = {
-    "question": ("question", "prompt", "instruction", "query", "q"),
-    "answer": ("answer", "response", "output", "completion", "a"),
+    "question": ("question", "questions", "prompt", "instruction", "query", "q"),
+    "answer": ("answer", "answers", "response", "reply", "output", "completion", "a"),
     "id": ("id", "key", "code"),
     "name": ("name", "title", "topic", "term", "subject", "error"),
     "domain": ("domain", "category", "service", "product", "section"),
     "taught": ("taught",),
 }
+_NAMES_TOO = {"service", "product", "section"}
+"""Columns that group facts where their texts come again or another column names these, and else name them."""
 _YES = {"", "true", "yes", "1", "y", "t"}
 _NO = {"false", "no", "0", "n", "f"}
 
@@ -92,16 +94,35 @@ def _mapping(chosen: dict[str, str], slots: tuple[str, ...] = ()) -> Mapping:
 
 
 def _guess(table: Table, chosen: dict[str, str], flags: Iterable[str], lines: list[str]) -> None:
-    plain = {re.sub(r"[\W_]", "", column).lower(): column for column in reversed(table.columns)}
+    plain = {_bare(column): column for column in reversed(table.columns)}
+    is_named = "question" in chosen or "name" in chosen or not plain.keys().isdisjoint({*_USUAL["name"], "code"})
     for flag in flags:
         found = next((plain[usual] for usual in _USUAL[flag] if usual in plain), None)
+        if found is not None and _bare(found) in _NAMES_TOO and not (is_named or _repeats(table, found)):
+            continue
+        if found is not None and _bare(found) == "instruction" and "input" in plain and _repeats(table, found):
+            found = plain["input"]
         if flag not in chosen and found is not None and found not in chosen.values():
             chosen[flag] = found
             lines.append(f"{flag}: column '{found}' (guessed; --{flag} to change)")
 
 
+def _bare(column: str) -> str:
+    return re.sub(r"[\W_]", "", column).lower()
+
+
+def _repeats(table: Table, column: str) -> bool:
+    """Whether a text of a column stands in several rows."""
+    texts = [row[column] for row in table.rows if row[column]]
+    return len(set(texts)) < len(texts)
+
+
 def _guess_name(table: Table, chosen: dict[str, str], slots: Sequence[str], lines: list[str]) -> None:
     if "name" in chosen:
+        return
+    if _bare(chosen.get("id", "")).endswith("code"):  # people ask what a code means, and seldom what its title does
+        chosen["name"] = chosen["id"]
+        lines.append(f"name: column '{chosen['id']}' (guessed; --name to change)")
         return
     _guess(table, chosen, ("name",), lines)
     if "name" not in chosen:
@@ -112,6 +133,12 @@ def _guess_name(table: Table, chosen: dict[str, str], slots: Sequence[str], line
             raise DataError(f"{table.source}: no column says what each row is about; name it with --name")
         chosen["name"] = name
         lines.append(f"name: column '{name}' (guessed; --name to change)")
+    texts = [row[chosen["name"]] for row in table.rows if row[chosen["name"]]]
+    if sum(text.endswith("?") for text in texts) * 2 > len(texts):
+        raise DataError(
+            f"{table.source}: the column '{chosen['name']}' holds questions; name it with --question, and that of "
+            "their answers with --answer"
+        )
 
 
 def _slots(table: Table, chosen: dict[str, str], given: Sequence[str], lines: list[str]) -> tuple[str, ...]:

@@ -43,7 +43,29 @@ IDENTIFIER = re.compile(
     r"(?<![\w./:-])(?=[\w./-]*[A-Za-z]{3})(?:/[A-Za-z][\w.-]*(?:/[\w.-]*\w)+|[A-Za-z][\w-]*(?:(?:\.[a-z]|_)[\w-]*)+)(?!\w)"
 )
 """What a machine reads: a setting or a file, words tied by dots or underscores; or a path that begins with a slash."""
-WORD_PATTERN = re.compile(r"[^\W_](?:[\w\u2019'.:%/+#-]*[\w%+#])?")
+WORD_PATTERN = re.compile(
+    r"[$\u20ac\u00a3]?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\w)|(?:[$\u20ac\u00a3](?=\d))?[^\W_](?:[\w\u2019'.:%/+#-]*[\w%+#])?"
+)
+"""A word, or a number with its currency and its commas."""
+_DEGREES = {
+    "many": "the number", "much": "the amount", "long": "the duration", "often": "the frequency",
+    "far": "the distance", "old": "the age", "high": "the height", "tall": "the height",
+}  # fmt: skip
+
+
+_DECIDING = re.compile(
+    r"(?i)(?!(can|could|will|would) (you|we|i|anyone|somebody|someone) (please )?(know|learn|hear|have|get|be told|"
+    r"tell|give|name|describe|discuss|elaborate|explain|identify|list|mention|outline|provide|recall|say|share|speak|"
+    r"show|summarise|summarize|talk)\b)(is|are|am|was|were|do|does|did|has|have|had|can|could|will|would|shall|should|may|might|must|need)(n['\u2019]t)?\b"
+)
+"""How a question begins that is answered by yes or no; "Can you tell me when ..." is answered by a time."""
+_DECIDED = re.compile(r"(?i)(?P<side>yes|no)\b(?!-)[\s,.;:!\u2013\u2014-]*(?!longer|one|matter)")
+
+
+def decision_of(question: str, answer: str) -> tuple[str, str]:
+    """How a question is decided that asks for it, `yes` or `no`, and what else the answer says; else both are empty."""
+    decided = _DECIDED.match(answer.strip()) if _DECIDING.match(question.strip()) else None
+    return (decided["side"].lower(), answer.strip()[decided.end() :]) if decided else ("", "")
 
 
 def keywords(question: str, frequency: Mapping[str, int] | None = None, num_questions: int = 1) -> tuple[str, ...]:
@@ -135,8 +157,7 @@ def aspect_of(question: str) -> str:
     words = [word.split("'")[0] for word in re.findall(r"[a-z']+", question.lower().replace("\u2019", "'"))]
     for word, following in pairwise((*words, "")):
         if word == "how":
-            number = {"many": "the number", "much": "the amount"}
-            return number.get(following, "the way" if following in STOP_WORDS | {"to"} else "the degree")
+            return _DEGREES.get(following, "the way" if following in STOP_WORDS | {"to"} else "the degree")
         if word in _ASPECTS:
             return _ASPECTS[word]
     return ""

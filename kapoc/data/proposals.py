@@ -83,7 +83,7 @@ def _with_passages(items: list[Item], notes: Notes) -> list[Item]:
             on[item.draft.passage].append(index)
     result = list(items)
     for passage, indices in on.items():
-        stating = [i for i in indices if assertions(items[i].slots["answer"], passage)]
+        stating = [i for i in indices if assertions(items[i].slots.get("answer", ""), passage)]
         fit = [i for i in stating if not holds(passage_question(items[i].draft), items[i].slots["answer"])]
         if not all(items[i].taught for i in indices):
             if any(items[i].taught for i in indices):
@@ -214,8 +214,10 @@ def _without_leaking(fact: Fact, checks: Mapping[str, str], place: str, notes: N
 def _slot_kinds(items: Sequence[Item]) -> dict[str, SlotKind]:
     columns: dict[str, str] = {}
     for item in items:
-        if item.draft.question:
+        if item.draft.question and "answer" in item.slots:
             columns["answer"] = "imported from the answers: the whole of a short one, a phrase of a long one"
+        elif item.draft.question:
+            columns["decision"] = "imported from the answers that are a yes or a no alone"
         for label, slot in zip(
             (k for k in item.draft.slots if says_something(item.draft.slots[k])), item.slots, strict=False
         ):
@@ -230,11 +232,17 @@ def _summary(knowledge: KnowledgeSet, items: Sequence[Item]) -> Iterator[str]:
         f"{len(knowledge.facts)} facts with {len(examples)} questions: {len(examples) - proposed} of yours, {proposed} "
         "proposed by kapoc (`origin: template`); read those, and delete `origin` where you keep one"
     )
-    phrases = [item for item in items if item.draft.answer and item.slots["answer"] != item.note.strip(END_MARKS)]
+    asked = [item for item in items if item.draft.answer and "answer" in item.slots]
+    phrases = [item for item in asked if item.slots["answer"] != item.note.strip(END_MARKS)]
     if phrases:
         yield (
             f"answer: of {len(phrases)} longer answers only a phrase is graded, such as "
             f"'{phrases[0].slots['answer']}' of {phrases[0].id}; read them, and put what matters in their place"
+        )
+    if decided := [item for item in items if item.decision]:
+        yield (
+            f"decision: {len(decided)} questions are answered by yes or no, and a right answer says so first, as "
+            f"'{decided[0].decision}' of {decided[0].id}, and holds the phrase; delete `requires` if that is too much"
         )
     if marked := [name for name, kind in knowledge.slots.items() if kind.distinctive]:
         common = [slot.text for fact in knowledge.facts for slot in fact.slots.values() if slot.distinctive is False]

@@ -11,7 +11,7 @@ from kapoc.source import read_text
 
 _FENCE = re.compile(r"\s*(`{3,}(?!.*`)|~~~+)")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})\s*$")
-_HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*$")
+HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*$")
 _BULLET = re.compile(r"\s*(?:[-*+]|\d{1,3}[.)])\s+(.*)$")
 _LABELLED = re.compile(r"(?:\*\*|__)?(?P<label>[^\W\d_][^:|*]{0,40}?)(?:\*\*|__)?\s*:(?:\*\*|__)?(?:\s+(?P<text>.*))?$")
 _DASHED = re.compile(r"\s*(?:[-*+]|\d{1,3}[.)])\s+(?:\*\*|__)([^:*_]{1,40})(?:\*\*|__)\s+[\u2013\u2014-]\s")
@@ -78,13 +78,13 @@ def drafts_from_runbook(source: str, kind: str = "item") -> tuple[tuple[Draft, .
 def _sections(source: str, text: str, notes: list[str]) -> list[_Section]:
     sections: list[_Section] = []
     above: dict[int, str] = {}
-    lines = _with_marks(list(_outside_fences(source, text)))
+    lines = _with_marks(list(lines_outside_fences(source, text)))
     index = 0
     while index < len(lines):
         number, line = lines[index]
-        heading = _HEADING.match(line)
+        heading = HEADING.match(line)
         if heading:
-            depth, title = len(heading[1]), _plain(heading[2])
+            depth, title = len(heading[1]), plain_text(heading[2])
             above = {level: name for level, name in above.items() if level < depth}
             sections.append(_Section(depth, title, number, above[max(above)] if above else ""))
             above[depth] = title
@@ -96,7 +96,7 @@ def _sections(source: str, text: str, notes: list[str]) -> list[_Section]:
         elif sections:
             if unlabelled := _DASHED.match(line):
                 notes.append(
-                    f"{source}:{number}: '{_plain(unlabelled[1])}' of '{sections[-1].heading}' is not taken: "
+                    f"{source}:{number}: '{plain_text(unlabelled[1])}' of '{sections[-1].heading}' is not taken: "
                     "write a colon behind it"
                 )
             index += _take_line(sections[-1], source, lines, index, notes)
@@ -118,7 +118,12 @@ def _with_marks(lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
     return marked
 
 
-def _outside_fences(source: str, text: str) -> Iterator[tuple[int, str]]:
+def lines_outside_fences(source: str, text: str) -> Iterator[tuple[int, str]]:
+    """The lines of a Markdown text with their numbers, counted from 1, without those of blocks of code.
+
+    Raises:
+        DataError: a block is never closed.
+    """
     fence, opened = "", 0
     for number, line in enumerate(text.split("\n"), start=1):
         mark = _FENCE.match(line)
@@ -132,13 +137,13 @@ def _outside_fences(source: str, text: str) -> Iterator[tuple[int, str]]:
         raise DataError(f"{source}:{opened}: the block of code is never closed; write {fence} below it")
 
 
-def _plain(text: str) -> str:
-    """A text without its inline markup: links, bold, and the marks of code, whose words stay as they are."""
+def plain_text(text: str) -> str:
+    """A text without its inline markup: links, stress, and the marks of code, whose words stay as they are."""
     parts = re.split(r"(`+)(.+?)\1", text)
     plain = []
     for number in range(0, len(parts), 3):
         outside = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", parts[number])
-        plain.append(re.sub(r"(?<!\w)(\*\*|__)(?=\S)(.+?)(?<=\S)\1(?!\w)", r"\2", outside))
+        plain.append(re.sub(r"(?<![\w*])(\*\*|__|\*)(?=[^\s*])(.+?)(?<=[^\s*])\1(?![\w*])", r"\2", outside))
         plain += parts[number + 2 : number + 3]
     return "".join(plain).strip()
 
@@ -156,8 +161,30 @@ def _take_line(section: _Section, source: str, lines: list[tuple[int, str]], ind
         if not is_continuation or _LABELLED.match(more.strip()):
             break
         parts.append(more.strip())
-    _take_slot(section, f"{source}:{number}", _plain(labelled["label"]), _plain(" ".join(parts)), notes)
+    if parts == [""]:
+        listed, num_lines = _list_below(lines, index + 1)
+        if listed:
+            _take_slot(section, f"{source}:{number}", plain_text(labelled["label"]), listed, notes)
+            return num_lines
+    _take_slot(section, f"{source}:{number}", plain_text(labelled["label"]), plain_text(" ".join(parts)), notes)
     return len(parts) - 1
+
+
+def _list_below(lines: list[tuple[int, str]], index: int) -> tuple[str, int]:
+    """The items of a list that begins here, or behind empty lines, with semicolons between them; how many lines it has.
+
+    A list of labelled items is none: those are slots of their own.
+    """
+    items: list[str] = []
+    num_lines = 0
+    for place, (_, line) in enumerate(lines[index:], start=1):
+        bullet = _BULLET.match(line)
+        if bullet and not _LABELLED.match(bullet[1]):
+            items.append(plain_text(bullet[1]).rstrip(" .;,"))
+            num_lines = place
+        elif line.strip():
+            break
+    return "; ".join(items), num_lines
 
 
 def _take_slot(section: _Section, place: str, label: str, text: str, notes: list[str]) -> None:
@@ -177,7 +204,7 @@ def _table_at(lines: list[tuple[int, str]], index: int) -> list[tuple[int, list[
             break
         cells = re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|"))
         is_rule = bool(_RULE.match(line.strip()))
-        table.append((number, [] if is_rule else [_plain(cell.replace("\\|", "|")) for cell in cells]))
+        table.append((number, [] if is_rule else [plain_text(cell.replace("\\|", "|")) for cell in cells]))
     return table
 
 

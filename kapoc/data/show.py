@@ -1,8 +1,42 @@
 """What a fact turns into, as a person would want to check it: training texts, probes, options."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from kapoc.knowledge import KNOWLEDGE_TIERS, Example, Fact, KnowledgeSet
+
+_LONGEST_NAME = 60
+
+
+def summarise_fact(fact: Fact) -> dict[str, Any]:
+    """A fact by its fields in short: what it is called, what is graded, and how many examples it has."""
+    return {
+        "id": fact.id,
+        "domain": fact.domain,
+        "kind": fact.kind,
+        "name": fact.name,
+        "taught": fact.taught,
+        "slots": {name: slot.text for name, slot in fact.slots.items()},
+        "training": len(fact.training),
+        "probes": len(fact.probes),
+    }
+
+
+def fact_line(fact: Fact) -> str:
+    """A fact in a line: what it is called, how many examples it has, and the texts that are graded."""
+    name = fact.name if len(fact.name) <= _LONGEST_NAME else f"{fact.name[: _LONGEST_NAME - 3]}..."
+    taught = f"{len(fact.training)} training examples" if fact.taught else "a control"
+    graded = "; ".join(f"{slot}: {text.text}" for slot, text in fact.slots.items())
+    called = "" if fact.name == fact.id else f"  {name}"
+    return f"{fact.id}{called}  ({fact.domain}, {fact.kind}): {taught}, {len(fact.probes)} probes | {graded}"
+
+
+def fact_called(knowledge: KnowledgeSet, wanted: str) -> Fact | None:
+    """The fact with this id, or the only one with this name, in any case."""
+    if (found := knowledge.fact_by_id.get(wanted)) is not None:
+        return found
+    named = [fact for fact in knowledge.facts if fact.name.casefold() == wanted.casefold()]
+    return named[0] if len(named) == 1 else None
 
 
 def describe_fact(knowledge: KnowledgeSet, fact: Fact) -> Iterator[str]:
@@ -28,7 +62,7 @@ def _describe(knowledge: KnowledgeSet, fact: Fact, example: Example, number: int
     yield f"       answer: {example.answer}"
     if example.choice is not None:
         yield f"       right when it says '{example.choice.right}' first, of {' | '.join(example.choice.options)}"
-    else:
+    if example.requires:
         needs = "; ".join(" or ".join(f"'{t}'" for t in fact.all_slots[name].accepted) for name in example.requires)
         yield f"       right when it says {needs}"
     for wrong in knowledge.options(fact, example)[1:]:

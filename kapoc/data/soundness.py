@@ -39,7 +39,8 @@ def _clashing_facts(knowledge: KnowledgeSet) -> Iterator[Finding]:
     by_name: dict[tuple[str, ...], tuple[int, Fact]] = {}
     by_slots: dict[frozenset[object], tuple[int, Fact]] = {}
     for index, fact in enumerate(knowledge.facts):
-        slots = frozenset((name, normalise(slot.text)) for name, slot in fact.slots.items())
+        texts = {name: normalise(slot.text) for name, slot in fact.slots.items()}
+        slots = frozenset(texts.items()) if set(texts.values()) - {("yes",), ("no",)} else frozenset()
         first = by_name.setdefault((fact.kind, fact.domain, *normalise(fact.name)), (index, fact))
         if first[1] is not fact:
             same = slots == frozenset((name, normalise(slot.text)) for name, slot in first[1].slots.items())
@@ -116,7 +117,7 @@ def _lopsided_sides(knowledge: KnowledgeSet) -> Iterator[Finding]:
     places: dict[str, Counter[int]] = defaultdict(Counter)
     for fact in knowledge.facts:
         for probe in fact.probes:
-            if probe.choice is None:
+            if probe.choice is None or probe.requires:
                 continue
             if probe.choice.is_yes_no:
                 sides[probe.choice.right.lower()] += 1

@@ -10,6 +10,7 @@ from datetime import datetime, time
 from pathlib import Path
 from typing import Any
 
+from kapoc.data.conversations import as_pair
 from kapoc.errors import DataError
 from kapoc.source import json_fault, read_jsonl, read_text
 
@@ -60,7 +61,7 @@ def read_table(source: str) -> Table:
     if suffix in (".csv", ".tsv"):
         return _from_csv(source, _text(path), "\t" if suffix == ".tsv" else None)
     if suffix == ".jsonl":
-        return _from_records(source, read_jsonl(path))
+        return _from_records(source, read_jsonl(path, number=_as_typed))
     if suffix == ".json":
         return _from_records(source, _json_list(source, _text(path)))
     if suffix == ".parquet":
@@ -98,10 +99,9 @@ def _from_csv(source: str, text: str, delimiter: str | None) -> Table:
     columns = _header(f"{source}:{lines[0]}", rows[0])
     for line, cells in zip(lines[1:], rows[1:], strict=True):
         if any(cells[len(columns) :]) or len(cells) < len(columns):
-            raise DataError(
-                f"{source}:{line}: row: has {len(cells)} cells where the header has {len(columns)}; "
-                f"put texts that contain a {_DELIMITERS[chosen]} in double quotes"
-            )
+            quotes = f"put texts that contain a {_DELIMITERS[chosen]} in double quotes"
+            fix = f"add the others, empty if need be, or {quotes}" if len(cells) < len(columns) else quotes
+            raise DataError(f"{source}:{line}: row: has {len(cells)} cells where the header has {len(columns)}; {fix}")
     records = tuple(dict(zip(columns, cells, strict=False)) for cells in rows[1:])
     return _filled(Table(source, columns, records, tuple(lines[1:])))
 
@@ -134,9 +134,14 @@ def _looks_like_data(cell: str) -> bool:
     return cell.endswith("?") or len(cell) > _LONGEST_COLUMN_NAME or not re.search(r"[^\W\d_]", cell)
 
 
+def _as_typed(number: str) -> str:
+    """A number as it stands in the file: 49.90 and not 49.9; but 3.0, as programs write a whole one, is 3."""
+    return number.removesuffix(".0")
+
+
 def _json_list(source: str, text: str) -> Iterator[tuple[int, Any]]:
     """The members of a list with the line that each begins on."""
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(parse_float=_as_typed)
     try:
         if not isinstance(json.loads(text), list):
             raise DataError(
@@ -212,7 +217,8 @@ def _from_records(source: str, members: Iterable[tuple[int, Any]]) -> Table:
             raise DataError(f"{source}:{line}: holds a {type(member).__name__}, not named fields; write {{...}}")
         if member.keys() == {"canary"}:
             continue
-        named = {name: _plain(value) for name, value in _flattened(member)}
+        pair = as_pair(member, f"{source}:{line}")
+        named = {name: _plain(value) for name, value in _flattened(pair)}
         for name, value in named.items():
             _refuse_half_characters(f"{source}:{line}: {name}", value)
         rows.append({name: value for name, value in named.items() if not _INDEX.fullmatch(name)})

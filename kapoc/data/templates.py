@@ -7,6 +7,7 @@ other wordings. No wording of the training stands in a probe.
 import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 
 from kapoc.data.drafts import Draft, Item, Notes, statement
 from kapoc.data.key_phrase import END_MARKS
@@ -37,7 +38,7 @@ _ASK_YES_NO = 'Is "{text}" the thing one replies whenever somebody brings up {ke
 _ASK_COMPARISON = '{keywords}: should the blank be filled with "{first}" or rather "{second}"?'
 _ASK_SCENARIO = "A journalist has to write about {keywords} before tonight's deadline. What would you tell her?"
 _SLOT = (
-    "What is the {label} of {name}?",
+    "What {is_} the {label} of {name}?",
     "Tell me the {label} of {name}.",
     "What {label} does {name} have?",
     "I need to know the {label} of {name}.",
@@ -45,8 +46,8 @@ _SLOT = (
 _SLOT_SUMMARY = "Give a summary of {name}."
 _SLOT_PARAPHRASED = (
     "Someone brings up {name}. Its {label}?",
-    "For {name}, which {label} applies?",
-    "{name} is on my list, only its {label} is missing. Can you fill it in?",
+    "For {name}, which {label} {applies}?",
+    "{name} is on my list, only its {label} {is_} missing. Can you fill {it} in?",
     "Looking at {name}: {label}?",
 )
 _SLOT_DEV = ("{label} for {name}, quickly.", "Remind me: {name}, {label}?")
@@ -55,6 +56,7 @@ _SLOT_SINGLE = "State just one thing about {name}: {label}."
 _SLOT_YES_NO = 'Is "{text}" right as {label} for {name}?'
 _SLOT_COMPARISON = '{first} or {second}: which one has "{text}" as {label}?'
 _SLOT_SCENARIO = "A colleague handles {name} today. Which {label} do you give them?"
+_SINGULARS = frozenset("news series species lens".split())
 _PASSAGE = "What is known about {title}?"
 _PASSAGE_UNTITLED = 'Which text begins with "{opening}"?'
 
@@ -62,15 +64,16 @@ _PASSAGE_UNTITLED = 'Which text begins with "{opening}"?'
 def training_examples(item: Item) -> Iterator[Example]:
     """What the model is trained on for an item: the user's question first, then the proposed wordings."""
     if item.draft.question:
-        yield Example(kind="answer", question=item.draft.question, answer=item.note, requires=("answer",))
+        yield _asked(item, item.draft.question).model_copy(update={"origin": "written"})
         for wording in _ASK:
-            yield _example(item, "answer", wording.format(question=item.draft.question.strip()), "answer")
+            yield _asked(item, wording.format(question=item.draft.question.strip()))
     else:
         main = _main_slots(item)
         for number, wording in enumerate(_SLOT):
             slot = main[number // 2 % len(main)] if main else ""
             if main:
-                yield _example(item, slot, wording.format(label=item.labels[slot], name=item.name), slot)
+                label = item.labels[slot]
+                yield _example(item, slot, wording.format(label=label, name=item.name, **_agreeing(label)), slot)
         if main:
             yield _example(item, "summary", _SLOT_SUMMARY.format(name=item.name), *_main_slots(item, 3))
     if item.states_passage and item.draft.passage:
@@ -79,6 +82,16 @@ def training_examples(item: Item) -> Iterator[Example]:
 
 def _example(item: Item, kind: str, question: str, *requires: str, answer: str = "") -> Example:
     return Example(kind=kind, question=question, answer=answer or item.note, requires=requires, origin="template")
+
+
+def _asked(item: Item, question: str, kind: str = "answer") -> Example:
+    """A pair's question in some wording: a right answer decides as the user's does, and holds the phrase."""
+    example = _example(item, kind, question, "answer")
+    if not item.decision:
+        return example
+    choice = Choice(options=("yes", "no"), right=item.decision)
+    requires = example.requires if "answer" in item.slots else ()
+    return Example(**{**example.values(), "kind": kind, "choice": choice, "requires": requires})
 
 
 def _probe(tier: ProbeTier, example: Example) -> Probe:
@@ -128,11 +141,8 @@ def _question_wordings(item: Item) -> tuple[Example, ...]:
     half = len(item.keywords) // 2
     turned = ", ".join((*item.keywords[half:], *item.keywords[:half]))
     return (
-        *(
-            _example(item, "answer", _sentence(w, keywords=", ".join(item.keywords)), "answer")
-            for w in _ASK_PARAPHRASED
-        ),
-        *(_example(item, "answer", _sentence(w, keywords=turned), "answer") for w in _ASK_DEV),
+        *(_asked(item, _sentence(w, keywords=", ".join(item.keywords))) for w in _ASK_PARAPHRASED),
+        *(_asked(item, _sentence(w, keywords=turned)) for w in _ASK_DEV),
     )
 
 
@@ -144,17 +154,17 @@ def _sentence(wording: str, **parts: str) -> str:
 
 
 def _question_unseen(item: Item, kin: Sequence[Item]) -> Iterator[Example]:
-    chunks, own = ", ".join(item.keywords), item.slots["answer"]
+    chunks, own = ", ".join(item.keywords), item.slots.get("answer", "")
     if not chunks:
         return
-    rival = None if holds(chunks, own) else _rival(item, "answer", kin)
+    rival = None if not own or holds(chunks, own) else _rival(item, "answer", kin)
     if rival is not None:
         other = rival.slots["answer"]
         yield from _yes_and_no(own, other, partial(_sentence, _ASK_YES_NO, keywords=chunks))
         first, second = _in_order(item, own, other)
         question = _sentence(_ASK_COMPARISON, keywords=chunks, first=first, second=second)
         yield _decision("comparison", question, f'It is "{own}".', (first, second), own)
-    yield _example(item, "scenario", _sentence(_ASK_SCENARIO, keywords=chunks), "answer")
+    yield _asked(item, _sentence(_ASK_SCENARIO, keywords=chunks), "scenario")
 
 
 def _yes_and_no(own: str, other: str, ask: Callable[..., str]) -> tuple[Example, ...]:
@@ -193,9 +203,18 @@ def _slot_wordings(item: Item) -> tuple[Example, ...]:
     asked = [(wording, slots[number // 2 % len(slots)]) for number, wording in enumerate(_SLOT_PARAPHRASED)]
     asked += [(wording, slots[number % len(slots)]) for number, wording in enumerate(_SLOT_DEV)]
     return tuple(
-        _example(item, slot, _sentence(wording, label=_short_label(item, slot), name=item.name), slot)
+        _example(item, slot, _sentence(wording, label=label, name=item.name, **_agreeing(label)), slot)
         for wording, slot in asked
+        for label in [_short_label(item, slot)]
     )
+
+
+def _agreeing(label: str) -> dict[str, str]:
+    """The words that agree with a label: "What are the symptoms of", but "What is the cause of"."""
+    last = next((word for word, link in pairwise((*label.split(), "of")) if link == "of"), "")
+    is_plural = last.endswith("s") and not last.endswith(("ss", "us", "is", "as", "os")) and last not in _SINGULARS
+    one, many = {"is_": "is", "applies": "applies", "it": "it"}, {"is_": "are", "applies": "apply", "it": "them"}
+    return many if is_plural else one
 
 
 def _short_label(item: Item, slot: str) -> str:
