@@ -335,8 +335,9 @@ class KnowledgeSet(_Record):
     def options(self, fact: Fact, example: Example) -> tuple[str, ...]:
         """The right answer and hard wrong ones: the same sentence with a sibling's slots in it.
 
-        Siblings of the same domain come before others and taught facts before controls; among equals the
-        choice is random, but the same at every call.
+        Siblings of the same domain come before others and taught facts before controls; where facts have one slot,
+        which may hold anything, those with a like text come first. Among equals the choice is random, but the same at
+        every call.
 
         Returns:
             Four answers, the right one first; empty where three distinct siblings do not exist or the
@@ -361,7 +362,23 @@ class KnowledgeSet(_Record):
         for same_domain in (True, False):
             for taught in (True, False):
                 group = [f for f in siblings if (f.domain == fact.domain) is same_domain and f.taught is taught]
-                yield from order.sample(group, k=len(group))
+                drawn = order.sample(group, k=len(group))
+                yield from sorted(drawn, key=lambda sibling: _is_unlike(fact, sibling))
+
+
+def form_of(text: str) -> str:
+    """What a text looks like: a `number`, where a digit or a number word begins a word, a `name`, or other `text`."""
+    if any(token[:1].isdigit() for token in normalise(text)):
+        return "number"
+    return "name" if text[:1].isupper() and text.split()[-1][:1].isupper() else "text"
+
+
+def _is_unlike(fact: Fact, sibling: Fact) -> bool:
+    """Whether the only slot of a fact has another form than a sibling's: a reader would see that it is no answer."""
+    if len(fact.slots) != 1 or fact.slots.keys() != sibling.slots.keys():
+        return False
+    (own,), (other,) = fact.slots.values(), sibling.slots.values()
+    return form_of(own.text) != form_of(other.text)
 
 
 def _decides_late(tokens: Tokens) -> bool:

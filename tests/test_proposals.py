@@ -410,6 +410,17 @@ def test_what_is_decided_by_yes_or_no_is_graded_by_that() -> None:
     assert {text.fact for text in made} >= {overtime.id, dog.id}
 
 
+def test_the_options_of_a_pair_look_like_its_answer() -> None:
+    towns, sizes = ("Port Vell", "Old Torvel", "San Quen", "New Brask"), ("14 days", "3 weeks", "9 miles", "7 boxes")
+    rows = [(f"Where is unit {n} of Zorb?", town) for n, town in enumerate(towns)]
+    rows += [(f"How large is part {n} of Zorb?", size) for n, size in enumerate(sizes)]
+    drafts = [Draft(question=question, answer=f"{answer}.", place="a.csv") for question, answer in rows]
+    knowledge, _ = propose(drafts, "made", num_controls=0)
+    for fact in knowledge.facts:
+        options = {option.rstrip(".") for option in knowledge.options(fact, fact.training[0])}
+        assert options == set(towns if fact.slots["answer"].text in towns else sizes)
+
+
 def test_a_plural_label_is_asked_for_as_one() -> None:
     drafts = [Draft(name=f"KX-{n}", slots={"Symptoms": f"pipe {n} drips", "Status": f"stage {n}"}) for n in (21, 37)]
     knowledge, _ = propose(drafts, "made", num_controls=0)

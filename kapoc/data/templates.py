@@ -13,7 +13,7 @@ from kapoc.data.drafts import Draft, Item, Notes, statement
 from kapoc.data.key_phrase import END_MARKS
 from kapoc.data.phrases import LONGEST_CHUNK, LONGEST_TITLE, aspect_of, content_chunks, holds
 from kapoc.grade import normalise
-from kapoc.knowledge import Choice, Example, Probe, ProbeTier
+from kapoc.knowledge import Choice, Example, Probe, ProbeTier, form_of
 
 _MOST_RIVALS = 200
 
@@ -280,10 +280,4 @@ def _rival(item: Item, slot: str, kin: Sequence[Item]) -> Item | None:
 def _distance(item: Item, other: Item, slot: str) -> tuple[bool, bool, int]:
     own, value = item.slots[slot], other.slots[slot]
     asks_otherwise = aspect_of(item.draft.question or "") != aspect_of(other.draft.question or "")
-    return asks_otherwise, _form(own) != _form(value), abs(len(normalise(own)) - len(normalise(value)))
-
-
-def _form(text: str) -> str:
-    if any(token[:1].isdigit() for token in normalise(text)):
-        return "number"
-    return "name" if text[:1].isupper() and text.split()[-1][:1].isupper() else "text"
+    return asks_otherwise, form_of(own) != form_of(value), abs(len(normalise(own)) - len(normalise(value)))
