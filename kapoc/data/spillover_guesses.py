@@ -17,7 +17,7 @@ _SEVERAL = 3
 def guess_distinctive(
     slots: Mapping[str, SlotKind], facts: Sequence[Fact]
 ) -> tuple[dict[str, SlotKind], tuple[Fact, ...]]:
-    """Mark the slots whose texts are mostly rare as distinctive, and those of their texts that are not as none.
+    """Mark the slots of which many texts are rare as distinctive, and beside their other texts that those are not.
 
     A text is rare that holds two words of meaning, or one and a year, or that a machine reads (`auth.retry_limit`).
     What stands in ordinary text shows nothing, nor what stands in the names or notes of several other facts, of which
@@ -50,9 +50,9 @@ def guess_distinctive(
 
 
 def _is_telling(texts: Sequence[str]) -> bool:
-    """Whether more than half of the texts of a slot are rare, and more than half differ."""
+    """Whether a quarter of the texts of a slot is rare, and more than half of them differ."""
     num_rare = sum(map(_is_rare, texts))
-    return num_rare * 2 > len(texts) and len(set(map(normalise, texts))) * 2 > len(texts)
+    return num_rare * 4 >= len(texts) > 0 and len(set(map(normalise, texts))) * 2 > len(texts)
 
 
 def _is_rare(text: str) -> bool:
