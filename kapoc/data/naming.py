@@ -3,6 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 
 from kapoc.data.phrases import holds
 from kapoc.grade import Tokens, normalise
@@ -30,15 +31,20 @@ def is_question(fact: Fact) -> bool:
     It ends in a question mark, or it is a training question that does, or that reads like one, or the only one. What is
     also asked for in a sentence is no question: a code, or a term of a glossary ("List comprehension").
     """
-    name = fact.name.rstrip("? ")
-    asked = [example.question.strip() for example in fact.training]
+    return _is_question(fact.name, tuple(example.question for example in fact.training))
+
+
+@lru_cache(maxsize=65536)
+def _is_question(fact_name: str, questions: tuple[str, ...]) -> bool:
+    name = fact_name.rstrip("? ")
+    asked = [question.strip() for question in questions]
     same = [question for question in asked if question.rstrip("? ") == name]
     others = [question for question in asked if question.rstrip("? ") != name]
     is_marked = any(question.endswith("?") for question in same)
     reads_so = bool(_ASKING.match(name)) or (is_marked and bool(_ASKED_LATER.search(name)))
     may_be_term = not reads_so or (len(name.split()) <= LONGEST_TERM and not is_marked)
-    is_term = may_be_term and any(holds(question, fact.name) for question in others)
-    return fact.name.endswith("?") or (bool(same) and (reads_so or is_marked or not others) and not is_term)
+    is_term = may_be_term and any(holds(question, fact_name) for question in others)
+    return fact_name.endswith("?") or (bool(same) and (reads_so or is_marked or not others) and not is_term)
 
 
 def codes_in(text: str) -> list[str]:
