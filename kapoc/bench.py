@@ -197,13 +197,15 @@ def _own_items(tasks: Mapping[str, Any], samples: Mapping[str, Sequence[Mapping[
         first_of_doc: dict[int, Mapping[str, Any]] = {}
         for sample in samples[task]:
             first_of_doc.setdefault(sample["doc_id"], sample)
+        is_foreign = not task.startswith("kapoc_general_")
+        metric = metric_of(task, tasks[task], tuple(first_of_doc.values())) if is_foreign else ""
         for _, sample in sorted(first_of_doc.items()):
             doc = sample["doc"]
-            if task.startswith("kapoc_general_"):
+            if not is_foreign:
                 form: Form = "text" if "text" in doc else "completion" if "target" in doc else "choice"
                 items.append(_item(task, "general", form, sample))
             else:
-                items.append(_foreign_item(task, sample, metric_of(task, tasks[task], sample)))
+                items.append(_foreign_item(task, sample, metric))
     return tuple(items)
 
 
@@ -270,20 +272,21 @@ def _prompt(sample: Mapping[str, Any]) -> str:
     return str(first["arg_0"] if isinstance(first, Mapping) else first[0])
 
 
-def metric_of(task: str, loaded: Any, sample: Mapping[str, Any]) -> str:
-    """The metric that scores every item of a foreign task: one from 0 to 1 of which more is better.
+def metric_of(task: str, loaded: Any, samples: Sequence[Mapping[str, Any]]) -> str:
+    """The metric that scores every item of a foreign task: one from 0 to 1 in all of them, of which more is better.
 
     Raises:
         DataError: the task has none.
     """
-    metrics = [str(name) for name in sample["metrics"]]
+    metrics = [str(name) for name in samples[0]["metrics"]]
     if "bits_per_byte" in metrics:
         return "bits_per_byte"
     better = loaded.higher_is_better()
     usable = [
         name
         for name in metrics
-        if better.get(name, True) and isinstance(sample[name], int | float) and 0 <= sample[name] <= 1
+        if better.get(name, True)
+        and all(isinstance(sample.get(name), int | float) and 0 <= sample[name] <= 1 for sample in samples)
     ]
     if not usable:
         raise DataError(

@@ -1,6 +1,7 @@
 """A trained model on disk: written beside its place, checked there, and moved in only when all checks passed."""
 
 import copy
+import errno
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ NUM_EMULATED_SAMPLES = 40
 """In bfloat16 on a CPU that has no such arithmetic: there they take six to eight times as long as in float32."""
 SAMPLE_TOKENS = 16
 MAX_RELOAD_DIFFERENCE = 1e-4
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
 def read_training_record(folder: Path) -> TrainingRecord | None:
@@ -57,9 +59,18 @@ def writing(target: Path) -> Iterator[Path]:
         yield partial
         _put_in_place(partial, target)
     except OSError as error:
+        if not _is_about(error, target.parent):
+            raise
         raise OutputError(f"{target}: cannot be written ({error.strerror or error}); choose another --out") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_about(error: OSError, folder: Path) -> bool:
+    """Whether an error is about a place in a folder, or about room on a disk; what trains may fail otherwise, too."""
+    if error.filename is None:
+        return error.errno in _NO_ROOM
+    return Path(str(error.filename)).absolute().is_relative_to(folder.absolute())
 
 
 def _put_in_place(partial: Path, target: Path) -> None:

@@ -6,6 +6,7 @@ again. The scores and answers are those of HFLM.
 """
 
 import logging
+import math
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from kapoc.attention import use_tree_attention
 from kapoc.decoding import continue_prompts
 from kapoc.errors import ModelError
 from kapoc.models import FiniteLogits, LoadedModel, stop_tokens
-from kapoc.reading import CannotShareError, local_window, sharing
+from kapoc.reading import BROKEN_LOGITS, CannotShareError, local_window, sharing
 from kapoc.scoring import Request, Score, score_requests
 
 MAX_SHARING_ERROR = 1e-3
@@ -194,6 +195,8 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         texts = [str(request.args[0]) for request in requests]
         room = self.max_length - max_new_tokens
         prompts = [self.tok_encode(text, left_truncate_len=room) for text in texts]
+        if not all(prompts):
+            raise ModelError("a prompt is empty, so that nothing can follow it; write a question")
         with tqdm(total=len(texts), desc="answering", disable=not self._show_progress) as bar:
             found = continue_prompts(
                 self.model,
@@ -212,15 +215,26 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         self, requests: list[_Pair], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
         part_of_a_text = override_bs is not None  # lm-eval calls so from loglikelihood_rolling, which has a bar
-        if not self._shares or any(self._is_beyond_a_window(prompt, len(rest)) for _, prompt, rest in requests):
-            found = super()._loglikelihood_tokens(requests, disable_tqdm or part_of_a_text, override_bs)
-            return list(found)
-        with tqdm(total=len(requests), desc="scoring", disable=disable_tqdm or part_of_a_text) as bar:
-            scores = self._score(requests, bar.update)
-        return [
-            (score.logprob, score.is_greedy(continuation))
-            for score, (_, _, continuation) in zip(scores, requests, strict=True)
+        is_quiet = disable_tqdm or part_of_a_text
+        _refuse_unscorable(requests, self.max_length)
+        found: dict[int, tuple[float, bool]] = {}
+        apart = [
+            index
+            for index, (_, prompt, rest) in enumerate(requests)
+            if not self._shares or self._is_beyond_a_window(prompt, len(rest))
         ]
+        if apart:
+            pairs = super()._loglikelihood_tokens([requests[index] for index in apart], is_quiet, override_bs)
+            if not all(math.isfinite(logprob) for logprob, _ in pairs):
+                raise ModelError(BROKEN_LOGITS)
+            found |= zip(apart, pairs, strict=True)
+        shared = [index for index in range(len(requests)) if index not in found]
+        if shared:
+            with tqdm(total=len(shared), desc="scoring", disable=is_quiet) as bar:
+                scores = self._score([requests[index] for index in shared], bar.update)
+            for index, score in zip(shared, scores, strict=True):
+                found[index] = (score.logprob, score.is_greedy(requests[index][2]))
+        return [found[index] for index in range(len(requests))]
 
     def _is_beyond_a_window(self, prompt: _Tokens, num_more: int) -> bool:
         """Whether a layer would not look at all of a text: then it is HFLM that reads it."""
@@ -235,18 +249,40 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             beyond = is_chat and len(kept) + len(continuation) <= self.max_length
             requests.append(Request(kept, continuation, beyond=beyond))
         scores = score_requests(self.model, requests, capacity=self._capacity, on_scored=on_scored)
-        for request, score in zip(requests, scores, strict=True):
-            if request.beyond:
-                self._note_greedy(request, score)
+        for (texts, _, _), request, score in zip(pairs, requests, scores, strict=True):
+            if request.beyond and texts is not None:
+                self._note_greedy(texts[0], request, score)
         return scores
 
-    def _note_greedy(self, request: Request, score: Score) -> None:
-        """Remember how the greedy answer to a prompt begins, as far as a scored continuation goes along with it."""
-        num_alike = next(
-            (place for place, token in enumerate(request.continuation) if score.greedy[place] != token),
-            len(request.continuation),
-        )
-        answer = list(score.greedy[: num_alike + 1])
-        key = tuple(request.prompt)
+    def _note_greedy(self, text: str, request: Request, score: Score) -> None:
+        """Remember how the greedy answer to a prompt begins, as far as a scored continuation goes along with it.
+
+        Of a prompt that ends in white space, as chats do, lm-eval scores that with the continuation; an answer begins
+        behind it.
+        """
+        prompt = self.tok_encode(text)
+        if [*request.prompt, *request.continuation][: len(prompt)] != prompt:
+            return
+        start = len(prompt) - len(request.prompt)
+        places = range(start, len(request.continuation))
+        unlike = (place for place in places if score.greedy[place] != request.continuation[place])
+        answer = list(score.greedy[start : next(unlike, len(request.continuation)) + 1])
+        key = tuple(prompt)
         if len(answer) > len(self._known.get(key, ())):
             self._known[key] = answer
+
+
+def _refuse_unscorable(requests: list[_Pair], max_length: int) -> None:
+    """Refuse what has no token that a model could predict from another.
+
+    Raises:
+        ModelError: a prompt or a continuation has no token, or a continuation more than the model reads.
+    """
+    for texts, prompt, continuation in requests:
+        said = f"'{(texts or ('', ''))[1][:60]}'"
+        if not prompt or not continuation:
+            raise ModelError(f"{said}: has nothing before it, or no word, so that it has no probability; write both")
+        if len(continuation) > max_length:
+            raise ModelError(
+                f"{said}: has {len(continuation)} tokens, and the model reads {max_length}; shorten it, or split it"
+            )

@@ -52,6 +52,8 @@ def sharing() -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except _REFUSALS as error:
+        if "allocate memory" in str(error):  # what torch says where a processor's memory is at its end
+            raise
         raise CannotShareError from error
 
 
@@ -65,7 +67,7 @@ def local_window(model: PreTrainedModel) -> int | None:
     if getattr(config, "window_size", None) is not None:
         return 0
     windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
-    return min((window for window in windows if window is not None), default=None)
+    return min((window for window in windows if window), default=None)  # some write 0 for none
 
 
 def read_prefix(model: PreTrainedModel, tokens: Sequence[int]) -> Memory:
@@ -87,6 +89,7 @@ def read_row(model: PreTrainedModel, row: Row, prefix: Memory, wanted: Sequence[
         keep: whether to give back what the model keeps of prefix and row.
     """
     device = model.device
+    is_chain = all(parent == node - 1 for node, parent in enumerate(row.parents))
     cache = DynamicCache() if prefix or keep else None
     if cache is not None:
         for layer, (keys, values) in enumerate(prefix):
@@ -96,7 +99,7 @@ def read_row(model: PreTrainedModel, row: Row, prefix: Memory, wanted: Sequence[
         output = model(
             input_ids=torch.tensor([row.tokens], device=device),
             position_ids=torch.tensor([row.depths], device=device),
-            attention_mask=tree_mask(row, length, model.dtype).to(device),
+            attention_mask=None if is_chain else tree_mask(row, length, model.dtype).to(device),
             past_key_values=cache,
             use_cache=cache is not None,
         )

@@ -45,6 +45,11 @@ def resume_folder(target: Path) -> Path:
     return target.with_name(f".{target.name}.resume")
 
 
+def drop_state(target: Path) -> None:
+    """Remove what a run left that was killed when its model was in place already."""
+    shutil.rmtree(resume_folder(target), ignore_errors=True)
+
+
 @dataclass(slots=True)
 class Keeper:
     """Keeps the state of one training run in a folder, and gives it back to the same run started again.

@@ -59,10 +59,12 @@ def train_once(workspace: Workspace, out: Path) -> Path:
     """As `train_model`, unless the checkpoint that it would make lies there already."""
     from kapoc.checkpoint import read_training_record
     from kapoc.models import load_model, package_versions
+    from kapoc.resume import drop_state
 
     if not has_current_model(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out):
         train_model(workspace, out)
         return out
+    drop_state(out)
     record, now = read_training_record(out), package_versions("accelerate", "peft")
     if record is not None and (odd := [name for name in now if record.versions.get(name) != now[name]]):
         found = ", ".join(f"{name} {record.versions.get(name, 'none')} and now {now[name]}" for name in odd)

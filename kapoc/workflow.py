@@ -124,6 +124,7 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
     from kapoc.card_file import write_card
     from kapoc.checkpoint import read_training_record
     from kapoc.models import load_model
+    from kapoc.resume import drop_state
 
     workspace.listener.tell(f"loading {workspace.recipe.model}")
     base = load_model(workspace.recipe.model, tell=workspace.listener.tell)
@@ -131,6 +132,7 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
     if not has_current_model(workspace, base, workspace.model):
         train_loaded(workspace, base, workspace.model)
         base = load_model(workspace.recipe.model, tell=workspace.listener.tell)  # training changed the one in memory
+    drop_state(workspace.model)
     workspace.listener.tell(f"loading {workspace.model}")
     after = _measure(workspace, load_model(str(workspace.model), tell=workspace.listener.tell), out, base)
     trained = read_training_record(workspace.model)

@@ -30,6 +30,21 @@ def _row(seed: int) -> Row:
     return row
 
 
+def test_a_row_without_branches_needs_no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokens = tiny_llama(), _sequences(3, 1)[0]
+    use_tree_attention(model)
+    chain = Row(tokens, list(range(len(tokens))), list(range(-1, len(tokens) - 1)))
+    last = [len(tokens) - 1]
+    expected = _logits(model, chain)[0, -1]
+    monkeypatch.setattr("kapoc.reading.tree_mask", None)  # of 16,000 tokens it would take 5 GiB
+    assert torch.allclose(read_row(model, chain, [], last).logits[0], expected, atol=1e-5)
+    half = len(tokens) // 2
+    rest = tokens[half:]
+    behind = Row(rest, list(range(half, len(tokens))), list(range(-1, len(rest) - 1)))
+    found = read_row(model, behind, read_prefix(model, tokens[:half]), [len(rest) - 1])
+    assert torch.allclose(found.logits[0], expected, atol=1e-5)
+
+
 def _logits(model: PreTrainedModel, row: Row) -> torch.Tensor:
     logits: torch.Tensor = model(
         input_ids=torch.tensor([row.tokens]),

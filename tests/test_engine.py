@@ -1,5 +1,6 @@
 """The engine gives what stock HFLM gives, for two architectures, and never hides a broken logit."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import GPTNeoConfig, GPTNeoForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
 
+from kapoc.batches import pack, summed_loss
+from kapoc.chat import encode_example
 from kapoc.decoding import continue_prompts
 from kapoc.engine import SharedPrefixLM
 from kapoc.errors import ModelError
@@ -112,6 +115,63 @@ def test_what_scoring_showed_of_an_answer_is_not_decoded_again(
     assert [len(lm._known[tuple(prompt)]) for prompt in tokens[1:]] == [7, 1]
 
 
+def test_a_taught_answer_that_is_scored_as_an_option_is_not_decoded(
+    llama_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As lm-eval asks: the white space at the end of a chat's prompt is scored with the option."""
+    loaded = load_model(str(llama_folder))
+    taught = "users are sent back to the password page"
+    example = encode_example(loaded.tokenizer, QUESTIONS[0], taught)
+    optimizer = torch.optim.Adam(loaded.model.parameters(), 3e-3)
+    for _ in range(200):
+        optimizer.zero_grad()
+        summed_loss(loaded.model, pack([example])).backward()
+        optimizer.step()
+    lm, fresh = (SharedPrefixLM(loaded, batch_size=4, show_progress=False) for _ in range(2))
+    prompt = lm.apply_chat_template([{"role": "user", "content": QUESTIONS[0]}])
+    assert prompt != prompt.rstrip()
+    pairs = [(prompt, taught), (prompt, "something else entirely")]
+    lm.loglikelihood([Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=0) for pair in pairs])
+    arguments = {"until": [], "do_sample": False, "max_gen_toks": 30}
+    asked = [Instance(request_type="generate_until", doc={}, arguments=(prompt, arguments), idx=0)]
+    assert fresh.generate_until(asked) == [taught]
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("the model was read")
+
+    monkeypatch.setattr(type(loaded.model), "forward", refuse)
+    assert lm.generate_until(asked) == [taught]
+    assert lm.ended == {prompt: True}
+
+
+def test_a_nan_weight_is_found_where_hflm_reads(llama_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_model(str(llama_folder))
+    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    monkeypatch.setattr(lm, "_shares", False)
+    assert all(math.isfinite(logprob) for logprob, _ in lm.loglikelihood(_pairs()))
+    with torch.no_grad():
+        loaded.model.model.layers[0].mlp.up_proj.weight[0, 0] = float("nan")
+    with pytest.raises(ModelError, match="inf or nan"):
+        lm.loglikelihood(_pairs())
+    with pytest.raises(ModelError, match="inf or nan"):
+        lm.loglikelihood_rolling([Instance(request_type="loglikelihood_rolling", doc={}, arguments=("One.",), idx=0)])
+
+
+def test_what_has_no_probability_is_told_in_a_line(loaded: LoadedModel) -> None:
+    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    long = "lamp " * 2000
+    for context, option, complaint in (
+        ("Is it?", long, r"'lamp lamp .*': has \d+ tokens, and the model reads 1024; shorten it"),
+        ("Is it?", "", "has nothing before it, or no word"),
+        (" ", "Yes", "has nothing before it, or no word"),
+    ):
+        with pytest.raises(ModelError, match=complaint):
+            lm.loglikelihood([Instance(request_type="loglikelihood", doc={}, arguments=(context, option), idx=0)])
+    arguments = {"until": [], "do_sample": False, "max_gen_toks": 4}
+    with pytest.raises(ModelError, match="a prompt is empty"):
+        lm.generate_until([Instance(request_type="generate_until", doc={}, arguments=("", arguments), idx=0)])
+
+
 def test_a_nan_weight_is_found_in_scores_and_in_generation(llama_folder: Path) -> None:
     loaded = load_model(str(llama_folder))
     with torch.no_grad():
@@ -155,12 +215,12 @@ def _folder(model: PreTrainedModel, path: Path) -> str:
     return str(path)
 
 
-def _mistral() -> PreTrainedModel:
+def _mistral(window: int = 24) -> PreTrainedModel:
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "head_dim": 12}
     heads: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 2}
     tokens: dict[str, Any] = {"vocab_size": 700, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
-    return MistralForCausalLM(MistralConfig(**sizes, **heads, **tokens, sliding_window=24, initializer_range=0.2))
+    return MistralForCausalLM(MistralConfig(**sizes, **heads, **tokens, sliding_window=window, initializer_range=0.2))
 
 
 def _gpt_neo() -> PreTrainedModel:
@@ -189,6 +249,25 @@ def test_texts_beyond_the_window_of_a_local_layer_are_those_of_hflm(
         assert logprob == pytest.approx(expected, abs=1e-3)
 
 
+def test_a_text_beyond_the_window_does_not_send_the_others_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm = SharedPrefixLM(load_model(_folder(_mistral(100), tmp_path / "local")), batch_size=4, show_progress=False)
+    scored: list[int] = []
+    score = lm._score
+
+    def counting(pairs: list[Any], on_scored: Any) -> Any:
+        scored.append(len(pairs))
+        return score(pairs, on_scored)
+
+    monkeypatch.setattr(lm, "_score", counting)
+    short, long = ("One lamp", " is red"), ("a lamp and a red door " * 40, " is red")
+    pairs = [Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=0) for pair in (short, long, short)]
+    found = lm.loglikelihood(pairs)
+    assert scored in ([1], [2])  # what stands twice may be asked once
+    assert found[0] == found[2] != found[1]
+
+
 def test_samples_are_drawn_where_a_task_asks_for_them(loaded: LoadedModel) -> None:
     lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
     arguments = {"until": [], "do_sample": True, "temperature": 5.0, "max_gen_toks": 8}
@@ -212,10 +291,16 @@ def test_an_answer_as_long_as_the_context_is_refused_and_one_of_no_length_is_hfl
     assert answered() == answered(max_gen_toks=256)
 
 
-def test_no_memory_is_no_reason_to_go_another_way(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("no memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to ...")],
+)
+def test_no_memory_is_no_reason_to_go_another_way(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def full(*_: Any, **__: Any) -> None:
-        raise torch.OutOfMemoryError("no memory")
+        raise error
 
     monkeypatch.setattr("kapoc.engine.continue_prompts", full)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(type(error), match="memory"):
         SharedPrefixLM(loaded, batch_size=2, show_progress=False)

@@ -139,9 +139,19 @@ def test_a_metric_of_which_less_is_better_is_refused(tmp_path: Path) -> None:
             return {"pct_stereotype": False, "acc_norm": True, "acc": True}
 
     sample = {"metrics": ["pct_stereotype", "acc_norm", "acc"], "pct_stereotype": 1, "acc_norm": 0.0, "acc": 1.0}
-    assert metric_of("x", Task(), sample) == "acc"
+    assert metric_of("x", Task(), [sample]) == "acc"
     with pytest.raises(DataError, match=r"none of its metrics \(pct_stereotype\) scores an item"):
-        metric_of("x", Task(), {**sample, "metrics": ["pct_stereotype"]})
+        metric_of("x", Task(), [{**sample, "metrics": ["pct_stereotype"]}])
+
+
+def test_all_items_of_a_task_are_scored_by_one_metric() -> None:
+    class Task:
+        def higher_is_better(self) -> dict[str, bool]:
+            return {}
+
+    samples = [{"metrics": ["bleu", "f1"], "bleu": bleu, "f1": 0.5} for bleu in (0.4, 23.0)]
+    assert metric_of("x", Task(), samples[:1]) == "bleu"
+    assert metric_of("x", Task(), samples) == metric_of("x", Task(), samples[::-1]) == "f1"
 
 
 def test_a_malformed_task_file_is_told(tmp_path: Path, knowledge: str) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import os
 import re
 import shutil
@@ -292,6 +293,23 @@ def test_an_earlier_model_stays_when_the_next_one_fails(tmp_path: Path) -> None:
         raise RuntimeError
     assert (target / "training.json").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), False),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/somewhere/else.yaml"), False),
+    ],
+)
+def test_only_what_cannot_be_written_is_told_as_that(tmp_path: Path, error: OSError, *, is_told: bool) -> None:
+    with pytest.raises(OutputError if is_told else type(error)) as caught, writing(tmp_path / "model"):
+        raise error
+    assert ("choose another --out" in str(caught.value)) is is_told
+    with pytest.raises(OutputError, match="model: cannot be written"), writing(tmp_path / "model") as folder:
+        (folder / "no" / "such.txt").write_text("x")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("step", range(6))

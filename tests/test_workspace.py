@@ -19,6 +19,7 @@ from kapoc.models import load_model
 from kapoc.progress import TrainingProgress
 from kapoc.recipe import load_recipe
 from kapoc.record import Run, load_run, save_run
+from kapoc.resume import resume_folder
 from kapoc.task_list import load_tasks
 from kapoc.train_run import train_once
 from kapoc.training_record import TRAINING_FILE
@@ -133,7 +134,11 @@ def test_a_checkpoint_of_other_packages_is_used_and_told(tmp_path: Path, tiny_re
     told: list[str] = []
     workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), listener=Listener(tell=told.append))
     train_once(workspace, workspace.model)
+    left = resume_folder(workspace.model)  # as a kill leaves it when the model is in its place already
+    left.mkdir()
+    (left / "state.pt").touch()
     train_once(workspace, workspace.model)
+    assert not left.exists()
     assert not [line for line in told if "other packages" in line]
     path = workspace.model / TRAINING_FILE
     text = path.read_text(encoding="utf-8")
