@@ -10,19 +10,20 @@ import torch
 from transformers import PreTrainedModel
 
 from kapoc.answers import MAX_NEW_TOKENS, generate_tokens
-from kapoc.batches import PackedRow, epoch_batches, packing_is_exact, summed_loss
+from kapoc.batches import PackedRow, epoch_batches, packing_is_exact
 from kapoc.chat import EncodedExample, encode, prompt_text
 from kapoc.checkpoint import NUM_SAMPLES, SAMPLE_TOKENS
 from kapoc.decoding import continue_prompts
 from kapoc.knowledge import Fact, KnowledgeSet
-from kapoc.loop import peak_memory_bytes
+from kapoc.loop import Loop, peak_memory_bytes
+from kapoc.methods import load_method
 from kapoc.models import LoadedModel
 from kapoc.prefix_tree import plan_groups
 from kapoc.reading import CannotShareError, sharing
 from kapoc.recipe import Recipe, ReplaySettings, TrainSettings
 from kapoc.replay import HELD_OUT_PASSAGE_TOKENS, HELD_OUT_TOKENS, passage_prompts, replay_prompts
 from kapoc.task_list import TaskList
-from kapoc.tied_embedding import TiedEmbedding
+from kapoc.train import accelerator_for, make_trainable
 from kapoc.training_texts import training_texts
 
 _READ_ROWS = 8
@@ -70,7 +71,7 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
     texts = training_texts(knowledge, recipe.train, loaded.tokenizer)
     is_shared = packing_is_exact(loaded.model, [*texts.own, *texts.epochs[-1]])
     row = _largest_row(texts.epochs[-1], recipe.train, recipe.train.micro_batch_size if is_shared else 1)
-    train_rate = row.num_tokens_apart / _step_seconds(loaded, row)
+    train_rate = row.num_tokens_apart / _step_seconds(loaded, row, recipe.train)
     train_tokens = sum(map(len, texts.read()))
     sizes = list(map(len, texts.epochs))
     replayed, replay_written = replayed_tokens(recipe.train, sizes, _prompt_tokens(loaded, recipe.train.replay))
@@ -171,17 +172,13 @@ def _largest_row(examples: Sequence[EncodedExample], settings: TrainSettings, mi
     return max((row for rows in islice(steps, _TRAIN_STEPS) for row in rows), key=lambda row: row.num_tokens)
 
 
-def _step_seconds(loaded: LoadedModel, largest: PackedRow) -> float:
-    optimizer = torch.optim.AdamW(loaded.model.parameters(), lr=0.0, fused=True)
-    row, embedding = largest.to(loaded.model.device), TiedEmbedding(loaded.model)
+def _step_seconds(loaded: LoadedModel, largest: PackedRow, settings: TrainSettings) -> float:
+    """Of a step as the recipe takes it: with its method, its precision and its way to save memory."""
+    trainable = make_trainable(loaded.model, load_method(settings.method, settings.options), settings)
+    loop = Loop(accelerator_for(settings, loaded.model), trainable, settings, [2 * settings.batch_size])
     seconds = 0.0
     for _ in range(2):
         started = _now(loaded.model)
-        with embedding.apart():
-            loss = summed_loss(loaded.model, row)
-        loss.backward()
-        embedding.add_gradient()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        loop.step([largest], 1)
         seconds = _now(loaded.model) - started
     return seconds

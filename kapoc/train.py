@@ -17,7 +17,7 @@ from kapoc.divergence import Passage
 from kapoc.errors import DataError, ModelError
 from kapoc.interpolation import Weights, choose_alpha, copy_weights
 from kapoc.loop import Loop, StepReport, StoppedTrainingError, unwrapped
-from kapoc.methods import load_method
+from kapoc.methods import Method, load_method
 from kapoc.models import evaluating
 from kapoc.recipe import TrainSettings
 from kapoc.replay import as_example, divergence_from_base
@@ -82,7 +82,7 @@ def train(
     if not examples:
         raise DataError("no training examples; the knowledge set needs a taught fact with `training` texts")
     torch.manual_seed(settings.seed)
-    accelerator = _accelerator(settings, model)
+    accelerator = accelerator_for(settings, model)
     refuse_missing_dev(settings, dev)
     if settings.has_budget and not held_out:
         raise DataError("train.stop_at, train.alphas: nothing tells how far a model has moved; give `held_out`")
@@ -90,11 +90,7 @@ def train(
         raise DataError("train.budget.spillover: nothing tells how much a model spills; give `spilled`")
     base = copy_weights(model) if settings.alphas else {}
     method = load_method(settings.method, settings.options)
-    use_tree_attention(model)
-    trainable = method.prepare(model)
-    if settings.gradient_checkpointing:
-        trainable.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    trainable.train()
+    trainable = make_trainable(model, method, settings)
     _stop_at(model, {example.answer[-1] for example in examples})
     epochs = epochs or [examples] * settings.epochs
     texts = [one for epoch in epochs for example in epoch for one in (example, *example.contrasts)]
@@ -126,6 +122,16 @@ def train(
         finished.gradient_checkpointing_disable()
     alphas = _pulled_back(finished, base, settings, dev, held_out, spilled, is_packed)
     return _result(loop, finished, max(map(len, epochs)), alphas)
+
+
+def make_trainable(model: PreTrainedModel, method: Method, settings: TrainSettings) -> PreTrainedModel:
+    """The model as its method trains it, ready for a `Loop`; it is changed in place."""
+    use_tree_attention(model)
+    trainable = method.prepare(model)
+    if settings.gradient_checkpointing:
+        trainable.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    trainable.train()
+    return trainable
 
 
 def _pulled_back(
@@ -237,7 +243,12 @@ def _endless(passages: Sequence[Passage], num: int, order: random.Random) -> Ite
         del waiting[:num]
 
 
-def _accelerator(settings: TrainSettings, model: PreTrainedModel) -> Accelerator:
+def accelerator_for(settings: TrainSettings, model: PreTrainedModel) -> Accelerator:
+    """What computes on the model's device in the precision of the settings.
+
+    Raises:
+        DataError: this is one of several processes.
+    """
     on_gpu = model.device.type == "cuda"
     wants_bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and on_gpu)
     AcceleratorState._reset_state()  # one process may train twice, in other precisions

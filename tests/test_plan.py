@@ -1,15 +1,21 @@
 """What a set can show is known before it is measured."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from kapoc.calibrate import held_out_tokens, replayed_tokens
+from kapoc.calibrate import calibrate, held_out_tokens, replayed_tokens
 from kapoc.errors import DataError
 from kapoc.evidence import CheckKind
 from kapoc.gate import RELEASE_GATE, Check, Gate
 from kapoc.knowledge_file import load_knowledge
+from kapoc.loop import Loop
+from kapoc.models import load_model
 from kapoc.plan import plan_gate, sizes_of
-from kapoc.recipe import MOST_PASSAGES, BudgetSettings, ReplaySettings, TrainSettings
+from kapoc.recipe import MOST_PASSAGES, BudgetSettings, ReplaySettings, TrainSettings, load_recipe
 from kapoc.stats import difference_above, share_above
+from kapoc.task_list import load_tasks
 
 SIZES = sizes_of([load_knowledge("software-defects")[0]], 735, ["any"] * 120)
 
@@ -23,6 +29,37 @@ def test_sizes_are_those_of_a_measurement() -> None:
     assert SIZES["ended"] == (145 + 116 + 203 + 52 + 120, 42 + 120)
     both = sizes_of([load_knowledge(name)[0] for name in ("software-defects", "events-2025")], 735, ["any"] * 120)
     assert both["seen"] == (145 + 195, 29 + 39)
+
+
+@pytest.mark.parametrize(
+    ("change", "share", "is_checkpointed"),
+    [
+        ({}, 1.0, False),
+        ({"method": "lora", "options": {"rank": 2}}, 0.2, False),
+        ({"method": "feed_forward", "gradient_checkpointing": True}, 0.6, True),
+    ],
+)
+def test_what_is_timed_is_a_step_of_the_recipe(
+    tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], share: float, *, is_checkpointed: bool
+) -> None:
+    loops = []
+
+    class Watched(Loop):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            loops.append(self)
+
+    monkeypatch.setattr("kapoc.calibrate.Loop", Watched)
+    recipe = load_recipe(tiny_recipe)
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=change)})
+    loaded, name = load_model(recipe.model), recipe.knowledge[0]
+    tasks = load_tasks([name])
+    found = calibrate(loaded, recipe, [load_knowledge(name)[0]], tasks)
+    (loop,) = loops
+    assert 0 < loop.num_trained <= share * sum(weight.numel() for weight in loaded.model.parameters())
+    assert loop.done == 2
+    assert loop.model.is_gradient_checkpointing is is_checkpointed
+    assert min(found.bench_seconds, found.train_seconds, found.train_tokens_per_second) > 0
 
 
 def _one(check: Check, sizes: dict[str, tuple[int, int]]) -> tuple[bool, int | None]:
