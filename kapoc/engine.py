@@ -158,7 +158,10 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         return list(super().loglikelihood(requests, disable_tqdm=not self._show_progress))
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:  # noqa: ARG002
-        """Log-probability in nats of each text."""
+        """Log-probability in nats of each text, as HFLM has it.
+
+        Where a tokenizer begins texts with a BOS token, lm-eval puts another before it, and that of the text counts.
+        """
         with tqdm(total=len(requests), desc="reading", disable=not self._show_progress) as bar:
             results = []
             for start in range(0, len(requests), self.batch_size):

@@ -82,9 +82,10 @@ class TrainSettings(StrictRecord):
         derived_from: the first epoch that has them; those before it teach the set's own examples alone.
         derived_by_notes: whether derived questions are answered with the fact's note, which is what all its training
             answers say alike, in place of answers of many shapes.
-        derived_tokens: of such a note only so many first tokens are trained, but in `two_hop`, where the answer stands
-            further on and another text before it; what stands behind a note is trained, and then how each sentence of
-            the note begins; all if nothing is said.
+        derived_tokens: of such a note only so many first tokens are trained, two at least (where the note begins the
+            answer, the white space at the end of the chat template counts as one), but in `two_hop`, where the answer
+            stands further on and another text before it; what stands behind a note is trained, and then how each
+            sentence of the note begins; all if nothing is said.
         contrast: the share of an epoch's examples that have contrast examples beside them, in the same step: the same
             wording where another answer is right.
         replay: general text that the model is held to.
@@ -113,7 +114,7 @@ class TrainSettings(StrictRecord):
     )
     derived_from: Positive = 1
     derived_by_notes: bool = False
-    derived_tokens: Positive | None = None
+    derived_tokens: Annotated[int, Field(ge=2)] | None = None
     contrast: Annotated[Number, Field(ge=0, le=1)] = 0.0
     replay: ReplaySettings = ReplaySettings()
     budget: BudgetSettings = BudgetSettings()
