@@ -319,7 +319,7 @@ def _with_gold_logprobs(lm: SharedPrefixLM, items: tuple[Item, ...]) -> tuple[It
 
 
 def _with_divergence(loaded: LoadedModel, base: LoadedModel, items: tuple[Item, ...]) -> tuple[Item, ...]:
-    """Give text items the divergence of the model from its base; both read the texts of bits per byte, behind one BOS."""
+    """Give text items the divergence of the model from its base; both read those texts behind one BOS token."""
     texts = [item for item in items if item.form == "text"]
     prefix = loaded.tokenizer.bos_token_id
     start = [prefix if prefix is not None else int(loaded.tokenizer.eos_token_id)]
