@@ -64,7 +64,6 @@ class Item:
         is_first: whether it stands before or behind the other fact in a comparison; half of the facts do.
         keywords: by which a probe asks, if the draft is a question; empty where no probe can be made of them.
         aliases: whole texts that are accepted beside a slot's own, by the slots' identifiers.
-        decision: `yes` or `no` where the question asks for it and the answer says it.
         states_passage: whether this fact carries the passage as training, of all the facts that share it.
     """
 
@@ -80,8 +79,12 @@ class Item:
     is_first: bool
     keywords: tuple[str, ...] = ()
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    decision: str = ""
     states_passage: bool = False
+
+    @property
+    def decision(self) -> str:
+        """`yes` or `no` where the question asks for it and the answer says it, else nothing."""
+        return decision_of(self.draft.question or "", self.draft.answer or "")[0]
 
 
 class Notes:
@@ -226,7 +229,6 @@ def make_items(drafts: Sequence[Draft], controls: set[int], notes: Notes) -> lis
     draw.shuffle(first)
     for index, draft in enumerate(drafts):
         name, slots, note = _content(draft, names, rarity, taken, notes)
-        decision, _ = decision_of(draft.question or "", draft.answer or "")
         items.append(
             Item(
                 draft=draft,
@@ -239,7 +241,6 @@ def make_items(drafts: Sequence[Draft], controls: set[int], notes: Notes) -> lis
                 labels={names[label]: _label(label) for label in draft.slots},
                 note=note,
                 is_first=first[index],
-                decision=decision,
             )
         )
     return items
