@@ -189,7 +189,9 @@ def import_(
     set_name: Annotated[str | None, typer.Option("--set-name", help="What the set is called.")] = None,
     question: Annotated[str | None, typer.Option(help="The column with the question.")] = None,
     answer: Annotated[str | None, typer.Option(help="The column with the answer.")] = None,
-    name: Annotated[str | None, typer.Option(help="The column with what questions call the fact.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The column with what questions call the fact, or COL,COL if several are it.")
+    ] = None,
     slots: Annotated[str | None, typer.Option(help="The columns with the fact's parts: COL,COL,...")] = None,
     fact_id: Annotated[str | None, typer.Option("--id", help="The column with the fact's id.")] = None,
     domain: Annotated[str | None, typer.Option(help="The column with the fact's group.")] = None,

@@ -10,7 +10,7 @@ import pytest
 
 from kapoc.data.faqs import drafts_from_faq
 from kapoc.data.importing import import_set, set_name_of
-from kapoc.data.mapping import facts_from_table, guess_mapping
+from kapoc.data.mapping import facts_from_table, guess_mapping, with_one_name
 from kapoc.data.passages import drafts_from_passages, holds_passages
 from kapoc.data.runbooks import drafts_from_runbook
 from kapoc.data.tables import Table, read_table
@@ -175,6 +175,41 @@ def test_a_product_that_each_row_is_about_names_it() -> None:
     assert (mapping.name, mapping.domain, mapping.slots) == ("Product", None, ("Price", "Weight"))
     mapping, _ = guess_mapping(table_with("Product,Part,Weight", "Torvik,lid,1 kg", "Torvik,cup,2 kg"))
     assert (mapping.name, mapping.domain, mapping.slots) == ("Part", "Product", ("Weight",))
+
+
+def test_columns_that_are_a_name_together_are_joined() -> None:
+    people = table_with("Last Name,first_name,Room", "Schmidt,Anna,3.14", "Keller,Anna,2.07", "Prince,,1.01")
+    table, name, (line,) = with_one_name(people, None)
+    mapping, _ = guess_mapping(table, name=name)
+    assert [draft.name for draft in facts_from_table(table, mapping)] == ["Anna Schmidt", "Anna Keller", "Prince"]
+    assert (
+        mapping.slots == ("Room",) and line == "name: columns 'first_name' and 'Last Name' (guessed; --name to change)"
+    )
+    table, name, lines = with_one_name(people, "Last Name, Room")
+    assert name is not None and table.rows[0][name] == "Schmidt 3.14" and not lines
+
+
+@pytest.mark.parametrize("columns", ["first_name,last_name,title", "question,first_name,surname", "first_name,room"])
+def test_names_are_not_joined_where_another_column_may_name_the_row(columns: str) -> None:
+    table = table_of(*columns.split(","))
+    assert with_one_name(table, None) == (table, None, ())
+
+
+def test_a_column_whose_name_has_a_comma_is_one_column() -> None:
+    table = table_of("City, State", "Mayor")
+    assert with_one_name(table, "City, State") == (table, "City, State", ())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("first,lost", "--name: there is no column 'lost'; did you mean 'last'"),
+        ("first,first", "has the column 'first' twice"),
+    ],
+)
+def test_a_name_of_columns_that_cannot_be_joined_is_refused(given: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        with_one_name(table_of("first", "last", "room"), given)
 
 
 def test_what_has_a_code_is_asked_about_by_it() -> None:

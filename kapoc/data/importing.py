@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kapoc.data.drafts import Draft
 from kapoc.data.faqs import drafts_from_faq
-from kapoc.data.mapping import Mapping, facts_from_table, guess_mapping
+from kapoc.data.mapping import Mapping, facts_from_table, guess_mapping, with_one_name
 from kapoc.data.passages import drafts_from_passages, holds_passages
 from kapoc.data.proposals import propose
 from kapoc.data.runbooks import drafts_from_runbook
@@ -59,18 +59,18 @@ def _drafts(source: str, given: Mapping, kind: str) -> tuple[tuple[Draft, ...], 
         return asked if asked[0] else drafts_from_runbook(source, kind)
     if is_passages:
         return drafts_from_passages(source, kind), ()
-    table = read_table(source)
+    table, name, joined = with_one_name(read_table(source), given.name)
     mapping, guessed = guess_mapping(
         table,
         question=given.question,
         answer=given.answer,
         id=given.id,
-        name=given.name,
+        name=name,
         domain=given.domain,
         taught=given.taught,
         slots=given.slots,
     )
-    return facts_from_table(table, mapping, kind), guessed
+    return facts_from_table(table, mapping, kind), (*joined, *guessed)
 
 
 def set_name_of(source: str) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kapoc.data.drafts import Draft
 from kapoc.data.tables import Table
@@ -19,6 +19,8 @@ _USUAL = {
 }
 _NAMES_TOO = {"service", "product", "section"}
 """Columns that group facts where their texts come again or another column names these, and else name them."""
+_GIVEN_NAMES = {"firstname", "givenname", "forename"}
+_FAMILY_NAMES = {"lastname", "familyname", "surname"}
 _YES = {"", "true", "yes", "1", "y", "t"}
 _NO = {"false", "no", "0", "n", "f"}
 
@@ -34,6 +36,48 @@ class Mapping:
     domain: str | None = None
     taught: str | None = None
     slots: tuple[str, ...] = ()
+
+
+def with_one_name(table: Table, given: str | None) -> tuple[Table, str | None, tuple[str, ...]]:
+    """Join the columns that are a name together, such as first and last names, into one in the place of the first.
+
+    Args:
+        table: the rows.
+        given: what the user calls the name's column, or several between commas; guessed where nothing is given.
+
+    Returns:
+        The table, the column with the name if one is given or was joined, and one line if it was guessed.
+
+    Raises:
+        DataError: one of several given columns does not exist, or is given twice.
+    """
+    if given is not None:
+        parts = tuple(part.strip() for part in given.split(","))
+        if given in table.columns or len(parts) == 1:
+            return table, given, ()
+        _check_columns(table, "name", parts)
+        if twice := [part for part in parts if parts.count(part) > 1]:
+            raise DataError(f"{table.source}: --name: has the column '{twice[0]}' twice; leave one out")
+        lines: tuple[str, ...] = ()
+    else:
+        first = [column for column in table.columns if _bare(column) in _GIVEN_NAMES]
+        last = [column for column in table.columns if _bare(column) in _FAMILY_NAMES]
+        others = {*_USUAL["name"], *_USUAL["question"]}
+        if len(first) != 1 or len(last) != 1 or not others.isdisjoint(map(_bare, table.columns)):
+            return table, None, ()
+        parts = (*first, *last)
+        lines = (f"name: columns '{parts[0]}' and '{parts[1]}' (guessed; --name to change)",)
+    whole = " ".join(parts)
+    columns = tuple(whole if column == parts[0] else column for column in table.columns if column not in parts[1:])
+    rows = tuple({**row, whole: " ".join(filter(None, (row[part] for part in parts)))} for row in table.rows)
+    return replace(table, columns=columns, rows=rows), whole, lines
+
+
+def _check_columns(table: Table, flag: str, columns: Iterable[str]) -> None:
+    for column in columns:
+        if column not in table.columns:
+            known = near_miss(column, table.columns)
+            raise DataError(f"{table.source}: --{flag}: there is no column '{column}'; {known}")
 
 
 def guess_mapping(
@@ -57,10 +101,7 @@ def guess_mapping(
     """
     given = {"question": question, "answer": answer, "id": id, "name": name, "domain": domain, "taught": taught}
     for flag, columns in (*((flag, (column,)) for flag, column in given.items() if column), ("slots", slots)):
-        for column in columns:
-            if column not in table.columns:
-                known = near_miss(column, table.columns)
-                raise DataError(f"{table.source}: --{flag}: there is no column '{column}'; {known}")
+        _check_columns(table, flag, columns)
     columns = [column for column in given.values() if column]
     if twice := [column for column in columns if columns.count(column) > 1]:
         flags = ", ".join(f"--{flag}" for flag, column in given.items() if column == twice[0])
