@@ -96,7 +96,8 @@ def bench(
         str,
         typer.Option(
             "--model",
-            help="base, trained, default, a model or adapter folder, or a Hub id.",
+            help="base (the recipe's model), trained (that model after training), default (the shipped SmolLM2-135M-"
+            "Instruct), a model or adapter folder, or a Hub id.",
             autocompletion=completion.models,
         ),
     ],
@@ -248,9 +249,9 @@ def plan(
 ) -> None:
     """Before anything is trained: what can this knowledge set show, and what will it cost on this machine?
 
-    "can show" is the smallest change, or the highest floor, that so many items can show of a model that does well, and
-    for a check that only a shown loss fails, the smallest loss that would be caught;
-    "clusters needed" how many facts, or items of no fact, the check's own threshold takes; "-": none is reckoned.
+    "can show": the smallest change, or the highest floor, that this many items can prove of a model that does well; for
+    a check that fails only on a shown loss, the smallest loss that it would catch. "clusters needed": how many facts
+    (or items that belong to no fact) the check's own threshold takes; "-": not computed.
     """
     from dataclasses import asdict
 

@@ -237,7 +237,7 @@ def _tell_written(path: Path, made: Any, notes: Sequence[str] = (), *, as_json: 
         return
     show(
         *(f"note: {note}" for note in notes),
-        f"wrote {path}: {len(made.taught)} taught facts, {len(made.facts) - len(made.taught)} controls",
+        f"wrote {path}: taught facts: {len(made.taught)}, controls: {len(made.facts) - len(made.taught)}",
     )
 
 

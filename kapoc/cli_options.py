@@ -39,5 +39,9 @@ EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Passe
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the order of the examples.")]
 MethodOption = Annotated[
     str | None,
-    typer.Option("--method", help="How weights are changed: full, ...", autocompletion=completion.methods),
+    typer.Option(
+        "--method",
+        help="How weights are changed: full, feed_forward, lora or top_layers.",
+        autocompletion=completion.methods,
+    ),
 ]

@@ -91,7 +91,7 @@ def test_a_table_of_twenty_facts_goes_all_the_way(tmp_path: Path, llama_folder: 
     write(tmp_path / "ferries.csv")
     text = kapoc_here("data", "import", "ferries.csv", "--out", "ferries.yaml", folder=tmp_path)
     assert "(guessed" in text
-    assert "wrote ferries.yaml: 18 taught facts, 2 controls" in text
+    assert "wrote ferries.yaml: taught facts: 18, controls: 2" in text
     checked = kapoc_here("data", "check", "ferries.yaml", "--json", folder=tmp_path)
     assert checked["errors"] == []
     assert checked["taught_facts"] == 18

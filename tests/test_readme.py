@@ -171,6 +171,19 @@ def test_the_table_of_differences_is_that_of_the_reference_run(reference: Compar
     assert shown[1:] == [[*row, other] for row, other in zip(expected, beside, strict=True)]
 
 
+def test_the_answers_that_the_readme_shows_are_those_of_the_reference_runs() -> None:
+    runs = {"before training": "base", "plain fine-tuning": "plain", "kapoc's default recipe": "trained"}
+    [(heading, *rows)] = [table for table in tables(README) if "(never taught)" in table[0][-1]]
+    questions = [re.sub(r'"(.*)" \(.*\)', r"\1", cell) for cell in heading[1:]]
+    assert [name for name, *_ in rows] == list(runs)
+    for name, *cells in rows:
+        items = load_run(REFERENCE / runs[name]).items
+        for question, cell in zip(questions, cells, strict=True):
+            [output] = [item.output for item in items if f"{question}<|im_end|>" in item.prompt and item.form == "free"]
+            shown, dots, _ = cell.partition(" ...")
+            assert output.startswith(shown) and (dots or output == shown), cell
+
+
 def _shares(comparison: Comparison) -> dict[str, Result]:
     return {
         **{str(tier): result for tier, result in comparison.tiers.items()},

@@ -1,6 +1,7 @@
 """What stands in the report is what the comparison says."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from kapoc.compare import compare
 from kapoc.console import show
 from kapoc.errors import OutputError
 from kapoc.gate import RELEASE_GATE, judge
-from kapoc.record import load_run, save_run, write_atomically
+from kapoc.record import Item, load_run, save_run, write_atomically
 from kapoc.report import markdown, terminal
+from kapoc.report.in_short import in_short
 from kapoc.report.numbers import interval, p_value, percent, points
 
 BASE = make_run(make_items(nothing))
@@ -47,10 +49,47 @@ def test_markdown_page() -> None:
     assert page.rstrip().endswith("kapoc bench --model tiny\nkapoc bench --model tiny\n```")
 
 
+def test_in_short_says_what_was_learned_forgotten_and_spilled() -> None:
+    said = dict(in_short(COMPARISON))
+    seen, text = COMPARISON.tiers["seen"], COMPARISON.forgetting.bits_per_byte
+    assert list(said) == [
+        "Did it learn the facts?",
+        "Can it use them?",
+        "What did it forget?",
+        "Does it say them where they do not belong?",
+    ]
+    learned = f"Questions of the training: 0.0% to 100.0% right, +100.0 points {interval(seen.interval)}; the same in"
+    assert said["Did it learn the facts?"].startswith(learned)
+    assert "by kind" not in said["Can it use them?"]  # there is one kind
+    assert text is not None and "General ability: 50.0% to 50.0% right, +0.0 points [" in said["What did it forget?"]
+    assert said["What did it forget?"].endswith("2.9333 to 2.9833, +0.0500 [+0.0500, +0.0500].")
+    control, other = (interval(COMPARISON.spillover[name].interval) for name in ("control", "off_topic"))
+    assert said["Does it say them where they do not belong?"] == (
+        f"In 60 of 120 answers about facts that were never taught (control), 0 before, +50.0 points {control}; "
+        f"in 0 of 100 answers to prompts about something else (off-topic), 0 before, +0.0 points {other}."
+    )
+
+
+def test_in_short_names_the_kinds_best_first_and_what_was_known_and_is_lost() -> None:
+    def unseen(better: Callable[[int], float]) -> tuple[Item, ...]:
+        return tuple(
+            item.model_copy(update={"kind": "yes_no" if number % 2 else "reverse", "score": better(number)})
+            for number, item in enumerate(item for item in make_items(nothing) if item.tier == "unseen")
+        )
+
+    known = make_run(unseen(lambda number: float(number < 40)))
+    after = make_run(unseen(lambda number: float(number < 10 or number % 2)), weights="1" * 64)
+    said = dict(in_short(compare(known, after)))
+    assert list(said) == ["Can it use them?", "What did it forget?"]
+    assert said["Can it use them?"].endswith("after, by kind: yes no 100.0%, reverse 8.3%.")
+    # of items 0 to 39 those below 10 and the odd ones are right: 10 + 15
+    assert said["What did it forget?"] == "Of the 40 unseen questions that were right before 62.5% are right after."
+
+
 def test_markdown_without_a_verdict_says_so() -> None:
     limited = compare(make_run(make_items(nothing), limit=1), make_run(make_items(everything), limit=1))
     page = markdown.render(limited, None)
-    assert "**Verdict: none.**" in page
+    assert "**Verdict: none. These runs cannot be judged; see the notes.**" in page and "## Verdict" not in page
     assert "> **Note:** only 1 items a task were asked" in page
 
 
@@ -58,7 +97,14 @@ def test_terminal_shows_the_same_numbers() -> None:
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(terminal.comparison_table(COMPARISON), terminal.verdict_table(VERDICT), terminal.run_table(BASE))
     text = console.export_text()
-    for part in ("100.0%", "+50.0", "+0.0500", "control spillover", "verdict: FAIL"):
+    for part in (
+        "100.0%",
+        "+50.0",
+        "+0.0500",
+        "control spillover",
+        "verdict: FAIL",
+        "Did it learn the facts? Questions",
+    ):
         assert part in text
 
 

@@ -260,6 +260,6 @@ def _summary(knowledge: KnowledgeSet, items: Sequence[Item]) -> Iterator[str]:
     controls = [fact.id for fact in knowledge.facts if not fact.taught]
     if controls:
         ids = first_few(controls, 8)
-        yield f"controls: {len(controls)} facts are asked about and never taught: {ids} (--controls 0 to teach all)"
+        yield f"controls, asked about and never taught: {len(controls)}: {ids} (--controls 0 to teach all)"
     else:
         yield "controls: none; without one nobody can tell learning from guessing (--controls 2 to hold two facts back)"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from kapoc.comparison import Comparison, LedgerLine
 from kapoc.gate import Verdict
 from kapoc.leaderboard import Leaderboard
+from kapoc.report.in_short import short_section
 from kapoc.report.leaderboard import leaderboard_section, title_of, verdict_sentence
 from kapoc.report.ledger import ledger_counts, ledger_section
 from kapoc.report.numbers import shortened
@@ -25,8 +26,7 @@ def render(comparison: Comparison, verdict: Verdict | None, board: Leaderboard |
     parts = [
         f"# {title_of(comparison, board)}",
         *_leaderboard(board, plot),
-        *_verdict(verdict, board),
-        *[f"> **Note:** {warning}" for warning in comparison.warnings],
+        *_beginning(comparison, verdict, board),
         *[part for section in sections(comparison) for part in section_parts(section)],
         *_ledger(comparison),
         *_validity(comparison),
@@ -38,8 +38,7 @@ def render(comparison: Comparison, verdict: Verdict | None, board: Leaderboard |
 def render_summary(comparison: Comparison, verdict: Verdict | None, max_bytes: int = 1_000_000) -> str:
     """The page without details and ledger, for a CI's step summary; cut off before `max_bytes` UTF-8 bytes."""
     parts = [
-        *_verdict(verdict),
-        *[f"> **Note:** {warning}" for warning in comparison.warnings],
+        *_beginning(comparison, verdict, None),
         *[part for section in sections(comparison) if not section.is_detail for part in section_parts(section)],
     ]
     text = "\n\n".join(parts) + "\n"
@@ -75,14 +74,12 @@ def _leaderboard(board: Leaderboard | None, plot: str) -> Iterable[str]:
         yield f"![recall against forgetting, the runs numbered as in the table]({plot})"
 
 
-def _verdict(verdict: Verdict | None, board: Leaderboard | None = None) -> Iterable[str]:
-    if verdict is None:
-        yield "**Verdict: none.** These runs cannot be judged; see the notes."
-        return
-    section = verdict_section(verdict)
+def _beginning(comparison: Comparison, verdict: Verdict | None, board: Leaderboard | None) -> Iterable[str]:
     yield f"**{verdict_sentence(verdict, board)}**"
-    yield section.note
-    yield table(section.headings, section.rows)
+    yield from (f"> **Note:** {warning}" for warning in comparison.warnings)
+    yield from section_parts(short_section(comparison))
+    if verdict is not None:
+        yield from section_parts(verdict_section(verdict))
 
 
 def _ledger(comparison: Comparison) -> Iterable[str]:

@@ -16,6 +16,7 @@ from kapoc.gate import Verdict
 from kapoc.leaderboard import Leaderboard
 from kapoc.plan import Planned
 from kapoc.record import Run
+from kapoc.report.in_short import SHORT_TITLE, in_short
 from kapoc.report.leaderboard import leaderboard_section
 from kapoc.report.retention import retention_sections, title_of, warnings_of
 from kapoc.report.section import Section
@@ -84,13 +85,15 @@ def run_table(run: Run) -> RenderableType:
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
-    """Everything but the details and the ledger."""
+    """Everything but the details and the ledger; at the end, where a reader looks first, what it comes to."""
     title = f"{comparison.after.name} against {comparison.before.name} on {comparison.data.knowledge_name}"
     first, *others = (section for section in sections(comparison) if not section.is_detail)
     results = [*comparison.tiers.values(), *(r for tiers in comparison.sets.values() for r in tiers.values())]
     tiers = _Drawn(first, "before, gain, loss", [share_bar(result.before, result.after) for result in results])
     notes = [Text(f"note: {warning}", style="yellow") for warning in comparison.warnings]
-    return Group(Text(title, style="bold"), tiers, *map(_Drawn, others), *notes)
+    short = [Text.assemble((f"{question} ", "bold"), answer) for question, answer in in_short(comparison)]
+    ending = [Text(f"{SHORT_TITLE}:", style="bold"), *short, Text()]
+    return Group(Text(title, style="bold"), tiers, *map(_Drawn, others), *notes, *ending)
 
 
 def share_bar(before: float, after: float) -> Text:

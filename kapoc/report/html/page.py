@@ -14,6 +14,7 @@ from kapoc.report.charts import Chart, comparison_charts
 from kapoc.report.curves import training_charts
 from kapoc.report.html.assets import data_url, own, policy, table_library
 from kapoc.report.html.items import item_frame, items_island
+from kapoc.report.in_short import short_section
 from kapoc.report.leaderboard import LEADERBOARD, leaderboard_section, title_of, verdict_sentence
 from kapoc.report.ledger import ledger_section
 from kapoc.report.origin import origin_section, validity_section
@@ -74,6 +75,7 @@ def _parts(comparison: Comparison, verdict: Verdict | None, board: Leaderboard |
 def _sections(comparison: Comparison, verdict: Verdict | None, board: Leaderboard | None) -> Iterator[Section]:
     if board is not None:
         yield leaderboard_section(board)
+    yield short_section(comparison)
     if verdict is not None:
         yield verdict_section(verdict)
     found = list(sections(comparison))

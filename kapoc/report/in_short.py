@@ -1,0 +1,82 @@
+"""What a comparison shows, in a few sentences for who must decide: learned, usable, forgotten, out of place. Pure."""
+
+from collections.abc import Iterator
+
+from kapoc.comparison import Comparison, Result
+from kapoc.record import Tier
+from kapoc.report.numbers import interval, percent, points
+from kapoc.report.section import Section
+
+SHORT_TITLE = "In short"
+_TIERS: dict[Tier, str] = {"seen": "questions of the training", "paraphrased": "the same in other words (paraphrased)"}
+_SPILLOVER = {
+    "control": "answers about facts that were never taught (control)",
+    "off_topic": "answers to prompts about something else (off-topic)",
+}
+
+
+def short_section(comparison: Comparison) -> Section:
+    """The sentences as a table without headings: a question, and what the two runs say to it."""
+    note = "Before and after, with the 95% interval of the difference, paired item by item."
+    return Section(SHORT_TITLE, note, ["", ""], [list(row) for row in in_short(comparison)])
+
+
+def in_short(comparison: Comparison) -> Iterator[tuple[str, str]]:
+    """Question and answer; a question to which nothing was measured is left out."""
+    for question, parts in (
+        ("Did it learn the facts?", _learned(comparison)),
+        ("Can it use them?", _usable(comparison)),
+        ("What did it forget?", _forgotten(comparison)),
+        ("Does it say them where they do not belong?", _out_of_place(comparison)),
+    ):
+        if answer := "; ".join(parts):
+            yield question, f"{answer[0].upper()}{answer[1:]}."
+
+
+def _learned(comparison: Comparison) -> Iterator[str]:
+    for tier, words in _TIERS.items():
+        if (result := comparison.tiers.get(tier)) is not None:
+            yield f"{words}: {_change(result)}"
+
+
+def _usable(comparison: Comparison) -> Iterator[str]:
+    result = comparison.tiers.get("unseen")
+    if result is None:
+        return
+    yield f"uses that its training questions do not ask (unseen): {_change(result)}"
+    kinds = {
+        name.partition("/")[2].replace("_", " "): kind.after
+        for name, kind in comparison.kinds.items()
+        if name.startswith("unseen/")
+    }
+    if len(kinds) > 1:
+        best_first = sorted(kinds.items(), key=lambda kind: -kind[1])
+        yield f"after, by kind: {', '.join(f'{name} {percent(share)}' for name, share in best_first)}"
+
+
+def _forgotten(comparison: Comparison) -> Iterator[str]:
+    forgetting, uses = comparison.forgetting, comparison.learning.get("unseen")
+    if (general := comparison.tiers.get("general")) is not None:
+        yield f"general ability: {_change(general)}"
+    if (text := forgetting.bits_per_byte) is not None:
+        yield (
+            f"bits per byte of prose (lower is better): {text.before:.4f} to {text.after:.4f}, "
+            f"{text.difference:+.4f} {interval(text.interval, 1, 4)}"
+        )
+    if uses is not None and uses.kept is not None:
+        yield f"of the {uses.num_known} unseen questions that were right before {percent(uses.kept)} are right after"
+
+
+def _out_of_place(comparison: Comparison) -> Iterator[str]:
+    for name, words in _SPILLOVER.items():
+        if (result := comparison.spillover.get(name)) is not None:
+            before, after = (round(share * result.n) for share in (result.before, result.after))
+            difference = f"{points(result.difference)} points {interval(result.interval)}"
+            yield f"in {after} of {result.n} {words}, {before} before, {difference}"
+        elif comparison.spillover:
+            yield f"not asked: {words}"
+
+
+def _change(result: Result) -> str:
+    shares = f"{percent(result.before)} to {percent(result.after)} right"
+    return f"{shares}, {points(result.difference)} points {interval(result.interval)}"
