@@ -38,8 +38,12 @@ _TOKEN = re.compile(
 )
 _NEGATIONS = frozenset({"not", "never", "cannot"})
 _NEGATING_PAIRS = frozenset({("instead", "of"), ("rather", "than"), ("no", "longer")})
+_NO_NEGATION_BEFORE = frozenset({"only", "just", "merely", "simply"})
+"""What stands behind a negation that adds and takes nothing away: not only this."""
 _NEGATED_TOKENS = 6
 """How far before a phrase, within its clause, a negation still speaks of it."""
+_CLAUSE_WORDS = frozenset({"but", "because", "due", "owing"})
+"""What begins a clause: users cannot log in because the ticket has expired. But not behind a negation: not because."""
 
 _NOWHERE = -9
 
@@ -80,7 +84,8 @@ def _tokens_with_clauses(text: str) -> tuple[tuple[str, int], ...]:
         elif match.lastgroup == "number":
             found.append((_plain_number(token), clause))
         else:
-            clause += token == "but"  # noqa: S105
+            is_negated = bool(found) and found[-1][0] in _NEGATIONS and found[-1][1] == clause
+            clause += token in _CLAUSE_WORDS and not is_negated
             if not plain[match.end() : match.end() + 1].isspace():
                 glued.add(len(found))
             found.append((_SIGNS.get(token, token), clause))
@@ -109,22 +114,28 @@ def assertions(phrase: str, text: str) -> list[int]:
     """Where `text` asserts `phrase`: the places at which it stands unnegated and not as the end of a longer number."""
     marked = _tokens_with_clauses(text)
     tokens = tuple(token for token, _ in marked)
-    return [start for start in positions(normalise(phrase), tokens) if _is_asserted(marked, tokens, start)]
+    return [start for start in positions(normalise(phrase), tokens) if _is_asserted(marked, start)]
 
 
-def _is_asserted(marked: tuple[tuple[str, int], ...], tokens: Tokens, start: int) -> bool:
-    return not _is_negated(marked, start) and not _is_end_of_a_number(tokens, start)
+def _is_asserted(marked: tuple[tuple[str, int], ...], start: int) -> bool:
+    return not _is_negated(marked, start) and not _is_end_of_a_number(marked, start)
 
 
 def _is_negated(marked: tuple[tuple[str, int], ...], start: int) -> bool:
     clause = marked[start][1]
     before = [token for token, number in marked[max(0, start - _NEGATED_TOKENS) : start] if number == clause]
-    return not _NEGATIONS.isdisjoint(before) or not _NEGATING_PAIRS.isdisjoint(pairwise(before))
+    pairs = list(pairwise([*before, ""]))
+    return any(one in _NEGATIONS and next_one not in _NO_NEGATION_BEFORE for one, next_one in pairs) or (
+        not _NEGATING_PAIRS.isdisjoint(pairs)
+    )
 
 
-def _is_end_of_a_number(tokens: Tokens, start: int) -> bool:
-    """Whether a number right before makes this another number, as in `1 430 entries` or `90-95 seconds`."""
-    return start > 0 and tokens[start][:1].isdigit() and tokens[start - 1].isdigit()
+def _is_end_of_a_number(marked: tuple[tuple[str, int], ...], start: int) -> bool:
+    """Whether a number right before, in the same clause, makes this another: `1 430 entries`, `90-95 seconds`."""
+    if start == 0 or not marked[start][0][:1].isdigit():
+        return False
+    before, clause = marked[start - 1]
+    return before.isdigit() and clause == marked[start][1]
 
 
 class PhraseIndex:
@@ -143,7 +154,7 @@ class PhraseIndex:
         found: dict[str, None] = {}
         for start, first in enumerate(tokens):
             for phrase_tokens, phrase in self._by_first.get(first, {}).items():
-                if tokens[start : start + len(phrase_tokens)] == phrase_tokens and _is_asserted(marked, tokens, start):
+                if tokens[start : start + len(phrase_tokens)] == phrase_tokens and _is_asserted(marked, start):
                     found.setdefault(phrase)
         return tuple(found)
 
