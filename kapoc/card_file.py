@@ -7,7 +7,7 @@ from kapoc.checkpoint import read_training_record
 from kapoc.compare import compare
 from kapoc.comparison import Comparison
 from kapoc.errors import IncomparableError
-from kapoc.gate import RELEASE_GATE, Verdict, verdict_of
+from kapoc.gate import RELEASE_GATE, Verdict, judged
 from kapoc.models import hub_id
 from kapoc.record import Run, load_run, write_atomically
 from kapoc.report.card import render_card
@@ -46,5 +46,5 @@ def put_into_card(model: Path, run: Run, base_run: Path) -> bool:
         comparison = compare(before, run, training=record)
     except IncomparableError:
         return False
-    write_card(model, record, comparison, verdict_of(comparison, RELEASE_GATE))
+    write_card(model, record, *judged(comparison, RELEASE_GATE))
     return True

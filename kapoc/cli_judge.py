@@ -171,7 +171,7 @@ def report(
     checks = load_gate(gate_file, _mode(mode))
     before, *after = runs if base is None else [base, *runs]
     compared = _compared(before, after, oracle, retrieved, noise, training)
-    comparison, verdict = compared.comparison, compared.verdict(checks)
+    comparison, verdict = compared.judged(checks)
     board = compared.leaderboard(checks)
     pairs = pair_runs(compared.before, compared.first)
     files = render_report(comparison, verdict, pairs, board, name=beside(out, "").name)

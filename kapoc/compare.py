@@ -93,7 +93,13 @@ def compare(
         commands=(before.command, after.command),
         measured=(_measurement(before), _measurement(after)),
         training=training,
-        warnings=(*_warnings(before, after), *_missing(scores), *_uneven(runs)),
+        set_spillover=_set_spillover(before, scores),
+        warnings=(
+            *warnings_of(before, after),
+            *_missing(before, pairs, scores),
+            *_uneven(runs),
+            *_unlike(before, {**(contexts or {}), **({"noise": noise} if noise is not None else {})}),
+        ),
         scores=scores,
     )
 
@@ -113,6 +119,12 @@ def _sets(run: Run, headline: Sequence[Pair]) -> dict[str, dict[Tier, Result]]:
         name: _grouped([pair for pair in headline if pair[0].knowledge == name], lambda item: item.tier)
         for name in names
     }
+
+
+def _set_spillover(run: Run, scores: Mapping[str, PairedScores]) -> dict[str, Result]:
+    names = [identity.name for identity in run.data.knowledge]
+    quantity = {name: f"{name}/spillover/control" for name in names if len(names) > 1}
+    return {name: result_of(scores[found]) for name, found in quantity.items() if found in scores}
 
 
 def _learning(headline: Sequence[Pair]) -> dict[Tier, Learning]:
@@ -230,7 +242,8 @@ def _ledger_line(before: Item, after: Item) -> LedgerLine:
     )
 
 
-def _warnings(before: Run, after: Run) -> Iterable[str]:
+def warnings_of(before: Run, after: Run) -> Iterable[str]:
+    """What a reader should know of two runs before believing a difference between them."""
     if not before.is_complete:
         yield f"only {before.settings.limit} items a task were asked (--limit): nothing here is evidence"
     if before.data.num_leaks:
@@ -246,6 +259,12 @@ def _warnings(before: Run, after: Run) -> Iterable[str]:
     origin = before.settings.base_sha256 or before.model.weights_sha256
     if after.settings.base_sha256 and after.settings.base_sha256 != origin:
         yield "the divergences of the two runs are to different bases and are left out"
+    yield from (f"the runs differ in {what}" for what in _differences(before, after).values())
+
+
+def _differences(before: Run, after: Run) -> dict[str, str]:
+    """Settings in which two runs differ, each with both values in words."""
+    found = {}
     for what, first, second in (
         ("batch size", before.settings.batch_size, after.settings.batch_size),
         ("device", before.settings.device, after.settings.device),
@@ -253,25 +272,33 @@ def _warnings(before: Run, after: Run) -> Iterable[str]:
         ("chat template", before.settings.chat_template_sha256[:12], after.settings.chat_template_sha256[:12]),
     ):
         if first != second:
-            yield f"the runs differ in {what}: {first} and {second}"
+            found[what] = f"{what}: {first} and {second}"
     packages = sorted({name for name, _ in {*before.versions.items()} ^ {*after.versions.items()}})
     if packages:
-        found = [
+        both = (
             f"{name} {before.versions.get(name, 'none')} and {after.versions.get(name, 'none')}" for name in packages
-        ]
-        yield f"the runs differ in package versions: {', '.join(found)}"
+        )
+        found["versions"] = f"package versions: {', '.join(both)}"
+    return found
 
 
-def _missing(scores: Mapping[str, PairedScores]) -> Iterable[str]:
+def _unlike(before: Run, side_runs: Mapping[str, Run]) -> Iterable[str]:
+    """How the base was measured otherwise where knowledge stood in its prompts, or once more for the noise floor."""
+    for name, run in side_runs.items():
+        meant = {"batch size", "device"} if name == "noise" else set()
+        odd = [words for what, words in _differences(before, run).items() if what not in meant]
+        yield from (f"the {name} run and the base's differ in {words}" for words in odd)
+
+
+def _missing(run: Run, pairs: Sequence[Pair], scores: Mapping[str, PairedScores]) -> Iterable[str]:
     if missing := [tier for tier in TIERS if tier not in scores]:
-        yield f"nothing was asked in the tier {', '.join(missing)}: no verdict is possible"
+        yield f"nothing was asked in the tier {', '.join(missing)}"
+    for name in (identity.name for identity in run.data.knowledge):
+        asked = {before.tier for before, _ in pairs if before.knowledge == name}
+        if absent := [tier for tier in TIERS if tier != "general" and tier in scores and tier not in asked]:
+            yield f"{name} has no questions in the tier {', '.join(absent)}; what is said there is of the other sets"
 
 
 def _uneven(runs: Sequence[Run]) -> Iterable[str]:
     if len({bool(run.settings.base_sha256) for run in runs}) > 1:
         yield "only some of the trained runs were measured with --base: their divergence is left out"
-
-
-def missing_tiers(comparison: Comparison) -> tuple[Tier, ...]:
-    """The tiers that a comparison lacks and a verdict needs."""
-    return tuple(tier for tier in TIERS if tier not in comparison.tiers)

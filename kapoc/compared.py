@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kapoc.compare import compare
+from kapoc.compare import compare, warnings_of
 from kapoc.comparison import Comparison
 from kapoc.errors import DataError
-from kapoc.gate import Gate, Verdict, verdict_of
+from kapoc.gate import Gate, Verdict, judged
 from kapoc.leaderboard import Leaderboard, leaderboard
 from kapoc.recipe import Recipe
 from kapoc.record import Run, load_run
@@ -42,9 +42,9 @@ class Compared:
         """The trained run that the comparison is about."""
         return next(iter(self.after.values()))
 
-    def verdict(self, gate: Gate) -> Verdict | None:
-        """What a gate says of the comparison; none where it cannot be judged."""
-        return verdict_of(self.comparison, gate)
+    def judged(self, gate: Gate) -> tuple[Comparison, Verdict | None]:
+        """What a gate says of the comparison; where it cannot be judged, the comparison says why in a warning."""
+        return judged(self.comparison, gate)
 
     def leaderboard(self, gate: Gate) -> Leaderboard | None:
         """All trained runs against the base; none where there is only one."""
@@ -90,14 +90,18 @@ def compare_on_disk(
     for name, run in runs.items():
         if len(runs) > 1 and run.model.weights_sha256 == base.model.weights_sha256:
             raise DataError(f"{name}: measured the weights of the base, and is no trained run; leave it out")
+    may_be_seeds, why_not = _may_be_of_one_recipe(records)
     comparison = compare(
         base,
         first,
         contexts={name: load_run(path) for name, path in (contexts or {}).items()},
         noise=None if noise is None else load_run(noise),
-        other_seeds=_other_weights(first, others) if _may_be_of_one_recipe(list(records.values())) else (),
+        other_seeds=_other_weights(first, others) if may_be_seeds else (),
         training=records[str(after[0])],
     )
+    known = set(comparison.warnings)
+    odd = [f"{name}: {words}" for name, run in runs.items() for words in warnings_of(base, run) if words not in known]
+    comparison = comparison.model_copy(update={"warnings": (*comparison.warnings, *odd, *why_not)})
     return Compared(str(before), base, runs, records, comparison)
 
 
@@ -114,10 +118,17 @@ def _given(path: Path, run: Run) -> TrainingRecord:
     return record
 
 
-def _may_be_of_one_recipe(records: Sequence[TrainingRecord | None]) -> bool:
-    """Whether runs may be of one recipe and several seeds: not where records say otherwise, or only some have one."""
-    known = [(_without_seed(record), record.paraphrases) for record in records if record is not None]
-    return len(known) in {0, len(records)} and all(one == known[0] for one in known)
+def _may_be_of_one_recipe(records: Mapping[str, TrainingRecord | None]) -> tuple[bool, tuple[str, ...]]:
+    """Whether runs may be of one recipe and several seeds: not where records say otherwise, or only some have one.
+
+    Returns:
+        Whether they may be, and what is to be said of it.
+    """
+    known = [(_without_seed(record), record.paraphrases) for record in records.values() if record is not None]
+    lacking = [name for name, record in records.items() if record is None]
+    if known and lacking:
+        return False, (f"the spread between seeds is left out: no training record lies beside {', '.join(lacking)}",)
+    return all(one == known[0] for one in known), ()
 
 
 def _without_seed(record: TrainingRecord) -> dict[str, Any]:

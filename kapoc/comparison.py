@@ -238,6 +238,7 @@ class Comparison(StrictRecord):
         forms: `<tier>/<form>`: the same by form.
         kinds: `<tier>/<kind>`: the same by kind, free answers and general abilities.
         sets: knowledge set -> its tiers, where several were asked about.
+        set_spillover: the same -> the spillover of its controls; a set without any has none.
         learning: the knowledge tiers apart by what the base knew.
         forgetting: in four units.
         spillover: `control` and `off_topic`: the share of outputs that hold a taught answer.
@@ -266,6 +267,7 @@ class Comparison(StrictRecord):
     forms: dict[str, Result]
     kinds: dict[str, Result]
     sets: dict[str, dict[Tier, Result]] = Field(default_factory=dict)
+    set_spillover: dict[str, Result] = Field(default_factory=dict)
     learning: dict[Tier, Learning]
     forgetting: Forgetting
     spillover: dict[str, Result]

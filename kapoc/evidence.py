@@ -55,6 +55,17 @@ def weigh(
     )
 
 
+def worst(scores: PairedScores, at_most: float | None = None) -> PairedScores:
+    """The same items, had every one of them come out as badly as a share can.
+
+    Args:
+        scores: of a share.
+        at_most: of a floor from above, of which more is worse.
+    """
+    lost = 1.0 if scores.lower_is_better or at_most is not None else 0.0
+    return scores.model_copy(update={"after": (lost,) * len(scores.after)})
+
+
 def _level_claims(
     scores: PairedScores, at_least: float | None, at_most: float | None, alpha: float
 ) -> tuple[Decision, float]:

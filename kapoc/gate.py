@@ -11,10 +11,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kapoc.compare import missing_tiers
 from kapoc.comparison import Comparison, Interval, finite
 from kapoc.errors import DataError, IncomparableError, near_miss
-from kapoc.evidence import CheckKind, Evidence, weigh
+from kapoc.evidence import CheckKind, Evidence, weigh, worst
+from kapoc.record import TIERS
 from kapoc.source import Number, StrictRecord, load_toml, read_text, validate
 from kapoc.stats import holm
 
@@ -176,7 +176,9 @@ DEFAULT_GATES: dict[Mode, Gate] = {"release": RELEASE_GATE, "pull_request": PULL
 
 
 _NO_CONTROLS = "add control facts to the knowledge set and measure both again"
-_REMEDIES = {
+_REMEDIES: dict[str, str] = {
+    **dict.fromkeys(TIERS, "measure all tiers"),
+    "control": _NO_CONTROLS,
     "text": "measure both with the general tasks",
     "gold/general/last_word": "measure both with the general tasks and this version of kapoc",
     "divergence": "measure both to one base, with `kapoc bench --base`",
@@ -214,13 +216,22 @@ class CheckResult(StrictRecord):
 
 
 class Verdict(StrictRecord):
-    """What the gate says of a comparison."""
+    """What the gate says of a comparison.
+
+    Attributes:
+        mode, alpha, inconclusive_fails: of the gate.
+        outcome: of all gating checks; a release that rests on leaking sets is inconclusive where it would pass.
+        checks: one by one.
+        num_leaks: between training texts and probes, where that is why nothing is shown.
+        warnings: what a reader should know, those of the comparison first.
+    """
 
     mode: Mode
     alpha: float
     outcome: Outcome
     inconclusive_fails: bool
     checks: tuple[CheckResult, ...]
+    num_leaks: int = 0
     warnings: tuple[str, ...] = ()
 
     @property
@@ -242,10 +253,12 @@ class Verdict(StrictRecord):
         held = ("every gating check" if beside else "every check") + " holds"
         if any(check.gating and check.p_claim is None for check in self.checks):
             held = "no gating check is shown to be missed"
+        leaks = f"the knowledge sets leak ({self.num_leaks} found), so right answers show little"
+        missing = named("inconclusive")
         why = {
             "pass": f"{held}; not gating: {beside}" if beside else held,
             "fail": named("fail"),
-            "inconclusive": f"not shown: {named('inconclusive')}",
+            "inconclusive": "; ".join([f"not shown: {missing}"] * bool(missing) + [leaks] * bool(self.num_leaks)),
         }
         return f"{self.outcome.upper()}: {why[self.outcome]}"
 
@@ -273,53 +286,84 @@ def judge(comparison: Comparison, gate: Gate) -> Verdict:
     """Hold a comparison against thresholds.
 
     Raises:
-        IncomparableError: the comparison comes from `--limit` runs, or lacks a tier or what a check judges.
+        IncomparableError: the comparison comes from `--limit` runs, or lacks what a gating check judges.
         DataError: a check names a quantity that does not exist.
     """
     if not comparison.complete:
         raise IncomparableError("a --limit run cannot pass a gate; measure all items")
-    if missing := missing_tiers(comparison):
-        remedy = _NO_CONTROLS if missing == ("control",) else "measure all tiers"
-        raise IncomparableError(f"the runs lack the tier {', '.join(missing)}; {remedy}")
-    found = [_evidence(comparison, check, gate) for check in gate.check]
-    gating = [index for index, check in enumerate(gate.check) if check.gating]
-    claiming = [index for index in gating if gate.check[index].is_claim]
+    absent = {check.name: words for check in gate.check if (words := _absent(comparison, check)) is not None}
+    if needed := next((check.name for check in gate.check if check.gating and check.name in absent), None):
+        raise IncomparableError(absent[needed])
+    checks = [check for check in gate.check if check.name not in absent]
+    found = [_evidence(comparison, check, gate) for check in checks]
+    gating = [index for index, check in enumerate(checks) if check.gating]
+    claiming = [index for index in gating if checks[index].is_claim]
     claims = _adjusted([evidence.p_claim for evidence in found], claiming)
     opposites = _adjusted([evidence.p_opposite for evidence in found], gating)
     results = tuple(
         _result(check, evidence, gate, claim, opposite)
-        for check, evidence, claim, opposite in zip(gate.check, found, claims, opposites, strict=True)
+        for check, evidence, claim, opposite in zip(checks, found, claims, opposites, strict=True)
     )
     outcomes = {result.outcome for result in results if result.gating}
-    outcome: Outcome = "fail" if "fail" in outcomes else "inconclusive" if "inconclusive" in outcomes else "pass"
+    num_leaks = (comparison.validity.num_leaks or 0) if gate.mode == "release" else 0
+    shown: Outcome = "inconclusive" if "inconclusive" in outcomes or num_leaks else "pass"
     return Verdict(
         mode=gate.mode,
         alpha=gate.alpha,
-        outcome=outcome,
+        outcome="fail" if "fail" in outcomes else shown,
         inconclusive_fails=gate.inconclusive_fails,
         checks=results,
-        warnings=comparison.warnings,
+        num_leaks=num_leaks,
+        warnings=(
+            *comparison.warnings,
+            *(f"left out, not gating: {words}" for words in absent.values()),
+            *_blind(comparison, gate, [checks[index] for index in gating]),
+        ),
     )
 
 
-def verdict_of(comparison: Comparison, gate: Gate) -> Verdict | None:
-    """As `judge`; none where the comparison comes from `--limit` runs or lacks a tier.
+def judged(comparison: Comparison, gate: Gate) -> tuple[Comparison, Verdict | None]:
+    """As `judge`; where there is no verdict, the comparison says why among its warnings.
 
     Raises:
-        IncomparableError: it lacks what a check judges.
         DataError: a check names a quantity that does not exist.
     """
-    return None if not comparison.complete or missing_tiers(comparison) else judge(comparison, gate)
+    try:
+        return comparison, judge(comparison, gate)
+    except IncomparableError as error:
+        return comparison.model_copy(update={"warnings": (*comparison.warnings, f"no verdict: {error}")}), None
+
+
+def _absent(comparison: Comparison, check: Check) -> str | None:
+    """That the runs lack what a check judges, and what to do; nothing where they have it."""
+    if check.quantity in comparison.scores:
+        return None
+    if (remedy := _remedy(check.quantity)) is not None:
+        return f"check '{check.name}': the runs have no '{check.quantity}'; {remedy}"
+    hint = near_miss(check.quantity, comparison.scores)
+    raise DataError(f"check '{check.name}': there is no quantity '{check.quantity}' in these runs; {hint}")
 
 
 def _evidence(comparison: Comparison, check: Check, gate: Gate) -> Evidence:
-    if check.quantity not in comparison.scores:
-        if (remedy := _remedy(check.quantity)) is not None:
-            raise IncomparableError(f"check '{check.name}': the runs have no '{check.quantity}'; {remedy}")
-        hint = near_miss(check.quantity, comparison.scores)
-        raise DataError(f"check '{check.name}': there is no quantity '{check.quantity}' in these runs; {hint}")
     scores = comparison.scores[check.quantity]
     return weigh(scores, check.kind, check.margin, check.at_least, check.at_most, gate.alpha)
+
+
+def _blind(comparison: Comparison, gate: Gate, gating: list[Check]) -> list[str]:
+    """Checks that fail only where a loss is shown, and whose items could show none, were every one of them lost."""
+    found = []
+    for check in gating:
+        scores = comparison.scores[check.quantity]
+        if (gate.mode == "release" and check.is_claim) or not scores.is_share:
+            continue
+        evidence = weigh(
+            worst(scores, check.at_most), check.kind, check.margin, check.at_least, check.at_most, gate.alpha
+        )
+        if evidence.p_opposite * len(gating) > gate.alpha:
+            items = f"{evidence.n} {'item' if evidence.n == 1 else 'items'}"
+            where = f"{evidence.clusters} {'fact' if evidence.clusters == 1 else 'facts'}"
+            found.append(f"check '{check.name}' could not have failed: {items} of {where} show no loss, however large")
+    return found
 
 
 def _remedy(quantity: str) -> str | None:

@@ -33,6 +33,8 @@ _YES_NO = frozenset({"yes", "no"})
 ProbeTier = Literal["paraphrased", "dev", "unseen", "control"]
 KnowledgeTier = Literal["seen", "paraphrased", "dev", "unseen", "control"]
 KNOWLEDGE_TIERS: tuple[KnowledgeTier, ...] = ("seen", "paraphrased", "dev", "unseen", "control")
+RESERVED_NAMES = frozenset({*KNOWLEDGE_TIERS, "general", "gold", "spillover", "text", "divergence", "ended"})
+"""What quantities of a report begin with, and so no name of a set: `gold/seen` is one already."""
 Origin = Literal["written", "template"]
 NUM_OPTIONS = 4
 """How many options a multiple-choice item has: the right one and three of sibling facts."""
@@ -253,6 +255,13 @@ class KnowledgeSet(_Record):
     spillover_patterns: Annotated[tuple[str, ...], Field(strict=False)] = ()
     domains: Annotated[tuple[Domain, ...], Field(strict=False, min_length=1)]
     facts: Annotated[tuple[Fact, ...], Field(strict=False, min_length=1)]
+
+    @field_validator("name")
+    @classmethod
+    def _name_of_its_own(cls, name: str) -> str:
+        if name in RESERVED_NAMES:
+            raise ValueError(f"'{name}' is what reports call something else; choose another name")
+        return name
 
     @field_validator("spillover_patterns")
     @classmethod

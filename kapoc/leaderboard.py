@@ -1,15 +1,13 @@
 """Several trained runs against one reference: what each recalls and forgot, and which no other beats. Pure."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Annotated
 
 from pydantic import Field
 
 from kapoc.compare import compare
 from kapoc.comparison import Comparison
-from kapoc.errors import IncomparableError
-from kapoc.gate import Gate, Outcome, Verdict, verdict_of
+from kapoc.gate import Gate, Outcome, judged
 from kapoc.record import Run
 from kapoc.source import StrictRecord
 from kapoc.trials import Point, Unit, common_unit, pareto_front, scores_of
@@ -58,7 +56,7 @@ def leaderboard(name: str, reference: Run, comparisons: Mapping[str, Comparison]
     """
     scores = {run: _scores(comparison) for run, comparison in comparisons.items()}
     unit = common_unit(list(scores.values()))
-    verdicts = {run: _verdict(comparison, gate) for run, comparison in comparisons.items()}
+    verdicts = {run: judged(comparison, gate)[1] for run, comparison in comparisons.items()}
     points = {run: point for run, found in scores.items() if (point := standing_point(found, unit)) is not None}
     optimal = dict(zip(points, pareto_front(list(points.values())), strict=True))
     return Leaderboard(
@@ -80,13 +78,6 @@ def leaderboard(name: str, reference: Run, comparisons: Mapping[str, Comparison]
 def standing_point(scores: Mapping[str, float], unit: Unit) -> Point | None:
     """Where a run stands when time does not count; none where something was not measured."""
     return Point(scores["recall"], scores[unit]) if "recall" in scores and unit in scores else None
-
-
-def _verdict(comparison: Comparison, gate: Gate) -> Verdict | None:
-    """What the gate says; none of a run that lacks what a check judges."""
-    with suppress(IncomparableError):
-        return verdict_of(comparison, gate)
-    return None
 
 
 def _scores(comparison: Comparison) -> dict[str, float]:

@@ -1,10 +1,13 @@
 """Which items of two runs belong together, and whether the runs may be held against each other at all."""
 
+import re
+from collections.abc import Iterable
+
 from kapoc.errors import IncomparableError
 from kapoc.record import Item, Run
 
 Pair = tuple[Item, Item]
-_SET_CONTENT = "knowledge set's sha256"
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def pair_runs(before: Run, after: Run) -> list[Pair]:
@@ -13,9 +16,8 @@ def pair_runs(before: Run, after: Run) -> list[Pair]:
     Raises:
         IncomparableError: the runs asked other items, or of another version, or in another way, or none.
     """
+    _check_sets(before, after)
     for what, first, second in (
-        ("knowledge set", before.data.knowledge_name, after.data.knowledge_name),
-        (_SET_CONTENT, _sha256s(before), _sha256s(after)),
         ("own off-topic prompts", before.data.off_topic, after.data.off_topic),
         ("general items' sha256", before.data.general_sha256, after.data.general_sha256),
         ("context", before.settings.context, after.settings.context),
@@ -23,15 +25,10 @@ def pair_runs(before: Run, after: Run) -> list[Pair]:
         ("--limit", before.settings.limit, after.settings.limit),
     ):
         if first != second:
-            regrade = ", or grade both by one file with `kapoc regrade`" if what == _SET_CONTENT else ""
             raise IncomparableError(
-                f"the runs differ in {what}: {_short(first)} and {_short(second)}; measure both alike{regrade}"
+                f"the runs differ in {what}: {_said(first)} and {_said(second)}; measure both alike"
             )
-    if odd := sorted(task for task, _ in set(before.data.tasks.items()) ^ set(after.data.tasks.items())):
-        raise IncomparableError(
-            f"the runs differ in task versions, {odd[0]} among them: kapoc graded otherwise when one of them was made; "
-            "grade the older one anew with `kapoc regrade`, or measure both alike"
-        )
+    _check_versions(before, after, {*before.data.tasks, *after.data.tasks})
     later = {item.id: item for item in after.items}
     earlier = {item.id for item in before.items}
     if earlier != later.keys():
@@ -46,10 +43,11 @@ def shared_items(run: Run, other: Run) -> list[Item]:
     """The items of a run whose questions another run asked, too, if in another context.
 
     Raises:
-        IncomparableError: the runs ask about different sets, or share no item.
+        IncomparableError: the runs ask about different sets, are graded in two ways, or share no item.
     """
     if run.data.knowledge != other.data.knowledge or run.settings.limit != other.settings.limit:
         raise IncomparableError("the runs ask about different knowledge sets or numbers of items; measure both alike")
+    _check_versions(run, other, run.data.tasks.keys() & other.data.tasks.keys())
     known = {item.id for item in other.items}
     found = [item for item in run.items if item.id in known]
     if not found:
@@ -57,10 +55,30 @@ def shared_items(run: Run, other: Run) -> list[Item]:
     return found
 
 
-def _sha256s(run: Run) -> str:
-    return " ".join(identity.sha256[:12] for identity in run.data.knowledge)
+def _check_sets(before: Run, after: Run) -> None:
+    names = [[identity.name for identity in run.data.knowledge] for run in (before, after)]
+    if names[0] != names[1]:
+        first, second = (", ".join(found) for found in names)
+        raise IncomparableError(f"the runs differ in knowledge sets: {first}; and {second}; measure both alike")
+    for one, other in zip(before.data.knowledge, after.data.knowledge, strict=True):
+        if one.sha256 != other.sha256:
+            raise IncomparableError(
+                f"the runs differ in the knowledge set {one.name}'s sha256: {one.sha256[:12]} and {other.sha256[:12]}; "
+                "measure both alike, or grade both by one file with `kapoc regrade`"
+            )
 
 
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 24 else text[:12]
+def _check_versions(run: Run, other: Run, tasks: Iterable[str]) -> None:
+    if odd := sorted(task for task in tasks if run.data.tasks.get(task) != other.data.tasks.get(task)):
+        raise IncomparableError(
+            f"the runs differ in task versions, {odd[0]} among them: kapoc graded otherwise when one of them was made; "
+            "grade the older one anew with `kapoc regrade`, or measure both alike"
+        )
+
+
+def _said(value: object) -> str:
+    """A setting in a message: a sha256 by its beginning, names one by one, nothing as none."""
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value)) or "none"
+    text = "none" if value is None else str(value)
+    return text[:12] if _SHA256.fullmatch(text) else text

@@ -35,6 +35,8 @@ def quantities(earlier: Run, later: Run, pairs: Sequence[Pair], headline: Sequen
     for name, belongs in SPILLOVER.items():
         if group := [pair for pair in pairs if belongs(pair[0])]:
             found[f"spillover/{name}"] = _spilled(group)
+            for of_set in dict.fromkeys(pair[0].knowledge for pair in group if name == "control"):
+                found[f"{of_set}/spillover/{name}"] = _spilled([pair for pair in group if pair[0].knowledge == of_set])
             for kind in dict.fromkeys(pair[0].kind for pair in group):
                 found[f"spillover/{name}/{kind}"] = _spilled([pair for pair in group if pair[0].kind == kind])
     if text := [pair for pair in pairs if pair[0].form == "text"]:

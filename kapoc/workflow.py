@@ -6,11 +6,11 @@ Everything after a measurement starts again from those files.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kapoc.compare import compare, missing_tiers
+from kapoc.compare import compare
 from kapoc.comparison import Comparison
 from kapoc.current import context_runs, current_run, has_current_model
 from kapoc.errors import DataError, refuse_unwritable
-from kapoc.gate import RELEASE_GATE, Gate, Verdict, verdict_of
+from kapoc.gate import RELEASE_GATE, Gate, Verdict, judged
 from kapoc.general import ABILITIES, load_general, load_off_topic
 from kapoc.pairing import pair_runs
 from kapoc.plan import Planned, plan_gate, sizes_of
@@ -139,10 +139,7 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
     if trained is None or trained.weights_sha256 != after.model.weights_sha256:
         raise DataError(f"{workspace.model}: these are not the weights that were trained; remove the folder")
     comparison = compare(before, after, contexts=context_runs(workspace, before), training=trained)
-    missing = missing_tiers(comparison)
-    if missing:
-        workspace.listener.tell(f"no verdict: {workspace.name} has nothing to ask in {', '.join(missing)}")
-    verdict = verdict_of(comparison, RELEASE_GATE)
+    comparison, verdict = judged(comparison, RELEASE_GATE)
     if workspace.limit is None:
         for ending, text in render_report(comparison, verdict, pair_runs(before, after)).items():
             write_atomically(beside(workspace.report, ending), text)

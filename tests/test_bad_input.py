@@ -105,6 +105,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "empty question": (put("  ", *PROBE, "question"), r"question: must not be empty"),
     "unknown field": (put("x", *PROBE, "anser"), r"anser: is not a known field; did you mean 'answer'\?"),
     "number for text": (put(4.7, "facts", 0, "slots", "value"), r"facts\[0\]\.slots\.value"),
+    "a report's word for a name": (put("gold", "name"), r"name: 'gold' is what reports call something else; choose"),
     "number for a version": (put(1.0, "version"), r"version: must be text: put it in quotes"),
     "repeated id": (put("ZX-24", "facts", 0, "id"), r"id \(ZX-24\): stands already at facts\[0\]; ids must be unique"),
     "unknown domain": (
@@ -453,7 +454,7 @@ def test_incomparable_runs(shell: Shell, runs: Path) -> None:
     others = LAMPS.model_copy(update={"sha256": "f" * 64})
     save_run(make_run(make_items(everything), knowledge=(others,)), runs / "other")
     for command in (("compare", "base", "other"), ("gate", "--baseline", "base", "--run", "other")):
-        shell.fails(*command, says=r"the runs differ in knowledge set's sha256", code=3)
+        shell.fails(*command, says=r"the runs differ in the knowledge set lamps's sha256", code=3)
 
 
 def test_gate_on_limited_runs(shell: Shell, runs: Path) -> None:

@@ -8,7 +8,8 @@ from results import LAMPS, everything, make_items, make_run, nothing
 from kapoc.compare import compare
 from kapoc.errors import IncomparableError
 from kapoc.quantities import result_of
-from kapoc.record import Run, to_json
+from kapoc.record import Item, Run, to_json
+from kapoc.report import markdown
 
 BASE = make_run(make_items(nothing))
 ORACLE = make_run(make_items(everything), weights="1" * 64)
@@ -79,9 +80,13 @@ def test_the_ledger_holds_every_free_item_with_both_answers() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"knowledge": (LAMPS.model_copy(update={"sha256": "d" * 64}),)}, "knowledge set's sha256"),
+        (
+            {"knowledge": (LAMPS.model_copy(update={"sha256": "d" * 64}),)},
+            "knowledge set lamps's sha256: aaaaaaaaaaaa and dddddddddddd",
+        ),
         ({"general_sha256": "d" * 64}, "general items' sha256"),
-        ({"knowledge": (LAMPS.model_copy(update={"name": "others"}),)}, "knowledge set: lamps and others"),
+        ({"knowledge": (LAMPS.model_copy(update={"name": "others"}),)}, "knowledge sets: lamps; and others"),
+        ({"off_topic": ("near",)}, "own off-topic prompts: none and near"),
         ({"tasks": {"kapoc_seen": 2}}, "task versions"),
         ({"documents_sha256": "d" * 64}, "documents' sha256"),
     ],
@@ -94,7 +99,7 @@ def test_runs_on_other_data_are_refused(change: dict[str, Any], message: str) ->
 def test_runs_with_other_items_are_refused() -> None:
     with pytest.raises(IncomparableError, match="different items"):
         compare(BASE, make_run(make_items(everything)[1:]))
-    with pytest.raises(IncomparableError, match="--limit: None and 2"):
+    with pytest.raises(IncomparableError, match="--limit: none and 2"):
         compare(BASE, make_run(make_items(everything), limit=2))
     with pytest.raises(IncomparableError, match="no items"):
         compare(make_run(()), make_run(()))
@@ -153,6 +158,37 @@ def test_knowledge_in_the_prompt_is_the_ceiling() -> None:
         compare(BASE, trained, contexts={"oracle": make_run(oracle.items, weights="2" * 64, context="oracle")})
     with pytest.raises(IncomparableError, match="measured with context 'none'"):
         compare(BASE, trained, contexts={"oracle": BASE})
+    graded_otherwise = make_run(oracle.items, context="oracle", tasks={"kapoc_seen": 2})
+    with pytest.raises(IncomparableError, match="task versions, kapoc_seen among them"):
+        compare(BASE, trained, contexts={"oracle": graded_otherwise})
+
+
+def test_a_side_run_that_was_made_otherwise_is_told() -> None:
+    oracle = make_run(make_items(everything), context="oracle", batch_size=16)
+    again = make_run(make_items(nothing), batch_size=16)
+    again = again.model_copy(update={"versions": {"kapoc": "1"}})
+    told = compare(BASE, ORACLE, contexts={"oracle": oracle}, noise=again).warnings
+    assert told == (
+        "the oracle run and the base's differ in batch size: 8 and 16",
+        "the noise run and the base's differ in package versions: kapoc 0 and 1",
+    )
+
+
+def test_spillover_is_told_set_by_set_and_a_set_without_controls_is_named() -> None:
+    def both(items: tuple[Item, ...]) -> Run:
+        second = tuple(
+            item.model_copy(update={"knowledge": "doors", "id": f"doors/{item.id}"})
+            for item in make_items(nothing)
+            if item.tier in {"seen", "paraphrased", "unseen"}
+        )
+        doors = LAMPS.model_copy(update={"name": "doors"})
+        return make_run((*items, *second), knowledge=(LAMPS, doors))
+
+    comparison = compare(both(make_items(nothing)), both(make_items(everything, spilled=60)))
+    assert {name: found.after for name, found in comparison.set_spillover.items()} == {"lamps": 0.5}
+    assert comparison.scores["lamps/spillover/control"] == comparison.scores["spillover/control"]
+    assert any(told.startswith("doors has no questions in the tier control;") for told in comparison.warnings)
+    assert "| spillover, control, lamps | 120 | 0.0% | 50.0% |" in markdown.render(comparison, None)
 
 
 def test_runs_in_different_contexts_are_not_paired() -> None:

@@ -16,7 +16,7 @@ from results import everything, make_items, make_run, nothing
 from kapoc.baseline import bless, load_baseline
 from kapoc.compare import compare
 from kapoc.errors import DataError, IncomparableError
-from kapoc.gate import PULL_REQUEST_GATE, RELEASE_GATE, Check, Gate, Verdict, judge, load_gate
+from kapoc.gate import PULL_REQUEST_GATE, RELEASE_GATE, Check, Gate, Verdict, judge, judged, load_gate
 from kapoc.record import Run, save_run
 from kapoc.report import markdown
 from kapoc.report.junit import render_annotations, render_junit
@@ -165,11 +165,70 @@ def test_limited_runs_and_missing_tiers_cannot_be_judged() -> None:
     with pytest.raises(IncomparableError, match="--limit"):
         judge(limited, RELEASE_GATE)
     few = [make_run(tuple(item for item in run.items if item.tier != "general")) for run in (BASE, GOOD)]
-    with pytest.raises(IncomparableError, match="lack the tier general"):
+    with pytest.raises(IncomparableError, match="have no 'general'; measure all tiers"):
         judge(compare(*few), RELEASE_GATE)
     unruled = [make_run(tuple(item for item in run.items if item.tier != "control")) for run in (BASE, GOOD)]
-    with pytest.raises(IncomparableError, match="lack the tier control; add control facts to the knowledge set"):
+    with pytest.raises(IncomparableError, match="have no 'spillover/control'; add control facts"):
         judge(compare(*unruled), RELEASE_GATE)
+
+
+def test_a_gate_without_a_check_on_controls_judges_a_set_without_them() -> None:
+    unruled = [make_run(tuple(item for item in run.items if item.tier != "control")) for run in (BASE, GOOD)]
+    gate = Gate(check=(Check(name="seen", kind="floor", quantity="seen", at_least=0.8),))
+    assert judge(compare(*unruled), gate).outcome == "pass"
+
+
+def test_what_does_not_gate_and_was_not_measured_is_left_out_and_said() -> None:
+    old = [
+        make_run(
+            tuple(item.model_copy(update={"gold_logprob": None}) for item in run.items),
+            weights=run.model.weights_sha256,
+        )
+        for run in (BASE, GOOD)
+    ]
+    verdict = judge(compare(*old), RELEASE_GATE)
+    assert verdict.outcome == "pass" and len(verdict.checks) == len(RELEASE_GATE.check) - 1
+    assert verdict.warnings[-1].startswith("left out, not gating: check 'last words kept': the runs have no")
+
+
+def test_without_a_verdict_the_comparison_says_why() -> None:
+    silent = [make_run(tuple(item.model_copy(update={"ended": None}) for item in run.items)) for run in (BASE, GOOD)]
+    comparison, verdict = judged(compare(*silent), RELEASE_GATE)
+    assert verdict is None
+    assert comparison.warnings[-1].startswith("no verdict: check 'answers end': the runs have no 'ended'; measure both")
+
+
+def with_one_control(run: Run) -> Run:
+    """The same run with the four answers about one control."""
+    kept = tuple(i for i in run.items if i.tier != "control" or i.form != "free" or i.cluster == "F0")
+    return make_run(kept, weights=run.model.weights_sha256)
+
+
+def test_a_pull_request_that_could_not_have_failed_is_told() -> None:
+    spilled = make_run(make_items(everything, spilled=120), weights="2" * 64)
+    one, ruined = with_one_control(GOOD), with_one_control(spilled)
+    verdict = judge(compare(one, ruined), PULL_REQUEST_GATE)
+    [control] = [check for check in verdict.checks if check.name == "control spillover"]
+    assert (control.value, control.clusters, control.outcome) == (1.0, 1, "pass")
+    [told] = [warning for warning in verdict.warnings if "could not have failed" in warning]
+    assert told == "check 'control spillover' could not have failed: 4 items of 1 fact show no loss, however large"
+    assert f"<system-out>{told}" in render_junit(verdict).replace("&gt;", ">")
+    assert f"::warning title=kapoc gate::{told}" in list(render_annotations(verdict))
+    assert "could not have failed" in markdown.render(compare(one, ruined), verdict)
+
+
+def test_where_every_loss_could_be_shown_nothing_is_told() -> None:
+    verdict = judge(compare(GOOD, make_run(make_items(everything), weights="2" * 64)), PULL_REQUEST_GATE)
+    assert verdict.warnings == ()
+
+
+def test_a_release_of_leaking_sets_shows_nothing() -> None:
+    leaking = [make_run(run.items, weights=run.model.weights_sha256, num_leaks=3) for run in (BASE, GOOD)]
+    verdict = judge(compare(*leaking), RELEASE_GATE)
+    assert (verdict.outcome, verdict.exit_code) == ("inconclusive", 4)
+    assert verdict.sentence == "INCONCLUSIVE: the knowledge sets leak (3 found), so right answers show little"
+    assert judge(compare(*leaking[::-1]), RELEASE_GATE).outcome == "fail"
+    assert judge(compare(*leaking), PULL_REQUEST_GATE).outcome == "pass"
 
 
 def test_an_unknown_quantity_names_the_near_one() -> None:

@@ -134,6 +134,22 @@ def test_runs_of_which_nothing_is_known_may_be_seeds(folder: Path, monkeypatch: 
     assert "## Between seeds" in (folder / "report.md").read_text(encoding="utf-8")
 
 
+def test_how_a_later_run_was_measured_otherwise_is_told_by_its_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = RUNS["worse"].settings.model_copy(update={"device": "cuda"})
+    save_run(RUNS["worse"].model_copy(update={"settings": settings}), folder / "worse")
+    assert run_kapoc(monkeypatch, "report", "base", "half", "worse") == 0
+    page = (folder / "report.md").read_text(encoding="utf-8")
+    assert "> **Note:** worse: the runs differ in device: cpu and cuda" in page and "> **Note:** half" not in page
+
+
+def test_that_there_is_no_spread_between_seeds_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_kapoc(monkeypatch, "report", "base", "all", "half") == 0
+    page = (folder / "report.md").read_text(encoding="utf-8")
+    assert "the spread between seeds is left out: no training record lies beside half" in page
+
+
 def test_runs_whose_records_name_other_recipes_are_no_seeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = {"name": "b", "train": {"seed": 1, "epochs": 9, "budget": {"divergence": 0.05}}}
     record = training_record("2" * 64, recipe=other).model_dump_json()

@@ -30,9 +30,9 @@ def test_numbers_are_written_one_way() -> None:
     assert (p_value(1.0), p_value(0.0004), p_value(0.0412)) == ("1", "<.001", ".041")
 
 
-def test_a_models_text_makes_no_tag_image_or_cell() -> None:
-    page = markdown.table(["answer"], [["![logo](https://example.com/a.png) | <img src=x>\nend"]])
-    assert page.splitlines()[-1] == "| !\\[logo](https://example.com/a.png) \\| &lt;img src=x> end |"
+def test_a_models_text_makes_no_tag_link_image_or_cell() -> None:
+    page = markdown.table(["answer"], [["![logo](https://example.com/a.png) | <img src=x>\nend\rof [it](x)"]])
+    assert page.splitlines()[-1] == "| ![logo]\\(https://example.com/a.png) \\| &lt;img src=x> end of [it]\\(x) |"
 
 
 def test_markdown_page() -> None:

@@ -12,7 +12,7 @@ COLUMNS: dict[str, tuple[str, Format, Format]] = {
     "spillover/control": ("spillover, control", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
     "spillover/off_topic": ("spillover, off-topic", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
     "general_difference": ("general, points", lambda x: f"{100 * x:+.1f}", lambda sd: f"{100 * sd:.1f}"),
-    "bits_per_byte_difference": ("bits per byte", lambda x: f"{x:+.4f}", lambda sd: f"{sd:.4f}"),
+    "bits_per_byte_difference": ("bits per byte, difference", lambda x: f"{x:+.4f}", lambda sd: f"{sd:.4f}"),
     "divergence": ("KL(base || trained)", lambda x: f"{x:.4f}", lambda sd: f"{sd:.4f}"),
     "seconds": ("training, s", lambda x: f"{x:.0f}", lambda sd: f"{sd:.0f}"),
 }

@@ -20,6 +20,8 @@ def render_junit(verdict: Verdict) -> str:
     suite.set("failures", str(counts["failure"]))
     suite.set("skipped", str(counts["skipped"]))
     suite.set("errors", "0")
+    if verdict.warnings:
+        SubElement(suite, "system-out").text = "\n".join(verdict.warnings)
     return _document(suite)
 
 
@@ -36,11 +38,15 @@ def render_error_annotation(lines: Sequence[str]) -> str:
 
 
 def render_annotations(verdict: Verdict) -> Iterator[str]:
-    """The verdict as workflow commands of GitHub Actions: an error, warning or notice a check that did not pass."""
+    """The verdict as workflow commands of GitHub Actions.
+
+    Each is an error or a warning for a check that did not pass, a warning for what a reader should know, and a notice.
+    """
     for check in verdict.checks:
         if check.outcome != "pass":
             level = {"failure": "error", "skipped": "warning"}[_tag(check, verdict) or "skipped"]
             yield f"::{level} title=kapoc gate%3A {_escaped_property(check.name)}::{_escaped(_words(check))}"
+    yield from (f"::warning title=kapoc gate::{_escaped(warning)}" for warning in verdict.warnings)
     yield f"::notice title=kapoc gate::{_escaped(verdict.sentence)}"
 
 

@@ -53,8 +53,8 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """A cell's text as it is: no end of the cell or line, no tag, and no image, which a viewer would fetch."""
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;").replace("![", "!\\[")
+    """A cell's text as it is: no end of the cell or line, no tag, link or image, which a viewer would fetch."""
+    return " ".join(text.splitlines()).replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(")
 
 
 def section_parts(section: Section, *, folds: bool = False) -> Iterable[str]:
@@ -76,7 +76,7 @@ def _leaderboard(board: Leaderboard | None, plot: str) -> Iterable[str]:
 
 def _beginning(comparison: Comparison, verdict: Verdict | None, board: Leaderboard | None) -> Iterable[str]:
     yield f"**{verdict_sentence(verdict, board)}**"
-    yield from (f"> **Note:** {warning}" for warning in comparison.warnings)
+    yield from (f"> **Note:** {warning}" for warning in (verdict or comparison).warnings)
     yield from section_parts(short_section(comparison))
     if verdict is not None:
         yield from section_parts(verdict_section(verdict))

@@ -51,8 +51,9 @@ def sections(comparison: Comparison) -> Iterator[Section]:
         title=TIERS_TITLE,
         note="Knowledge is graded from free, greedy answers: every required slot must be there and no sibling's value "
         "may be. Differences are paired item by item; intervals and p-values are clustered: clusters are facts, or "
-        "items that belong to none. Detectable is the smallest difference that these items could have shown (one-sided "
-        "5%, 80% power).",
+        "items that belong to none. The p-value is of sign flips of clusters (fewer than six that changed cannot go "
+        "below .05) and the interval a score's, so that at its edge one may exclude 0 and the other not. Detectable is "
+        "the smallest difference that these items could have shown (one-sided 5%, 80% power).",
         headings=["tier", *RESULT_HEADINGS, "detectable"],
         rows=[[name, *result_cells(r), points(r.detectable)] for name, r in _tiers(comparison)],
     )
@@ -116,6 +117,7 @@ def _learning(comparison: Comparison) -> Section:
 
 def _damage(comparison: Comparison) -> Section:
     rows = [_damage_row(f"spillover, {name.replace('_', '-')}", r) for name, r in comparison.spillover.items()]
+    rows += [_damage_row(f"spillover, control, {name}", r) for name, r in comparison.set_spillover.items()]
     if comparison.ended is not None:
         rows.append(_damage_row("answers that end", comparison.ended))
     forgetting = comparison.forgetting

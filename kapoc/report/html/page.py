@@ -53,6 +53,7 @@ def render_page(
         verdict_sentence=verdict_sentence(verdict, board),
         comparison=comparison,
         verdict=verdict,
+        warnings=(verdict or comparison).warnings,
         parts=list(_parts(comparison, verdict, board)),
         frame=item_frame(pairs),
         num_items=len(pairs),
