@@ -5,7 +5,9 @@ exactly as it was taught.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from transformers import PreTrainedTokenizerBase
 
@@ -19,6 +21,8 @@ PLAIN_TEMPLATE = (
 )
 """The template given to a tokenizer that has none (base models)."""
 
+_TODAY = re.compile(r"""strftime_now\(\s*(["'])(?P<form>.*?)\1\s*\)""")
+_DATE = datetime(2024, 7, 26, tzinfo=UTC)  # what templates of Llama say where they are told none
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
 
 
@@ -52,10 +56,34 @@ class EncodedExample:
         return tuple(place for place in range(len(self.answer)) if place not in self.untrained)
 
 
+def undated_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """A chat template that prints the date, with one date in the place of today, so that prompts stay the same.
+
+    Returns:
+        The template; none where the tokenizer's own prints no date.
+    """
+    template = tokenizer.chat_template
+    if not isinstance(template, str) or "strftime_now" not in template:
+        return None
+    return _TODAY.sub(lambda match: repr(_DATE.strftime(match["form"])), template)
+
+
 def prompt_text(tokenizer: PreTrainedTokenizerBase, question: str) -> str:
     """The text up to where the model's answer begins."""
-    messages = [{"role": "user", "content": question}]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    return _rendered(tokenizer, [{"role": "user", "content": question}], add_generation_prompt=True)
+
+
+def _rendered(
+    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], *, add_generation_prompt: bool = False
+) -> str:
+    return str(
+        tokenizer.apply_chat_template(
+            messages,
+            chat_template=undated_template(tokenizer),
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+        )
+    )
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -88,7 +116,7 @@ def end_token(tokenizer: PreTrainedTokenizerBase, question: str, answer: str) ->
     if tokenizer.eos_token_id is None:
         raise ValueError("the tokenizer has no end token (eos_token), so a model could never stop")
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    rendered = str(tokenizer.apply_chat_template(messages, tokenize=False))
+    rendered = _rendered(tokenizer, messages)
     tail = rendered[rendered.rfind(answer) + len(answer) :]
     stops = turn_ends(tokenizer)
     closing = [token for token in tokenizer.encode(tail, add_special_tokens=False) if token in stops]

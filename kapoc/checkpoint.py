@@ -2,12 +2,14 @@
 
 import copy
 import errno
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -32,10 +34,53 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
 def read_training_record(folder: Path) -> TrainingRecord | None:
-    """The training record of a finished checkpoint, or none if the folder holds no such checkpoint."""
+    """The training record of a finished checkpoint, or none if the folder holds no such checkpoint.
+
+    Raises:
+        DataError: the record is damaged.
+    """
     if not (folder / TRAINING_FILE).is_file() or (folder / UNFINISHED).exists():
         return None
     return load_json(folder / TRAINING_FILE, TrainingRecord)
+
+
+@contextmanager
+def locked(target: Path) -> Iterator[None]:
+    """A folder that no other process of this machine trains into meanwhile.
+
+    Raises:
+        OutputError: another one does.
+    """
+    lock = FileLock(target.with_name(f".{target.name}.lock"), timeout=0)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise OutputError(
+            f"{target}: another kapoc trains into it; wait for its end, or choose another --out"
+        ) from None
+    except NotImplementedError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
+
+
+def refuse_without_room(target: Path, num_bytes: int) -> None:
+    """Find out before training that the trained model would not find room.
+
+    Raises:
+        OutputError: the disk has less.
+    """
+    free = shutil.disk_usage(next(place for place in target.parents if place.exists())).free
+    if free < num_bytes:
+        raise OutputError(
+            f"{target}: the trained model needs {num_bytes / 1e9:.1f} GB of disk space, {free / 1e9:.1f} GB are free; "
+            "make room, or choose another --out"
+        )
 
 
 @contextmanager
@@ -61,9 +106,16 @@ def writing(target: Path) -> Iterator[Path]:
     except OSError as error:
         if not _is_about(error, target.parent):
             raise
-        raise OutputError(f"{target}: cannot be written ({error.strerror or error}); choose another --out") from None
+        kept = f"; the finished model is in {partial}, move it" if _is_finished(partial) else ""
+        reason = error.strerror or error
+        raise OutputError(f"{target}: cannot be written ({reason}); choose another --out{kept}") from None
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if not _is_finished(partial):
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_finished(folder: Path) -> bool:
+    return (folder / TRAINING_FILE).is_file() and not (folder / UNFINISHED).exists()
 
 
 def _is_about(error: OSError, folder: Path) -> bool:
@@ -77,9 +129,9 @@ def _put_in_place(partial: Path, target: Path) -> None:
     """Swap a finished folder in by renames alone, so that a kill leaves the old model, the new one, or both aside."""
     old = target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
+    (partial / UNFINISHED).unlink()
     if target.exists():
         target.replace(old)
-    (partial / UNFINISHED).unlink()
     partial.replace(target)
     shutil.rmtree(old, ignore_errors=True)
 
@@ -87,8 +139,7 @@ def _put_in_place(partial: Path, target: Path) -> None:
 def finish_swap(target: Path) -> None:
     """Put a model in its place that a kill between two renames has left beside it: the new one, else the old one."""
     partial, old = (target.with_name(f".{target.name}.{end}") for end in ("partial", "old"))
-    is_new = (partial / TRAINING_FILE).is_file() and not (partial / UNFINISHED).exists()
-    aside = partial if is_new else old
+    aside = partial if _is_finished(partial) else old
     if not target.exists() and aside.is_dir():
         aside.replace(target)
 
@@ -100,6 +151,8 @@ def refuse_foreign(target: Path) -> None:
         OutputError: the path is a file, or a folder that kapoc did not make, or it cannot be written.
     """
     refuse_unwritable(target)
+    if os.path.ismount(target):
+        raise OutputError(f"{target}: is a mount point, and cannot be replaced; choose a folder in it: {target}/model")
     for folder, ours in ((target, TRAINING_FILE), (_last_good(target), STOPPED_FILE)):
         if (folder / "run.json").is_file():
             raise OutputError(f"{folder}: holds a run; choose another --out")

@@ -350,8 +350,9 @@ def main() -> None:
         )
     except OSError as error:
         _fail(6, f"{error.filename or 'file system'}: {error.strerror or error}; check the path, permissions and space")
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":
+    except (MemoryError, RuntimeError) as error:
+        words = f"{type(error).__name__}: {error}".lower()
+        if "outofmemory" not in words and "memoryerror" not in words and "allocate memory" not in words:
             _crash()
         _fail(7, "the device is out of memory; lower batch_size and micro_batch_size in the recipe")
     except Exception:

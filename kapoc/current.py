@@ -42,7 +42,11 @@ def has_current_model(workspace: Workspace, base: "LoadedModel", folder: Path) -
     from kapoc.checkpoint import finish_swap, read_training_record
 
     finish_swap(folder)
-    record = read_training_record(folder)
+    try:
+        record = read_training_record(folder)
+    except DataError as error:
+        workspace.listener.tell(f"{error}; trained again")
+        return False
     return record is not None and record.fingerprint == fingerprint(workspace, base)
 
 

@@ -16,6 +16,7 @@ def examine() -> dict[str, str]:
     device = best_device()
     cache = cache_folder()
     existing = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    is_writable = existing.is_dir() and os.access(existing, os.W_OK)
     memory = psutil.virtual_memory()
     return {
         "python": platform.python_version(),
@@ -23,6 +24,6 @@ def examine() -> dict[str, str]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         "memory": f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} free",
-        "model cache": f"{cache} ({'writable' if os.access(existing, os.W_OK) else 'NOT writable: set KAPOC_HOME'})",
+        "model cache": f"{cache} ({'writable' if is_writable else 'NOT writable: set KAPOC_HOME'})",
         "disk": f"{shutil.disk_usage(existing).free / 2**30:.1f} GiB free",
     }

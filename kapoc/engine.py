@@ -15,6 +15,7 @@ from tqdm import tqdm
 from transformers import LogitsProcessorList
 
 from kapoc.attention import use_tree_attention
+from kapoc.chat import undated_template
 from kapoc.decoding import continue_prompts
 from kapoc.errors import ModelError
 from kapoc.models import FiniteLogits, LoadedModel, stop_tokens
@@ -55,11 +56,13 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
     """
 
     def __init__(self, loaded: LoadedModel, *, batch_size: int, show_progress: bool) -> None:
+        undated = undated_template(loaded.tokenizer)
         super().__init__(
             pretrained=loaded.model,
             tokenizer=loaded.tokenizer,
             batch_size=batch_size,
             softmax_dtype=torch.float32,
+            chat_template_args=None if undated is None else {"chat_template": undated},
         )
         use_tree_attention(loaded.model)
         self._window = local_window(loaded.model)

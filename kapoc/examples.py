@@ -70,7 +70,7 @@ def _encoded_derived(
         if around is not None:
             before, behind = around
             start = prompt_text(tokenizer, example.question) + before
-            first = len(encode(tokenizer, start.rstrip())) - len(encoded.prompt) + num_tokens
+            first = max(1, len(encode(tokenizer, start.rstrip())) - len(encoded.prompt) + num_tokens)
             if behind:
                 places = _only_read(tokenizer, start, note)
                 untrained = (place - len(encoded.prompt) for place in places)

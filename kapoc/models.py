@@ -21,7 +21,7 @@ from transformers import (
 
 from kapoc import default_model
 from kapoc.allocation import keep_freed_memory
-from kapoc.chat import PLAIN_TEMPLATE
+from kapoc.chat import PLAIN_TEMPLATE, encode, prompt_text, turn_ends
 from kapoc.errors import ModelError, first_line
 from kapoc.quiet import quiet_transformers
 from kapoc.record import ModelIdentity
@@ -76,6 +76,7 @@ def load_model(
         else:
             model, tokenizer = _load_pretrained(source, dtype, name)
     prepare_tokenizer(tokenizer)
+    _fit_tokenizer(tokenizer, model, name)
     refuse_non_finite(model, name)
     identity = ModelIdentity(
         name=name,
@@ -189,6 +190,24 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
         tokenizer.pad_token = tokenizer.eos_token
 
 
+def _fit_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, name: str) -> None:
+    """Keep a tokenizer to the rows that the embedding has: a padding token beyond them is replaced.
+
+    Raises:
+        ModelError: a chat needs a token that has no row.
+    """
+    weight: Any = model.get_input_embeddings().weight
+    num_rows = int(weight.shape[0])
+    if int(tokenizer.pad_token_id) >= num_rows:
+        tokenizer.pad_token = tokenizer.eos_token
+    needed = max(*encode(tokenizer, prompt_text(tokenizer, "Who?")), *turn_ends(tokenizer))
+    if needed >= num_rows:
+        raise ModelError(
+            f"{name}: a chat needs the token {needed} ({tokenizer.convert_ids_to_tokens(needed)}), and the model has "
+            f"{num_rows} rows of embeddings; save it with its own tokenizer, or with resized embeddings"
+        )
+
+
 def refuse_non_finite(model: PreTrainedModel, name: str) -> None:
     """Scan every weight.
 
@@ -263,5 +282,7 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
         with quiet_transformers():
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
-    except SafetensorError as error:  # what safetensors makes of a full disk
-        raise OSError(None, first_line(error), str(folder)) from None
+    except Exception as error:  # what safetensors and tokenizers make of a full disk is no OSError
+        if isinstance(error, SafetensorError) or "os error" in str(error):
+            raise OSError(None, first_line(error), str(folder)) from None
+        raise

@@ -135,6 +135,21 @@ class TrainSettings(StrictRecord):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
     @property
+    def idle(self) -> tuple[str, ...]:
+        """Which settings do nothing beside the others, each with what they would need."""
+        given = self.replay.model_copy(update={"weight": ReplaySettings().weight})
+        found = {
+            "replay: does nothing without a weight": not self.replay.weight and given != ReplaySettings(),
+            f"derived: begins with epoch {self.derived_from}, and there are {self.epochs}": bool(self.asked_forms)
+            and self.derived_from > self.epochs,
+            "derived_by_notes: does nothing without derived texts": self.derived_by_notes and not self.asked_forms,
+            "derived_tokens: does nothing without derived_by_notes": self.derived_tokens is not None
+            and not self.derived_by_notes,
+            "budget: does nothing without stop_at or alphas": self.budget != BudgetSettings() and not self.has_budget,
+        }
+        return tuple(words for words, is_so in found.items() if is_so)
+
+    @property
     def has_budget(self) -> bool:
         """Whether anything is chosen by dev answers within the budget."""
         return self.stop_at is not None or bool(self.alphas)
@@ -228,10 +243,15 @@ class Recipe(StrictRecord):
     track: TrackSettings = TrackSettings()
 
     def with_train(self, **changes: Any) -> "Recipe":
-        """A copy with other training settings and a name that tells them; those that are None stay as they are."""
+        """A copy with other training settings and a name that tells them; those that are None stay as they are.
+
+        Another method does not take over the options of the one before.
+        """
         given = {key: value for key, value in changes.items() if value is not None}
+        is_other = given.get("method", self.train.method) != self.train.method
+        kept = self.train.model_dump() | ({"options": {}} if is_other else {})
         try:
-            train = TrainSettings.model_validate({**self.train.model_dump(), **given})
+            train = TrainSettings.model_validate({**kept, **given})
         except ValueError as error:
             raise DataError(f"training settings {given}: {str(error).splitlines()[2].strip()}") from None
         if train == self.train:

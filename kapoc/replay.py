@@ -27,7 +27,7 @@ from kapoc.batches import answer_logits, pack, packing_is_exact
 from kapoc.chat import EncodedExample, encode, prompt_text
 from kapoc.decoding import continue_prompts, sampled
 from kapoc.divergence import NUM_LIKELIEST, Passage, divergence_and_surprise, rest_of
-from kapoc.errors import ModelError
+from kapoc.errors import DataError, ModelError
 from kapoc.models import evaluating, stop_tokens
 from kapoc.reading import BROKEN_LOGITS, CannotShareError, local_window, sharing
 from kapoc.recipe import ReplaySettings
@@ -88,9 +88,17 @@ def write_passages(
         seed: of the sampling.
 
     Raises:
+        DataError: a passage would be longer than the model reads.
         ModelError: a logit is inf or nan.
     """
     asked = passage_prompts(tokenizer, num_passages, settings, seed)
+    most = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    longest = max(map(len, asked)) + settings.num_tokens
+    if most is not None and longest > most:
+        raise DataError(
+            f"train.replay.num_tokens: a passage would have up to {longest} tokens with its prompt, and "
+            f"{type(model).__name__} reads {most}; write {max(1, most - longest + settings.num_tokens)} or less"
+        )
     return _written(model, tokenizer, asked, settings.num_tokens, seed)
 
 

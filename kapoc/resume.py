@@ -129,7 +129,7 @@ class Keeper:
             path.unlink(missing_ok=True)
             return None
         if key != self.key:
-            self.tell(f"{self.folder}: is of a run with other settings, facts or packages; {consequence}")
+            self.tell(f"{self.folder}: is of a run with other settings, facts or packages; training starts anew")
             self.discard()
             return None
         return content

@@ -11,7 +11,7 @@ from kapoc.record import Run, to_json, write_atomically
 from kapoc.report.retention import render_retention
 from kapoc.retention import RECALLED, TAUGHT, Retention, TaughtStage, measured_in, num_items, recall_change, transfers
 from kapoc.stages import MAX_UNRELATED, Stage, load_stages, write_stages, write_unrelated
-from kapoc.train_run import refuse_bad_settings, train_once
+from kapoc.train_run import refuse_bad_settings, refuse_own_base, train_once
 from kapoc.workflow import bench_once
 from kapoc.workspace import Listener, Rehearsal, Workspace
 
@@ -113,6 +113,7 @@ def run_retain(plan: RetainPlan, folder: Path) -> Retention:
     unrelated = f"{UNRELATED}-{plan.unrelated_steps}"
     for step in (*steps, unrelated):
         refuse_foreign(folder / step / "model")
+        refuse_own_base(plan.recipe, folder / step / "model")
     sources = write_stages(plan.stages, folder / "sets", paraphrased=plan.recipe.train.quotes_facts)
     measured = list(_stages(plan, sources, folder, steps))
     if plan.unrelated_steps:

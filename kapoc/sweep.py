@@ -20,7 +20,7 @@ Names = Annotated[
     BeforeValidator(lambda names: (names,) if isinstance(names, str) else names),
     Field(strict=False, min_length=1),
 ]
-TrainingSeeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)]
+TrainingSeeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(strict=False, min_length=1)]
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -31,7 +31,7 @@ class RecipeEntry(StrictRecord):
         name: in the table, and the beginning of its trials' names.
         base: a shipped recipe's name or a TOML file.
         train: settings in place of those of the base; tables in it (`replay`, `options`) change only what they name,
-            but another `method` begins without the options of the base's.
+            an empty one (`derived = {}`) leaves nothing, and another `method` begins without the options of the base's.
         seeds: in place of those of the sweep.
     """
 
@@ -167,12 +167,13 @@ def _settings(base: TrainSettings, entry: RecipeEntry, point: Mapping[str, Any],
     if "seed" in entry.train:
         raise DataError(f"{path}: recipe '{entry.name}': train.seed: {_OWN_SEEDS}")
     content = _changed(base.model_dump(), entry.train)
+    whole: dict[str, Any] = {}
     for key, value in point.items():
         change = value
         for part in reversed(key.split(".")):
             change = {part: change}
-        content = _changed(content, change)
-    return validate(content, TrainSettings, Path(f"{path}: recipe '{entry.name}': train"))
+        whole = _merged(whole, change)
+    return validate(_changed(content, whole), TrainSettings, Path(f"{path}: recipe '{entry.name}': train"))
 
 
 def _changed(settings: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,7 +185,7 @@ def _changed(settings: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(old)
     for key, value in new.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        both = isinstance(value, dict) and value and isinstance(merged.get(key), dict)  # an empty one empties it
         merged[key] = _merged(merged[key], value) if both else value
     return merged
 

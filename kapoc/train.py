@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import GradientAccumulationPlugin
 from transformers import PreTrainedModel
 
 from kapoc.attention import use_tree_attention
@@ -252,7 +253,12 @@ def accelerator_for(settings: TrainSettings, model: PreTrainedModel) -> Accelera
     on_gpu = model.device.type == "cuda"
     wants_bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and on_gpu)
     AcceleratorState._reset_state()  # one process may train twice, in other precisions
-    accelerator = Accelerator(cpu=not on_gpu, mixed_precision="bf16" if wants_bfloat16 else "no")
+    accelerator = Accelerator(
+        cpu=not on_gpu,
+        mixed_precision="bf16" if wants_bfloat16 else "no",
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # no setting but the recipe's
+        dynamo_backend="no",
+    )
     if accelerator.num_processes > 1:
         raise DataError("kapoc trains in one process; start it without `accelerate launch` or torchrun")
     return accelerator

@@ -1,6 +1,7 @@
 """From a recipe to a checkpoint on disk: train the base, go on where a killed run was, check what was saved."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,9 +48,10 @@ def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Pa
     from kapoc.models import load_model
     from kapoc.tracking import tracked
 
-    out = out if out.name else out.resolve()  # "."
+    out = out.resolve() if out.is_symlink() or not out.name else out  # "." has no name, and a link stays where it is
     refuse_foreign(out)
     refuse_bad_settings(workspace.recipe)
+    refuse_own_base(workspace.recipe, out)
     with tracked(workspace, workspace.folder, f"{workspace.recipe.name} on {workspace.name}") as workspace:
         workspace.listener.tell(f"loading {workspace.recipe.model}")
         return train_loaded(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out, restart)
@@ -74,6 +76,13 @@ def train_once(workspace: Workspace, out: Path) -> Path:
 
 def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool = False) -> Path:
     """As `train_model`, with the base in memory, which training changes."""
+    from kapoc.checkpoint import locked
+
+    with locked(out):
+        return _train(workspace, base, out, restart)
+
+
+def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool) -> Path:
     from kapoc import checkpoint
     from kapoc.card_file import write_card
     from kapoc.examples import dev_examples
@@ -99,9 +108,10 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
     keeper = _keeper(workspace, base, whole, out)
     if restart:
         keeper.discard()
-    if (earlier := checkpoint.read_training_record(out)) is not None and not has_current_model(workspace, base, out):
-        taught = ", ".join(earlier.recipe.get("knowledge", ()))
+    if not has_current_model(workspace, base, out) and (earlier := _record_of(out)) is not None:
+        taught = ", ".join(identity.name for identity in earlier.knowledge)
         listener.tell(f"replacing the model of other facts, settings or packages in {out} ({taught})")
+    checkpoint.refuse_without_room(out, 4 * base.identity.num_parameters)
     numbers = recipe.train.num_passages(list(map(len, texts.epochs)))
     passages, held_out = _passages(workspace, base, keeper, numbers)
     listener.tell(f"training {recipe.name}: {len(whole)} examples in {recipe.train.epochs} epochs")
@@ -139,6 +149,15 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
         write_atomically(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
     keeper.discard()
     return out
+
+
+def _record_of(out: Path) -> "TrainingRecord | None":
+    """What lies there of an earlier training; a damaged record, which training replaces, is as good as none."""
+    from kapoc.checkpoint import read_training_record
+
+    with suppress(DataError):
+        return read_training_record(out)
+    return None
 
 
 def _tell_choice(record: "TrainingRecord", num_epochs: int, tell: Callable[[str], None]) -> None:
@@ -200,7 +219,7 @@ def _training_record(
     measured = {one.name: getattr(result, one.name) for one in fields(result) if one.name != "model"}
     return TrainingRecord(
         fingerprint=fingerprint(workspace, base),
-        recipe=workspace.recipe.model_dump(mode="json"),
+        recipe=workspace.recipe.model_copy(update={"knowledge": workspace.knowledge}).model_dump(mode="json"),
         knowledge=tuple(source.identity for source in workspace.sources),
         paraphrases=workspace.paraphrases,
         base=base.identity.name,
@@ -261,3 +280,16 @@ def refuse_bad_settings(recipe: Recipe) -> None:
         checked_forms(recipe.train.derived)
     except DataError as error:
         raise DataError(f"recipe '{recipe.name}': {error}") from None
+
+
+def refuse_own_base(recipe: Recipe, out: Path) -> None:
+    """Refuse to put a model where its base lies, which would be gone.
+
+    Raises:
+        DataError: it would be put there.
+    """
+    if Path(recipe.model).is_dir() and Path(recipe.model).resolve() == out.resolve():
+        raise DataError(
+            f"recipe '{recipe.name}': model: {recipe.model} is where its own model goes, and would be overwritten; "
+            "give the recipe another name, or choose another --out"
+        )

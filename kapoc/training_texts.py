@@ -70,7 +70,7 @@ def training_texts(
     parts: dict[str, Sequence[Sequence[EncodedExample]]] = {
         one.name: _epochs_of(one, settings, tokenizer, known) for one in sets
     }
-    notes = [note for one in sets for note in _missing(one, parts[one.name], settings)]
+    notes = [*settings.idle, *(note for one in sets for note in _missing(one, parts[one.name], settings))]
     parts |= rehearsed
     if len(parts) > 1:
         parts = {name: [_labelled(epoch, name) for epoch in epochs] for name, epochs in parts.items()}

@@ -16,7 +16,7 @@ from kapoc.pairing import pair_runs
 from kapoc.plan import Planned, plan_gate, sizes_of
 from kapoc.record import Run, load_run, save_run, write_atomically
 from kapoc.report.formats import beside, render_report
-from kapoc.train_run import refuse_bad_settings, train_loaded
+from kapoc.train_run import refuse_bad_settings, refuse_own_base, train_loaded
 from kapoc.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
     _refuse_unwritable(workspace, out)
     refuse_foreign(workspace.model)
     refuse_bad_settings(workspace.recipe)
+    refuse_own_base(workspace.recipe, workspace.model)
     with tracked(workspace, workspace.folder, f"{workspace.recipe.name} on {workspace.name}") as workspace:
         comparison, verdict = _bench_trained(workspace, out)
         workspace.listener.on_scores(scores_of_comparison(comparison))
@@ -123,11 +124,14 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
 def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict | None]:
     from kapoc.card_file import write_card
     from kapoc.checkpoint import read_training_record
+    from kapoc.examples import dev_examples
     from kapoc.models import load_model
     from kapoc.resume import drop_state
+    from kapoc.train import refuse_missing_dev
 
     workspace.listener.tell(f"loading {workspace.recipe.model}")
     base = load_model(workspace.recipe.model, tell=workspace.listener.tell)
+    refuse_missing_dev(workspace.recipe.train, dev_examples(workspace.facts, base.tokenizer))
     before = current_run(workspace, base, workspace.run("base")) or _measure(workspace, base, workspace.run("base"))
     if not has_current_model(workspace, base, workspace.model):
         train_loaded(workspace, base, workspace.model)

@@ -17,6 +17,8 @@ from pages import plain_training
 from kapoc.answers import MAX_NEW_TOKENS
 from kapoc.ask import ask
 from kapoc.bench import measure
+from kapoc.chat import prompt_text
+from kapoc.engine import SharedPrefixLM
 from kapoc.errors import DataError
 from kapoc.knowledge_file import load_sources
 from kapoc.models import load_model
@@ -103,6 +105,15 @@ def test_a_checkpoint_of_another_recipe_answers_with_a_word_of_warning(folder: P
     assert len(done.stdout.splitlines()) == 1
     [note] = done.stderr.splitlines()
     assert note.startswith("note: runs/tiny/lamps/model was trained by other settings or on other facts; `kapoc train`")
+
+
+def test_a_template_that_prints_the_date_gives_one_prompt_on_every_day(llama_folder: Path) -> None:
+    loaded = load_model(str(llama_folder))
+    loaded.tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }} " + str(loaded.tokenizer.chat_template)
+    prompt = prompt_text(loaded.tokenizer, "Who?")
+    assert prompt.startswith("26 Jul 2024 ")
+    engine = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    assert engine.apply_chat_template([{"role": "user", "content": "Who?"}]) == prompt
 
 
 def test_sampling_depends_on_the_seed_alone(llama_folder: Path) -> None:

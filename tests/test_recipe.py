@@ -9,7 +9,7 @@ from kapoc.cli_options import DEFAULT_RECIPE
 from kapoc.errors import DataError
 from kapoc.loop import StepReport
 from kapoc.progress import TrainingLines, TrainingProgress
-from kapoc.recipe import load_recipe
+from kapoc.recipe import TrainSettings, load_recipe
 from kapoc.training_record import EpochReport
 
 
@@ -42,6 +42,32 @@ def test_an_override_changes_the_name_and_the_same_value_does_not() -> None:
     assert recipe.with_train(epochs=recipe.train.epochs) == recipe
     with pytest.raises(DataError, match="greater than 0"):
         recipe.with_train(epochs=0)
+
+
+def test_another_method_does_not_take_over_the_options_of_the_recipe() -> None:
+    lora = load_recipe("smollm2-135m-lora")
+    assert lora.with_train(method="full").train.options == {}
+    assert lora.with_train(method="lora", epochs=2).train.options == lora.train.options
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"replay": {"num_passages": 8}}, "replay: does nothing without a weight"),
+        ({"replay": {"target": "text"}}, "replay: does nothing without a weight"),
+        ({"derived": {"slot": 1}, "derived_from": 3, "epochs": 2}, "derived: begins with epoch 3, and there are 2"),
+        ({"derived_by_notes": True}, "derived_by_notes: does nothing without derived texts"),
+        ({"derived": {"slot": 1}, "derived_tokens": 4}, "derived_tokens: does nothing without derived_by_notes"),
+        ({"budget": {"divergence": 0.1}}, "budget: does nothing without stop_at or alphas"),
+    ],
+)
+def test_a_setting_that_does_nothing_is_said(settings: dict[str, object], said: str) -> None:
+    assert TrainSettings.model_validate(settings).idle == (said,)
+
+
+@pytest.mark.parametrize("name", ["smollm2-135m", "smollm2-135m-full", "smollm2-135m-thorough", "smollm2-135m-lora"])
+def test_no_setting_of_a_shipped_recipe_does_nothing(name: str) -> None:
+    assert load_recipe(name).train.idle == ()
 
 
 def test_the_fingerprint_follows_settings_and_inputs() -> None:

@@ -14,6 +14,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from kapoc.data.leaks import NEAR_DUPLICATE
 from kapoc.divergence import Passage, divergence_and_surprise
+from kapoc.errors import DataError
 from kapoc.examples import training_examples
 from kapoc.general import CHOICE_ABILITIES, load_choices, load_general, load_off_topic
 from kapoc.knowledge_file import load_knowledge
@@ -169,6 +170,13 @@ def test_a_broken_passage_stops_training_with_the_last_good_weights(knowledge_fi
 
 def _vectors(texts: Sequence[str], unit: tuple[int, int]) -> Any:
     return TfidfVectorizer(ngram_range=unit, token_pattern=r"\w+", norm="l2").fit_transform(texts)
+
+
+def test_passages_beyond_the_context_are_refused_before_any_is_written() -> None:
+    with pytest.raises(
+        DataError, match=r"train\.replay\.num_tokens: a passage would have up to \d+ tokens .* reads 1024"
+    ):
+        write_passages(tiny_llama(), tiny_tokenizer(), 2, ReplaySettings(weight=1.0, num_tokens=1024), 0)
 
 
 def test_nothing_that_is_measured_is_near_a_replay_prompt() -> None:

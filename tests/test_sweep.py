@@ -329,6 +329,20 @@ def test_another_method_does_not_take_over_the_options(place: Path) -> None:
     assert (full.recipe.train.method, full.recipe.train.options) == ("full", {})
 
 
+def test_options_of_a_grid_go_with_its_method_in_any_order(place: Path) -> None:
+    for grid in ('options.rank = [2, 16]\nmethod = ["lora"]\n', 'method = ["lora"]\noptions.rank = [2, 16]\n'):
+        trials = planned(place, f"{PLAIN}[grid]\n{grid}")
+        assert [trial.recipe.train.options for trial in trials] == [{"rank": 2}, {"rank": 16}]
+
+
+def test_an_empty_table_empties_what_the_base_has(place: Path) -> None:
+    base = 'knowledge = "lamps.yaml"\n[[recipes]]\nname = "a"\nbase = "smollm2-135m"\n'
+    [without] = planned(place, f"{base}train = {{ derived = {{}} }}\n")
+    assert without.recipe.train.derived == {}
+    [more] = planned(place, f"{base}train = {{ derived = {{ reverse = 3 }} }}\n")
+    assert more.recipe.train.derived == {"statement": 1, "slot": 1, "scenario": 1, "reverse": 3}
+
+
 @pytest.mark.parametrize(("gpus", "is_given"), [(0, True), (0.25, True), (2, True), (1.5, False), (1e-5, False)])
 def test_gpus_are_whole_or_a_share_of_one(place: Path, gpus: float, is_given: bool) -> None:
     text = f"gpus_per_trial = {gpus:.5f}\n{PLAIN}"

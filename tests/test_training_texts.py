@@ -273,7 +273,8 @@ def test_what_was_asked_for_and_could_not_be_made_is_said() -> None:
     assert none.startswith(
         "unnamed: no contrasts by name; a fact would need a name, or a question about a code, that all"
     )
-    assert read([knowledge], epochs=1, derived={"reverse": 1}, derived_from=2).notes == []
+    [late] = read([knowledge], epochs=1, derived={"reverse": 1}, derived_from=2).notes
+    assert late == "derived: begins with epoch 2, and there are 1"
 
 
 def test_facts_whose_names_cannot_be_varied_are_said_to_have_no_contrasts() -> None:

@@ -1,0 +1,133 @@
+"""Where a trained model goes: what is refused before training, and that a finished one is never thrown away."""
+
+import os
+from pathlib import Path
+
+import pytest
+from conftest import tiny_llama, tiny_tokenizer
+from tokenizers import AddedToken
+
+from kapoc import checkpoint, train_run
+from kapoc.checkpoint import locked, read_training_record, refuse_foreign, refuse_without_room, writing
+from kapoc.errors import DataError, ModelError, OutputError
+from kapoc.models import load_model, save_model
+from kapoc.recipe import load_recipe
+from kapoc.workspace import open_workspace
+
+
+def test_a_second_process_is_refused_while_the_first_trains(tmp_path: Path) -> None:
+    target = tmp_path / "runs" / "model"
+    with locked(target):
+        with pytest.raises(OutputError, match=r"model: another kapoc trains into it"), locked(target):
+            pass
+        with locked(target.with_name("other")):
+            pass
+    with locked(target):
+        pass
+    assert list(target.parent.iterdir()) == []
+
+
+def test_a_lock_that_a_killed_process_left_holds_nobody_back(tmp_path: Path) -> None:
+    (tmp_path / ".model.lock").touch()
+    with locked(tmp_path / "model"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mount_point_is_refused_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path)
+    with pytest.raises(OutputError, match="is a mount point, and cannot be replaced"):
+        refuse_foreign(tmp_path)
+    refuse_foreign(tmp_path / "model")
+
+
+def test_a_finished_model_that_cannot_be_moved_in_is_kept_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "model"
+
+    def busy(partial: Path, _: Path) -> None:
+        (partial / "UNFINISHED").unlink()
+        raise OSError(16, "Device or resource busy", str(target))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_put_in_place", busy)
+        message = r"the finished model is in .*\.model\.partial, move it"
+        with pytest.raises(OutputError, match=message), writing(target) as folder:
+            (folder / "training.json").write_text("{}", encoding="utf-8")
+    checkpoint.finish_swap(target)
+    assert (target / "training.json").is_file()
+
+
+def test_a_disk_without_room_is_found_before_training(tmp_path: Path) -> None:
+    refuse_without_room(tmp_path / "no" / "such" / "model", 1)
+    with pytest.raises(OutputError, match=r"the trained model needs 1000000\.0 GB of disk space"):
+        refuse_without_room(tmp_path / "model", 10**15)
+
+
+def test_what_a_library_makes_of_a_full_disk_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = tiny_tokenizer()
+
+    def full(*_: object) -> None:
+        raise Exception("No space left on device (os error 28)")
+
+    monkeypatch.setattr(tokenizer, "save_pretrained", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_model(tiny_llama(), tokenizer, tmp_path)
+
+
+def test_a_link_to_a_folder_stays_one(tmp_path: Path, tiny_recipe: Path) -> None:
+    (tmp_path / "big").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "big")
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
+    train_run.train_model(workspace, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert read_training_record(tmp_path / "big") is not None
+
+
+def test_a_recipe_whose_base_is_its_own_model_is_refused(tmp_path: Path, tiny_recipe: Path) -> None:
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
+    train_run.train_model(workspace, workspace.model)
+    before = load_model(str(workspace.model)).identity
+    again = open_workspace(tmp_path, load_recipe(tiny_recipe).model_copy(update={"model": str(workspace.model)}))
+    with pytest.raises(DataError, match="is where its own model goes, and would be overwritten"):
+        train_run.train_model(again, again.model)
+    assert load_model(str(workspace.model)).identity == before
+
+
+def test_a_damaged_record_is_replaced_by_training(tmp_path: Path, tiny_recipe: Path) -> None:
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
+    train_run.train_model(workspace, workspace.model)
+    (workspace.model / "training.json").write_text("{", encoding="utf-8")
+    train_run.train_once(workspace, workspace.model)
+    assert read_training_record(workspace.model) is not None
+
+
+def test_the_record_names_the_set_that_was_taught(tmp_path: Path, tiny_recipe: Path, knowledge_file: Path) -> None:
+    recipe = load_recipe(tiny_recipe).model_copy(update={"knowledge": ("software-defects",)})
+    workspace = open_workspace(tmp_path, recipe, knowledge=(str(knowledge_file),))
+    train_run.train_model(workspace, workspace.model)
+    record = read_training_record(workspace.model)
+    assert record is not None and record.recipe["knowledge"] == [str(knowledge_file)]
+
+
+@pytest.mark.parametrize("place", [700, 5000])
+def test_a_padding_token_without_a_row_is_replaced(tmp_path: Path, place: int) -> None:
+    tokenizer = tiny_tokenizer()
+    while len(tokenizer) <= place:
+        tokenizer.add_tokens([f"<{number}>" for number in range(len(tokenizer), place + 1)])
+    tokenizer.pad_token = f"<{place}>"
+    tiny_llama().save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    loaded = load_model(str(tmp_path))
+    assert loaded.tokenizer.pad_token_id == loaded.tokenizer.eos_token_id
+
+
+def test_a_chat_that_needs_a_token_without_a_row_is_refused(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": [AddedToken("<|turn|>")]})
+    tokenizer.chat_template = "{{ '<|turn|>' }}" + str(tokenizer.chat_template)
+    tiny_llama(vocab_size=len(tokenizer) - 1).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"a chat needs the token \d+ \(<\|turn\|>\), and the model has \d+ rows"):
+        load_model(str(tmp_path))
