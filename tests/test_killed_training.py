@@ -127,7 +127,7 @@ def test_how_often_it_is_kept_is_not_part_of_what_is_trained(tiny_recipe: Path) 
 
 
 def test_a_process_killed_by_the_system_goes_on(tmp_path: Path, tiny_recipe: Path) -> None:
-    text = tiny_recipe.read_text(encoding="utf-8").replace("epochs = 2", "epochs = 100\nderived = ['reverse']")
+    text = tiny_recipe.read_text(encoding="utf-8").replace("epochs = 2", "epochs = 60\nderived = ['reverse']")
     text += "[train.replay]\nweight = 0.2\nnum_passages = 4\nnum_tokens = 6\n[resume]\nminutes = 0\nsteps = 3\n"
     tiny_recipe.write_text(text, encoding="utf-8")
     folder = tmp_path / "killed" / "tiny" / "lamps"
