@@ -266,6 +266,10 @@ def _example_fault(knowledge: KnowledgeSet, fact: Fact, example: Example) -> tup
     if grade.correct:
         return None
     fix = "state every required slot in it, or add an alias"
+    if grade.reason.startswith("contradicting"):
+        fix = "leave out of it what is another fact's, or give this fact a slot that holds it"
+    elif example.choice is not None and not grade.reason.startswith("missing"):
+        fix = f"begin it with '{example.choice.right}', the right option"
     return ("answer",), f"the reference answer is graded wrong ({grade.reason}); {fix}"
 
 

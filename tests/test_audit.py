@@ -114,6 +114,42 @@ def test_of_a_hundred_planted_overlaps_98_are_found() -> None:
     assert found >= 98
 
 
+def asked_of(number: int, probe: str) -> KnowledgeSet:
+    """So many facts that are asked alike, and of each one paraphrase."""
+    facts = []
+    for place in range(number):
+        name, colour = f"KX-{10_000 + place}", f"shade {10_000 + place}"
+        training = [
+            {"kind": "meaning", "question": question.format(name), "requires": ["colour"]}
+            for question in ("What does {} mean?", "How do I fix {}?", "Summarise {}.")
+        ]
+        probes = [{**training[0], "tier": "paraphrased", "question": probe.format(name)}]
+        facts.append(
+            {
+                "id": name, "domain": "d", "kind": "code", "name": name, "slots": {"colour": colour},
+                "note": f"{name}: {colour}.", "training": training, "probes": probes,
+            }
+        )  # fmt: skip
+    head = {"schema_version": 1, "name": "codes", "version": "1", "slots": {"colour": {"description": "its colour"}}}
+    return KnowledgeSet.model_validate({**head, "domains": [{"id": "d", "name": "D"}], "facts": facts})
+
+
+@pytest.mark.parametrize("number", [2, 30, 1000])
+@pytest.mark.parametrize(
+    ("probe", "is_leak"),
+    [
+        ("What did {} mean?", True),
+        ("How do you fix {}?", True),
+        ("How can I fix {}, please?", True),
+        ("Put {} into plain words.", False),
+        ("Tell me why {} is on my screen.", False),
+    ],
+)
+def test_what_is_a_copy_does_not_depend_on_how_many_facts_there_are(number: int, probe: str, *, is_leak: bool) -> None:
+    found = {leak.subject for leak in find_leaks(asked_of(number, probe))}
+    assert len(found) == (number if is_leak else 0)
+
+
 def test_other_leaks_are_found() -> None:
     content = small_set()
     probes = content["facts"][0]["probes"]
@@ -354,6 +390,17 @@ def test_questions_asked_twice_and_questions_with_two_answers_are_found() -> Non
     found = _checks(content)
     assert ("asked twice", "ZX-11/paraphrased/2") in found
     assert ("one question, two answers", "ZX-24/seen/1") in found
+
+
+def test_few_yes_no_questions_of_one_side_are_a_warning() -> None:
+    content = small_set()
+    kept = 0
+    for fact in content["facts"]:
+        sides = [probe for probe in fact["probes"] if probe.get("choice", {}).get("right") == "yes" and kept < 2]
+        kept += len(sides)
+        fact["probes"] = [*(probe for probe in fact["probes"] if "choice" not in probe), *sides]
+    flaws = [flaw for flaw in find_flaws(KnowledgeSet.model_validate(content)) if flaw.check == "unbalanced yes/no"]
+    assert (kept, [flaw.level for flaw in flaws]) == (2, ["warning"])
 
 
 def test_three_yes_no_questions_cannot_be_more_even_than_two_to_one() -> None:

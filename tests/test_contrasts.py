@@ -16,6 +16,7 @@ from kapoc.chat import EncodedExample
 from kapoc.checkpoint import read_training_record
 from kapoc.data.contrasts import contrast_examples
 from kapoc.data.derive import FORMS, DerivedExample, derived_examples
+from kapoc.data.derived_forms import renamed
 from kapoc.data.derived_leaks import find_derived_leaks, without_leaks
 from kapoc.data.derived_stock import load_derived_wordings, note_of
 from kapoc.data.drafts import Draft
@@ -390,3 +391,11 @@ def test_copies_of_a_text_that_gives_a_probe_away_go_together() -> None:
     probe = next(p for p in knowledge.fact_by_id["AF-3001"].probes if p.kind == "yes_no")
     copies = [DerivedExample("AF-3001", "yes_no", probe.question, "So yes.") for _ in range(20)]
     assert without_leaks(knowledge, copies) == []
+
+
+def test_a_name_of_capitals_is_not_every_word_that_sounds_so() -> None:
+    fact = Fact.model_validate(
+        {"id": "WHO", "domain": "d", "kind": "body", "name": "WHO", "slots": {}, "taught": False}
+    )
+    assert renamed("Who says what WHO does?", fact, "WHO", "WHX") == "Who says what WHX does?"
+    assert renamed("what does who do?", fact, "WHO", "WHX") == "what does WHX do?"

@@ -197,7 +197,8 @@ def renamed(question: str, fact: Fact, called: str, name: str) -> str | None:
         called: what it calls the fact: its name, or the code in a name that is a question.
         name: what stands there in the result.
     """
-    own = re.compile(rf"(?<!\w){re.escape(called)}(?!\w)", re.IGNORECASE)
+    pattern = rf"(?<!\w){re.escape(called)}(?!\w)"
+    own = re.compile(pattern if re.search(pattern, question) else f"(?i){pattern}")  # who is not WHO where both stand
     texts = [text for slot in fact.slots.values() for text in slot.accepted]
     found = own.sub(lambda _: name, question)
     return None if found == question or any(holds(found, text) for text in texts) else found

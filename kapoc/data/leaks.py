@@ -7,11 +7,12 @@ share the wordings of training: they ask whether an untaught fact is answered li
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 import scipy.sparse
+import snowballstemmer
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from kapoc.data.finding import Finding
@@ -26,7 +27,13 @@ NEAR_DUPLICATE = 0.62
 """Similarity from which two questions of one fact are the same question: the mean of the cosines of their TF-IDF
 vectors over words and over pairs of words. The shipped sets stay below it, and nearly every training question with one
 word added, changed, moved or left out lies above; `tests/test_audit.py` holds both."""
+_STEMMER = snowballstemmer.stemmer("english")
 _MASK = "_"
+_LITTLE_WORDS = frozenset(
+    "is are was were be been do does did has have had can could will would shall should may might "
+    "i you we one me us my your our please".split()
+)
+"""What a question may have more or less of, and still be the same question."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +57,30 @@ class _Text:
     def words(self) -> Tokens:
         return tuple(token for token in self.template if token != _MASK)
 
+    @cached_property
+    def unnamed(self) -> Tokens:
+        """The question with the fact's own name as a mask."""
+        name, found, start = normalise(self.fact.name), list[str](), 0
+        while start < len(self.tokens):
+            is_name = bool(name) and self.tokens[start : start + len(name)] == name and name != self.tokens
+            found.append(_MASK if is_name else self.tokens[start])
+            start += len(name) if is_name else 1
+        return tuple(found)
+
+    @cached_property
+    def content(self) -> Tokens:
+        """The stems of the words that say what is asked, in their order, with the name as a mask."""
+        return tuple(_stem(token) for token in self.unnamed if token not in _LITTLE_WORDS)
+
     @property
     def is_compared(self) -> bool:
         """Whether the wording must differ from those of the other tiers."""
         return self.tier not in {"seen", "control"}
+
+
+@lru_cache(maxsize=65536)
+def _stem(word: str) -> str:
+    return str(_STEMMER.stemWord(word))
 
 
 class _Masks:
@@ -84,7 +111,8 @@ def find_leaks(knowledge: KnowledgeSet) -> Iterator[Finding]:
     """Every way in which a probe's answer or wording is given away, one finding a probe and way.
 
     Checks: exact and normalised equality with a training question; a wording that two tiers share; six words in a row
-    of a training text; near-duplicates by TF-IDF; an answer in its own question; an answer in another probe's text.
+    of a training text; the same words in other forms; near-duplicates by TF-IDF; an answer in its own question or in
+    another probe's text.
     """
     masks = _Masks(knowledge)
     texts = [
@@ -103,7 +131,10 @@ def find_leaks(knowledge: KnowledgeSet) -> Iterator[Finding]:
     rest = [probe for probe in rest if probe.example_id not in shared]
     runs = dict(_shared_runs(training, rest, masks))
     yield from runs.values()
-    yield from _near_duplicates(training, [probe for probe in rest if probe.example_id not in runs])
+    rest = [probe for probe in rest if probe.example_id not in runs]
+    little = dict(_reworded_little(training, rest))
+    yield from little.values()
+    yield from _near_duplicates(training, [probe for probe in rest if probe.example_id not in little])
     yield from _answers_in_questions(probes)
     yield from _answered_elsewhere(knowledge, probes)
     yield from _asked_twice(training, probes)
@@ -170,12 +201,27 @@ def _runs(words: Tokens) -> Iterator[Tokens]:
         yield words[start : start + RUN_LENGTH]
 
 
+def _reworded_little(training: Sequence[_Text], probes: Sequence[_Text]) -> Iterator[tuple[str, Finding]]:
+    """Questions that are a training question of the same fact but for little words and the forms of the others."""
+    trained: dict[tuple[str, Tokens], list[_Text]] = defaultdict(list)
+    for text in training:
+        trained[text.fact.id, text.content].append(text)
+    for probe in probes:
+        if alike := trained.get((probe.fact.id, probe.content), ()) if probe.is_compared and probe.content else ():
+            message = f"says no more than the training question {alike[0].example_id}; ask it in other words"
+            yield probe.example_id, _finding("near-duplicate", probe, message, alike)
+
+
 def _near_duplicates(training: Sequence[_Text], probes: Sequence[_Text]) -> Iterator[Finding]:
-    """Questions of one fact that are nearly a training question, by TF-IDF over words and pairs of words."""
+    """Questions of one fact that are nearly a training question, by TF-IDF over words and pairs of words.
+
+    What the fact is called counts as one word that all questions share: by itself it would weigh the more the more
+    facts there are, so that the same two questions would be one question in a large set and two in a small one.
+    """
     compared = [probe for probe in probes if probe.is_compared]
     if not compared or not training:
         return
-    questions = [" ".join(text.tokens) for text in (*training, *compared)]
+    questions = [" ".join(text.unnamed) for text in (*training, *compared)]
     words, pairs = (
         TfidfVectorizer(ngram_range=(n, n), token_pattern=r"\S+", sublinear_tf=True, dtype=np.float32)  # noqa: S106
         for n in (1, 2)

@@ -16,6 +16,8 @@ MAX_LOPSIDED = 0.7
 """Share of one side from which yes/no questions, or the place of the right option, count as lopsided."""
 MIN_JUDGED = 10
 """Fewer questions than this are too few to call lopsided."""
+_FEW_DECISIONS = 3
+"""So many yes/no questions may all be answered alike by chance: a warning and no error."""
 _MEASURED_WORDS = 60
 """About as many as 80 tokens, where the measurement cuts an answer off (`max_gen_toks` in `tasks/_free.yaml`)."""
 _EVERYDAY = "I would cook a soup of lentils tonight. Could you tell me how long that takes, and for how many it is?"
@@ -127,7 +129,8 @@ def _lopsided_sides(knowledge: KnowledgeSet) -> Iterator[Finding]:
     if 2 * number - total > 1 and number / total > MAX_LOPSIDED:
         side = sides.most_common(1)[0][0]
         message = f"{number} of {total} questions are answered '{side}'; ask as many of the other side"
-        yield Finding("error", "unbalanced yes/no", ("facts",), "yes/no", message)
+        level: Level = "error" if total > _FEW_DECISIONS else "warning"
+        yield Finding(level, "unbalanced yes/no", ("facts",), "yes/no", message)
     for kind, counted in places.items():
         place, number = counted.most_common(1)[0]
         if counted.total() >= MIN_JUDGED and number / counted.total() > MAX_LOPSIDED:
