@@ -25,9 +25,10 @@ def main() -> None:
     for task, scores in run.scores.items():
         for metric, value in scores.items():
             print(f"{task} {metric}: {value:.4f}")
-    wrong = [item for item in run.items if item.form == "free" and item.score == 0]
-    print(f"{len(wrong)} free answers are wrong, such as {wrong[0].id}: {wrong[0].reason}")
     save_run(run, given.out)
+    wrong = [item for item in run.items if item.form == "free" and item.score == 0]
+    for item in wrong[:1]:
+        print(f"{len(wrong)} free answers are wrong, such as {item.id}: {item.reason}")
 
 
 if __name__ == "__main__":

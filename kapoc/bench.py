@@ -26,7 +26,7 @@ from kapoc.lm_eval_files import Evaluation, write_lm_eval_files
 from kapoc.models import LoadedModel, package_versions
 from kapoc.quiet import quiet_logger, without_bar
 from kapoc.record import DataIdentity, Form, Item, Run, Settings, Tier
-from kapoc.task_list import load_tasks, tier_and_form
+from kapoc.task_list import FEWSHOT_SEED, load_tasks, tier_and_form
 
 _NOTHING: dict[str, dict[str, Any]] = {"results": {}, "samples": {}, "versions": {}}
 
@@ -86,7 +86,8 @@ def measure(
     device, seconds = str(loaded.model.device.type), round(time.monotonic() - clock, 1)
     if lm_eval_out is not None:
         parts, asked = (results, own) if tasks.own else (results,), (loaded.identity.name, batch_size, limit, seed)
-        write_lm_eval_files(Evaluation(parts, lm, *asked, device, started.timestamp(), seconds), lm_eval_out)
+        told = Evaluation(parts, lm, *asked, device, started.timestamp(), seconds, FEWSHOT_SEED)
+        write_lm_eval_files(told, lm_eval_out)
     return Run(
         created=started.isoformat(timespec="seconds"),
         command=command,

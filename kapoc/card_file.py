@@ -6,7 +6,7 @@ from pathlib import Path
 from kapoc.checkpoint import read_training_record
 from kapoc.compare import compare
 from kapoc.comparison import Comparison
-from kapoc.errors import IncomparableError
+from kapoc.errors import DataError, IncomparableError
 from kapoc.gate import RELEASE_GATE, Verdict, judged
 from kapoc.models import hub_id
 from kapoc.record import Run, load_run, write_atomically
@@ -31,20 +31,22 @@ def put_into_card(model: Path, run: Run, base_run: Path) -> bool:
         base_run: the folder where a run of its base may lie.
 
     Returns:
-        Whether that was done: not where kapoc did not train the model, where no run of its base on the same items is
-        there, or where the folder cannot be written.
+        Whether that was done: not where kapoc did not train the model, or not on these facts, where no run of its base
+        on the same items is there, or where the folder cannot be written.
     """
     record = read_training_record(model)
     if record is None or record.weights_sha256 != run.model.weights_sha256 or not run.is_complete:
         return False
+    if run.data.knowledge != record.knowledge:
+        return False
     if not (base_run / "run.json").is_file() or not os.access(model, os.W_OK):
         return False
-    before = load_run(base_run)
-    if before.model.weights_sha256 != record.base_sha256:
-        return False
     try:
+        before = load_run(base_run)
+        if before.model.weights_sha256 != record.base_sha256:
+            return False
         comparison = compare(before, run, training=record)
-    except IncomparableError:
+    except (DataError, IncomparableError):
         return False
     write_card(model, record, *judged(comparison, RELEASE_GATE))
     return True

@@ -133,7 +133,7 @@ def _typed(*, on_stderr: bool) -> Iterator[str]:
 def _piped() -> Iterator[str]:
     for number, line in enumerate(sys.stdin.buffer, start=1):
         try:
-            question = line.decode("utf-8").strip()
+            question = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
         except UnicodeDecodeError:
             raise DataError(f"standard input:{number}: is not UTF-8 text; convert it") from None
         if question:

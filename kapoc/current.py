@@ -89,8 +89,12 @@ def context_runs(workspace: Workspace, before: Run) -> dict[str, Run]:
     found = {}
     for context in CONTEXTS[1:]:
         folder = replace(workspace, context=context).run("base")
-        if (folder / "run.json").is_file():
-            run = load_run(folder)
+        if (folder / "run.json").is_file() and before.settings.context == "none":
+            try:
+                run = load_run(folder)
+            except DataError as error:
+                workspace.listener.tell(f"{error}; left out")
+                continue
             if run.model.weights_sha256 == before.model.weights_sha256 and run.data.knowledge == before.data.knowledge:
                 found[str(context)] = run
     return found

@@ -201,6 +201,8 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         texts = [str(request.args[0]) for request in requests]
         room = self.max_length - max_new_tokens
         prompts = [self.tok_encode(text, left_truncate_len=room) for text in texts]
+        if num_cut := sum(len(self.tok_encode(text)) > room for text in texts):
+            _logger.warning("%d of %d prompts lose their beginning: the model reads less", num_cut, len(texts))
         if not all(prompts):
             raise ModelError("a prompt is empty, so that nothing can follow it; write a question")
         with tqdm(total=len(texts), desc="answering", disable=not self._show_progress) as bar:

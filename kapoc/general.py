@@ -144,7 +144,7 @@ def load_general(source: str) -> tuple[GeneralItem, ...]:
     Raises:
         DataError: there is no such ability or file, or a line of it is malformed.
     """
-    if source.endswith(".jsonl"):
+    if source.lower().endswith(".jsonl"):
         return _own_items(Path(source), hashlib.sha256(read_text(Path(source)).encode()).hexdigest())
     if source in CHOICE_ABILITIES:
         return load_choices(source)

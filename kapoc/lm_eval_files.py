@@ -32,6 +32,7 @@ class Evaluation:
         device: that the model was on.
         started: when, in seconds since 1970.
         seconds: wall time.
+        fewshot_seed: by which tasks drew the examples that they show.
     """
 
     parts: tuple[Mapping[str, Any], ...]
@@ -43,6 +44,7 @@ class Evaluation:
     device: str
     started: float
     seconds: float
+    fewshot_seed: int
 
 
 def write_lm_eval_files(evaluation: Evaluation, out: Path) -> Path:
@@ -114,7 +116,7 @@ def _results(evaluation: Evaluation) -> dict[str, Any]:
         "random_seed": evaluation.seed,
         "numpy_seed": evaluation.seed,
         "torch_seed": evaluation.seed,
-        "fewshot_seed": evaluation.seed,
+        "fewshot_seed": evaluation.fewshot_seed,
     }
     results["git_hash"] = get_git_commit_hash()
     results["date"] = evaluation.started

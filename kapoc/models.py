@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
@@ -180,7 +181,7 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
     """Give a tokenizer what it lacks: a chat template, and an existing token to pad with.
 
     Raises:
-        ModelError: the tokenizer has no end token.
+        ModelError: the tokenizer has no end token, or ends every text with it.
     """
     if tokenizer.eos_token_id is None:
         raise ModelError("the tokenizer has no end token (eos_token), so answers could never end; set one")
@@ -188,19 +189,28 @@ def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
         tokenizer.chat_template = PLAIN_TEMPLATE
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    if encode(tokenizer, "a b")[-1:] == [tokenizer.eos_token_id]:
+        raise ModelError(
+            "the tokenizer ends every text with its end token, so a prompt would be over before its answer; set "
+            "add_eos_token to false in tokenizer_config.json"
+        )
 
 
 def _fit_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, name: str) -> None:
     """Keep a tokenizer to the rows that the embedding has: a padding token beyond them is replaced.
 
     Raises:
-        ModelError: a chat needs a token that has no row.
+        ModelError: a chat needs a token that has no row, or its template is broken.
     """
     weight: Any = model.get_input_embeddings().weight
     num_rows = int(weight.shape[0])
     if int(tokenizer.pad_token_id) >= num_rows:
         tokenizer.pad_token = tokenizer.eos_token
-    needed = max(*encode(tokenizer, prompt_text(tokenizer, "Who?")), *turn_ends(tokenizer))
+    try:
+        prompt = prompt_text(tokenizer, "Who?")
+    except TemplateError as error:
+        raise ModelError(f"{name}: the chat template cannot be used ({first_line(error)}); mend it") from None
+    needed = max(*encode(tokenizer, prompt), *turn_ends(tokenizer))
     if needed >= num_rows:
         raise ModelError(
             f"{name}: a chat needs the token {needed} ({tokenizer.convert_ids_to_tokens(needed)}), and the model has "

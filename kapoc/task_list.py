@@ -24,6 +24,15 @@ from kapoc.quiet import quiet_logger
 from kapoc.record import Form, Tier
 
 GROUP = "kapoc"
+OWN_PREFIX = "kapoc_general_"
+FEWSHOT_SEED = 1234
+"""By which lm-eval draws the examples that a task shows, as its own command does: all runs see the same."""
+_TARGET = "{{ '' if context[-1:].isspace() else ' ' }}{{ target }}"
+_ASKING = (
+    "output_type", "num_fewshot", "fewshot_split", "fewshot_delimiter", "target_delimiter", "description",
+    "doc_to_text", "doc_to_target", "doc_to_choice", "gen_prefix", "generation_kwargs", "process_docs", "repeats",
+)  # fmt: skip
+"""What of a task's settings changes how it asks."""
 _TIERED: tuple[Tier, ...] = ("seen", "paraphrased", "unseen", "control")
 TASKS = frozenset(
     [f"kapoc_{tier}{suffix}" for tier in _TIERED for suffix in ("", "_choice")]
@@ -56,13 +65,21 @@ class TaskList:
         return {task: loaded.VERSION for task, loaded in {**self.packaged, **self.own}.items()}
 
     def documents_sha256(self) -> str:
-        """The sha256 over every document: what is asked and what a right answer is, wherever the files lie."""
+        """The sha256 over every document and how the user's own tasks ask: the questions, and their right answers."""
         digest = hashlib.sha256()
+        for _, loaded in sorted(self.own.items()):
+            digest.update(_how_it_asks(loaded).encode())
         for name in self.names:
             for document in (self.packaged.get(name) or self.own[name]).eval_docs:
                 content = {key: value for key, value in document.items() if key not in {"knowledge", "source"}}
                 digest.update(json.dumps(content, sort_keys=True, default=str).encode())
         return digest.hexdigest()
+
+
+def _how_it_asks(task: Any) -> str:
+    """The settings of a task that change its prompts or scores; of a function its name, as it has no text."""
+    found = {name: getattr(task.config, name, None) for name in _ASKING}
+    return json.dumps(found, sort_keys=True, default=lambda value: getattr(value, "__qualname__", type(value).__name__))
 
 
 def tasks_folder() -> str:
@@ -111,8 +128,17 @@ def load_tasks(
             for task, loaded in _general_tasks(name):
                 if task in own or task in packaged:
                     raise DataError(f"--general {name}: the task '{task}' is there already; name it once")
+                loaded.set_fewshot_seed(seed=FEWSHOT_SEED)
                 own[task] = loaded
+    _refuse_one_name(own)
     return TaskList(packaged, own)
+
+
+def _refuse_one_name(own: Mapping[str, Any]) -> None:
+    """A file of items and a task of one name would give their items the same ids."""
+    names = [name.removeprefix(OWN_PREFIX) for name in own]
+    if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+        raise DataError(f"--general: a file and a task are both called '{twice[0]}'; rename the file")
 
 
 def _has_documents(task: str, knowledge: Sequence[str]) -> bool:
@@ -123,7 +149,7 @@ def _has_documents(task: str, knowledge: Sequence[str]) -> bool:
 
 
 def _general_tasks(name: str) -> Iterator[tuple[str, Any]]:
-    if name.endswith(".jsonl"):
+    if name.lower().endswith(".jsonl"):
         task = _task_of_file(Path(name))
         yield task.task_name, task
         return
@@ -147,7 +173,7 @@ def _task_of_file(path: Path) -> Any:
     """A plain-text task over a JSONL file of general items."""
     first = load_general(str(path))[0]
     config: dict[str, Any] = {
-        "task": f"kapoc_general_{ability_name(path)}",
+        "task": f"{OWN_PREFIX}{ability_name(path)}",
         "custom_dataset": harness.load_documents,
         "dataset_kwargs": {"source": str(path)},
         "test_split": "test",
@@ -157,7 +183,7 @@ def _task_of_file(path: Path) -> Any:
     }
     metric = {"metric": "acc", "aggregation": "mean", "higher_is_better": True}
     if isinstance(first, CompletionItem):
-        form = {"output_type": "loglikelihood", "doc_to_target": " {{target}}", "target_delimiter": ""}
+        form = {"output_type": "loglikelihood", "doc_to_target": _TARGET, "target_delimiter": ""}
     elif isinstance(first, TextItem):
         metric = {"metric": "bits_per_byte", "aggregation": "bits_per_byte", "higher_is_better": False}
         form = {"output_type": "loglikelihood_rolling", "doc_to_target": "text"}
@@ -181,5 +207,8 @@ def _task_yaml(name: str) -> Path:
     found = [path for path in paths if declared.search(path.read_text(encoding="utf-8", errors="replace"))]
     if not found:
         stems = {path.stem for path in paths if not path.stem.startswith("_")}
-        raise DataError(f"--general {name}: no such lm-eval task or file; {near_miss(name, stems)}")
+        near = near_miss(name, stems)
+        if near.startswith("known:"):
+            near = f"lm-eval has {len(stems):,}, and a file of items ends in .jsonl"
+        raise DataError(f"--general {name}: no such lm-eval task or file; {near}")
     return found[0]

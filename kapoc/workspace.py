@@ -172,6 +172,6 @@ def open_workspace(
     workspace.for_training()  # what is wrong with a file is said before anything long begins
     load_off_topic(workspace.off_topic)
     for name in workspace.general:
-        if name.endswith(".jsonl"):
+        if name.lower().endswith(".jsonl"):
             load_general(name)
     return workspace

@@ -8,7 +8,7 @@ from conftest import REPOSITORY
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from pages import plain_training, training_record
-from results import everything, make_items, make_run, nothing
+from results import LAMPS, everything, make_items, make_run, nothing
 
 from kapoc.card_file import put_into_card, write_card
 from kapoc.compare import compare
@@ -134,7 +134,9 @@ def model(tmp_path: Path) -> Path:
     """A folder as training leaves it, all but the weights, and the run of its base beside it."""
     epoch = {"epoch": 1, "train_loss": 1.0, "dev_loss": None, "dev_exact": None}
     rates = {"tokens_per_second": 1.0, "answer_tokens_per_second": 1.0, "peak_memory_bytes": 1}
-    record = TrainingRecord.model_validate({**TRAINING, **rates, "fingerprint": "f", "epochs": [epoch]})
+    record = TrainingRecord.model_validate(
+        {**TRAINING, **rates, "fingerprint": "f", "epochs": [epoch], "knowledge": (LAMPS,)}
+    )
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "training.json").write_text(record.model_dump_json(), encoding="utf-8")
@@ -145,6 +147,7 @@ def model(tmp_path: Path) -> Path:
 
 BEFORE = make_run(make_items(nothing))
 AFTER = make_run(make_items(everything), weights="1" * 64)
+OTHER_SET = LAMPS.model_copy(update={"name": "others"})
 
 
 def test_a_measurement_of_a_trained_folder_comes_into_its_card(model: Path, tmp_path: Path) -> None:
@@ -162,6 +165,8 @@ def test_a_measurement_of_a_trained_folder_comes_into_its_card(model: Path, tmp_
         (make_run(make_items(everything), weights="2" * 64), "base"),  # other weights than were trained
         (make_run(make_items(everything), weights="1" * 64, limit=3), "base"),
         (make_run(make_items(everything), weights="1" * 64, documents_sha256="d" * 64), "base"),  # other items
+        (make_run(make_items(everything), weights="1" * 64, knowledge=(OTHER_SET,)), "base"),  # never taught
+        (AFTER, "damaged"),
         (AFTER, "nowhere"),
         (AFTER, "other"),
     ],
@@ -170,6 +175,8 @@ def test_what_does_not_belong_to_the_model_stays_out_of_its_card(
     model: Path, tmp_path: Path, run: Run, base: str
 ) -> None:
     save_run(make_run(make_items(nothing), weights="3" * 64), tmp_path / "other")
+    save_run(BEFORE, tmp_path / "damaged")
+    (tmp_path / "damaged" / "items.jsonl").write_text("{", encoding="utf-8")
     before = (model / "README.md").read_bytes()
     assert not put_into_card(model, run, tmp_path / base)
     assert (model / "README.md").read_bytes() == before

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from conftest import tiny_llama, tiny_tokenizer
 from tokenizers import AddedToken
+from tokenizers.processors import TemplateProcessing
 
 from kapoc import checkpoint, train_run
 from kapoc.checkpoint import locked, read_training_record, refuse_foreign, refuse_without_room, writing
 from kapoc.errors import DataError, ModelError, OutputError
-from kapoc.models import load_model, save_model
+from kapoc.models import load_model, prepare_tokenizer, save_model
 from kapoc.recipe import load_recipe
 from kapoc.workspace import open_workspace
 
@@ -121,6 +122,25 @@ def test_a_padding_token_without_a_row_is_replaced(tmp_path: Path, place: int) -
     tokenizer.save_pretrained(tmp_path)
     loaded = load_model(str(tmp_path))
     assert loaded.tokenizer.pad_token_id == loaded.tokenizer.eos_token_id
+
+
+def test_a_tokenizer_that_ends_every_text_is_refused() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="$A <|im_end|>", special_tokens=[("<|im_end|>", int(tokenizer.eos_token_id))]
+    )
+    with pytest.raises(ModelError, match="ends every text with its end token"):
+        prepare_tokenizer(tokenizer)
+
+
+@pytest.mark.parametrize("template", ["{{ raise_exception('no system') }}", "{% if %}"])
+def test_a_broken_chat_template_is_told_in_a_line(tmp_path: Path, template: str) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = template
+    tiny_llama().save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="the chat template cannot be used"):
+        load_model(str(tmp_path))
 
 
 def test_a_chat_that_needs_a_token_without_a_row_is_refused(tmp_path: Path) -> None:

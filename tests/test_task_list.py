@@ -133,6 +133,63 @@ def test_a_lm_eval_task_joins_the_general_tier(tmp_path: Path, tiny: LoadedModel
     assert {item.tier for item in items} == {"general"}
 
 
+def warm_task(folder: Path, **changes: object) -> str:
+    """A task of four questions, in whose prompts an example of them stands."""
+    folder.mkdir(exist_ok=True)
+    rows = [{"q": f"Is number {n} warm?", "a": n % 2} for n in range(4)]
+    task = {
+        "task": "warm",
+        "dataset_path": "json",
+        "dataset_kwargs": {
+            "data_files": {"test": write_jsonl(folder / "rows.jsonl", rows)},
+            "cache_dir": str(folder / "c"),
+        },
+        "test_split": "test",
+        "fewshot_split": "test",
+        "num_fewshot": 1,
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{q}}",
+        "doc_to_choice": ["yes", "no"],
+        "doc_to_target": "a",
+        "metric_list": [{"metric": "acc"}],
+        "metadata": {"version": 1.0},
+        **changes,
+    }
+    path = folder / "warm.yaml"
+    path.write_text(yaml.safe_dump(task), encoding="utf-8")
+    return str(path)
+
+
+def test_the_examples_of_a_task_are_the_same_in_every_measurement(
+    tmp_path: Path, tiny: LoadedModel, knowledge: str
+) -> None:
+    path = warm_task(tmp_path / "w")
+    runs = [measure(tiny, knowledge=[knowledge], general=[path], batch_size=8, limit=4) for _ in range(2)]
+    first, second = ([item.prompt for item in run.items if item.task == "warm"] for run in runs)
+    assert first == second and all(prompt.count("Is number") == 2 for prompt in first)
+
+
+def test_a_task_that_asks_otherwise_is_another_one(tmp_path: Path, knowledge: str) -> None:
+    def asked(place: str, **changes: object) -> str:
+        return load_tasks([knowledge], [warm_task(tmp_path / place, **changes)]).documents_sha256()
+
+    same = asked("a")
+    assert same == asked("b")  # wherever its files lie
+    assert same not in {asked("c", doc_to_text="Say: {{q}}"), asked("d", num_fewshot=0), asked("e", description="Hm.")}
+
+
+def test_a_file_and_a_task_of_one_name_are_refused(tmp_path: Path, knowledge: str) -> None:
+    own = write_jsonl(tmp_path / "warm.JSONL", PHYSICS)
+    with pytest.raises(DataError, match="a file and a task are both called 'warm'; rename the file"):
+        load_tasks([knowledge], [own, warm_task(tmp_path / "w")])
+
+
+def test_a_context_that_ends_in_white_space_gets_no_second_one(tmp_path: Path, knowledge: str) -> None:
+    rows = [{"context": "The sky is", "target": "blue"}, {"context": "The sky is ", "target": "blue"}]
+    task = load_tasks([knowledge], [write_jsonl(tmp_path / "ends.jsonl", rows)]).own["kapoc_general_ends"]
+    assert [task.doc_to_target(document) for document in task.eval_docs] == [" blue", "blue"]
+
+
 def test_a_metric_of_which_less_is_better_is_refused(tmp_path: Path) -> None:
     class Task:
         def higher_is_better(self) -> dict[str, bool]:
@@ -174,6 +231,7 @@ def test_spillover_from_another_set_is_seen_in_control_answers(tmp_path: Path, k
     [
         ("piqqa", r"--general piqqa: no such lm-eval task or file; did you mean 'piqa'\?"),
         ("piqa", r"--general piqa: its data is neither in the local cache nor to be had from the Hub"),
+        ("zzqx.txt", r"no such lm-eval task or file; lm-eval has [\d,]+, and a file of items ends in \.jsonl$"),
         ("nowhere.yaml", r"--general nowhere\.yaml: no such file"),
         ("nowhere.jsonl", r"nowhere\.jsonl: no such file"),
     ],
