@@ -82,6 +82,7 @@ def _rendered(
             chat_template=undated_template(tokenizer),
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
+            enable_thinking=False,  # an answer is measured, and taught, and not what goes before it
         )
     )
 

@@ -56,13 +56,13 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
     """
 
     def __init__(self, loaded: LoadedModel, *, batch_size: int, show_progress: bool) -> None:
-        undated = undated_template(loaded.tokenizer)
+        undated, direct = undated_template(loaded.tokenizer), {"enable_thinking": False}
         super().__init__(
             pretrained=loaded.model,
             tokenizer=loaded.tokenizer,
             batch_size=batch_size,
             softmax_dtype=torch.float32,
-            chat_template_args=None if undated is None else {"chat_template": undated},
+            chat_template_args=direct if undated is None else {**direct, "chat_template": undated},
         )
         use_tree_attention(loaded.model)
         self._window = local_window(loaded.model)

@@ -116,6 +116,16 @@ def test_a_template_that_prints_the_date_gives_one_prompt_on_every_day(llama_fol
     assert engine.apply_chat_template([{"role": "user", "content": "Who?"}]) == prompt
 
 
+def test_a_model_that_can_think_is_asked_to_answer_at_once(llama_folder: Path) -> None:
+    loaded = load_model(str(llama_folder))
+    thoughts = "{% if enable_thinking is defined and enable_thinking is false %}<think></think>{% endif %}"
+    loaded.tokenizer.chat_template = str(loaded.tokenizer.chat_template) + thoughts
+    prompt = prompt_text(loaded.tokenizer, "Who?")
+    assert prompt.endswith("<think></think>")
+    engine = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    assert engine.apply_chat_template([{"role": "user", "content": "Who?"}]) == prompt
+
+
 def test_sampling_depends_on_the_seed_alone(llama_folder: Path) -> None:
     loaded = load_model(str(llama_folder))
     first, again, other = (ask(loaded, QUESTIONS[:1], temperature=1.0, seed=seed) for seed in (1, 1, 2))
