@@ -68,6 +68,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         self._window = local_window(loaded.model)
         self._show_progress = show_progress
         self.ended: dict[str, bool] = {}  # prompt -> whether the model ended its answer, where that is known
+        self._ended_behind: dict[tuple[int, ...], bool] = {}  # the same by the prompt's tokens
         self._chat_prompts: set[str] = set()
         self._known: dict[tuple[int, ...], _Tokens] = {}  # prompt -> what its greedy answer begins with
         self._capacity = _ROW_TOKENS[loaded.model.device.type] * batch_size
@@ -153,8 +154,12 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         """
         if generation_kwargs.get("do_sample"):
             return super()._model_generate(context, max_length, stop, **generation_kwargs)  # type: ignore[no-any-return]
-        room = max_length - context.shape[1]
-        return self._generate(context, generation_kwargs["attention_mask"], room, self._stop_tokens)
+        room, mask = max_length - context.shape[1], generation_kwargs["attention_mask"]
+        written = self._generate(context, mask, room, self._stop_tokens)
+        for prompt, kept, row in zip(context, mask, written, strict=True):
+            answer = row[context.shape[1] :].tolist()
+            self._ended_behind[tuple(prompt[kept.bool()].tolist())] = not set(answer).isdisjoint(self._stop_tokens)
+        return written
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:  # noqa: ARG002
         """Log-probability in nats of each continuation, and whether it is the greedy one."""
@@ -195,7 +200,17 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         if rest:
             stopped = super().generate_until([requests[i] for i in rest], disable_tqdm=not self._show_progress)
             answers |= zip(rest, stopped, strict=True)
+            self._note_ended([requests[i] for i in rest])
         return [answers[index] for index in range(len(requests))]
+
+    def _note_ended(self, requests: list[Any]) -> None:
+        """Whether the model ended the answers that transformers wrote, by the prompts' tokens."""
+        for request in requests:
+            text, asked = str(request.args[0]), request.args[1]
+            room = self.max_length - int(asked.get("max_gen_toks", asked.get("max_new_tokens", self.max_gen_toks)))
+            ended = self._ended_behind.get(tuple(self.tok_encode(text, left_truncate_len=room)))
+            if ended is not None and not asked.get("until"):
+                self.ended[text] = ended
 
     def _greedy_answers(self, requests: list[Any], max_new_tokens: int) -> list[str]:
         texts = [str(request.args[0]) for request in requests]

@@ -207,7 +207,16 @@ def test_a_generation_config_that_asks_for_more_is_left_to_transformers(
     generate = [Instance(request_type="generate_until", doc={}, arguments=(q, arguments), idx=0) for q in QUESTIONS]
     stock = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=1)
     assert ours.generate_until(generate) == stock.generate_until(generate, disable_tqdm=True)
-    assert ours.ended == {}
+    assert ours.ended == dict.fromkeys(QUESTIONS, False)  # known of these answers, too
+    written = {
+        question: loaded.model.generate(**loaded.tokenizer(question, return_tensors="pt"), max_new_tokens=12)[0]
+        for question in QUESTIONS
+    }
+    third = {question: int(tokens[-9]) for question, tokens in written.items()}
+    loaded.model.generation_config.eos_token_id = [2, *third.values()]
+    ending = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    ending.generate_until(generate)
+    assert ending.ended == dict.fromkeys(QUESTIONS, True)
 
 
 def _folder(model: PreTrainedModel, path: Path) -> str:
