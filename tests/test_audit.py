@@ -382,6 +382,22 @@ def test_an_answer_in_another_facts_probe_is_found() -> None:
     assert ("leak, answered by another probe", "ZX-11/paraphrased/1") in _checks(content)
 
 
+def test_a_control_that_another_facts_texts_teach_is_found() -> None:
+    for field, text in (
+        ("question", "Unlike ZX-99, which is rose quay, what is ZX-11?"),
+        ("answer", "ZX-11 is amber lane; set it to 13 seconds. ZX-99 is rose quay."),
+    ):
+        content = small_set()
+        content["facts"][0]["training"][0][field] = text
+        [leak] = [
+            leak for leak in find_leaks(KnowledgeSet.model_validate(content)) if leak.check == "leak, control taught"
+        ]
+        assert (leak.subject, leak.training) == ("ZX-11/seen/1", ("ZX-11/seen/1",))
+        assert leak.message.startswith("teaches colour of the control ZX-99;")
+    content["facts"][0]["training"][0]["answer"] = "ZX-11 is amber lane; set it to 13 seconds. ZX-99 is another one."
+    assert "leak, control taught" not in [check for check, _ in _checks(content)]
+
+
 def test_questions_asked_twice_and_questions_with_two_answers_are_found() -> None:
     content = small_set()
     probes = content["facts"][0]["probes"]

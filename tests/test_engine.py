@@ -208,10 +208,9 @@ def test_a_generation_config_that_asks_for_more_is_left_to_transformers(
     stock = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=1)
     assert ours.generate_until(generate) == stock.generate_until(generate, disable_tqdm=True)
     assert ours.ended == dict.fromkeys(QUESTIONS, False)  # known of these answers, too
-    written = {
-        question: loaded.model.generate(**loaded.tokenizer(question, return_tensors="pt"), max_new_tokens=12)[0]
-        for question in QUESTIONS
-    }
+    generated: Any = loaded.model.generate
+    tokens_of = {question: loaded.tokenizer(question, return_tensors="pt") for question in QUESTIONS}
+    written = {question: generated(**tokens, max_new_tokens=12)[0] for question, tokens in tokens_of.items()}
     third = {question: int(tokens[-9]) for question, tokens in written.items()}
     loaded.model.generation_config.eos_token_id = [2, *third.values()]
     ending = SharedPrefixLM(loaded, batch_size=2, show_progress=False)

@@ -112,7 +112,7 @@ def find_leaks(knowledge: KnowledgeSet) -> Iterator[Finding]:
 
     Checks: exact and normalised equality with a training question; a wording that two tiers share; six words in a row
     of a training text; the same words in other forms; near-duplicates by TF-IDF; an answer in its own question or in
-    another probe's text.
+    another probe's text; a control that is taught.
     """
     masks = _Masks(knowledge)
     texts = [
@@ -137,6 +137,7 @@ def find_leaks(knowledge: KnowledgeSet) -> Iterator[Finding]:
     yield from _near_duplicates(training, [probe for probe in rest if probe.example_id not in little])
     yield from _answers_in_questions(probes)
     yield from _answered_elsewhere(knowledge, probes)
+    yield from _taught_controls(knowledge, training)
     yield from _asked_twice(training, probes)
 
 
@@ -292,6 +293,32 @@ def _answered_elsewhere(knowledge: KnowledgeSet, probes: Sequence[_Text]) -> Ite
             slots = ", ".join(probe.example.requires)
             message = f"its answer ({slots}) stands in the question of {other.example_id}; take it out there"
             yield _finding("answered by another probe", probe, message)
+
+
+def _taught_controls(knowledge: KnowledgeSet, training: Sequence[_Text]) -> Iterator[Finding]:
+    """Training texts that name a control and state a slot of it that no taught fact has: it would be taught."""
+    shared = {
+        normalise(text) for fact in knowledge.taught for slot in fact.all_slots.values() for text in slot.accepted
+    }
+    controls: dict[str, list[Fact]] = defaultdict(list)
+    for fact in knowledge.facts:
+        if not fact.taught:
+            controls[fact.name].append(fact)
+    names = PhraseIndex(controls)
+    for text in training:
+        tokens = (*text.tokens, _MASK, *normalise(text.example.answer))
+        for name in names.standing_in(tokens):
+            for control in controls[name]:
+                stated = [
+                    slot
+                    for slot, content in control.slots.items()
+                    if any(positions(p, tokens) for p in map(normalise, content.accepted) if p not in shared)
+                ]
+                if stated:
+                    message = (
+                        f"teaches {', '.join(stated)} of the control {control.id}; take it out, or teach that fact"
+                    )
+                    yield _finding("control taught", text, message, [text])
 
 
 def _asked_twice(training: Sequence[_Text], probes: Sequence[_Text]) -> Iterator[Finding]:
