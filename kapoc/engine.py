@@ -215,8 +215,9 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
     def _greedy_answers(self, requests: list[Any], max_new_tokens: int) -> list[str]:
         texts = [str(request.args[0]) for request in requests]
         room = self.max_length - max_new_tokens
-        prompts = [self.tok_encode(text, left_truncate_len=room) for text in texts]
-        if num_cut := sum(len(self.tok_encode(text)) > room for text in texts):
+        whole = [self.tok_encode(text) for text in texts]
+        prompts = [tokens[-room:] for tokens in whole]
+        if num_cut := sum(len(tokens) > room for tokens in whole):
             _logger.warning("%d of %d prompts lose their beginning: the model reads less", num_cut, len(texts))
         if not all(prompts):
             raise ModelError("a prompt is empty, so that nothing can follow it; write a question")

@@ -222,7 +222,7 @@ class Verdict(StrictRecord):
         mode, alpha, inconclusive_fails: of the gate.
         outcome: of all gating checks; a release that rests on leaking sets is inconclusive where it would pass.
         checks: one by one.
-        num_leaks: between training texts and probes, where that is why nothing is shown.
+        num_leaks: of a release: found between the training texts and probes of the sets.
         warnings: what a reader should know, those of the comparison first.
     """
 
@@ -360,9 +360,8 @@ def _blind(comparison: Comparison, gate: Gate, gating: list[Check]) -> list[str]
             worst(scores, check.at_most), check.kind, check.margin, check.at_least, check.at_most, gate.alpha
         )
         if evidence.p_opposite * len(gating) > gate.alpha:
-            items = f"{evidence.n} {'item' if evidence.n == 1 else 'items'}"
-            where = f"{evidence.clusters} {'fact' if evidence.clusters == 1 else 'facts'}"
-            found.append(f"check '{check.name}' could not have failed: {items} of {where} show no loss, however large")
+            items = f"{evidence.n} items in {evidence.clusters} clusters"
+            found.append(f"check '{check.name}' could not have failed: {items} show no loss, however large")
     return found
 
 

@@ -211,7 +211,7 @@ def test_a_pull_request_that_could_not_have_failed_is_told() -> None:
     [control] = [check for check in verdict.checks if check.name == "control spillover"]
     assert (control.value, control.clusters, control.outcome) == (1.0, 1, "pass")
     [told] = [warning for warning in verdict.warnings if "could not have failed" in warning]
-    assert told == "check 'control spillover' could not have failed: 4 items of 1 fact show no loss, however large"
+    assert told == "check 'control spillover' could not have failed: 4 items in 1 clusters show no loss, however large"
     assert f"<system-out>{told}" in render_junit(verdict).replace("&gt;", ">")
     assert f"::warning title=kapoc gate::{told}" in list(render_annotations(verdict))
     assert "could not have failed" in markdown.render(compare(one, ruined), verdict)

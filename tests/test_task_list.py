@@ -109,44 +109,15 @@ def test_own_items_score_as_an_independent_scorer_says(
     assert comparison.tiers["general"].n == sum(r.n for k, r in comparison.kinds.items() if k.startswith("general/"))
 
 
-def test_a_lm_eval_task_joins_the_general_tier(tmp_path: Path, tiny: LoadedModel, knowledge: str) -> None:
-    data = write_jsonl(tmp_path / "rows.jsonl", [{"q": "Is fire hot?", "a": 0}, {"q": "Is ice hot?", "a": 1}])
+def task_file(folder: Path, rows: list[dict[str, Any]], **changes: object) -> str:
+    """A task of yes/no questions over rows of its own."""
+    folder.mkdir(exist_ok=True)
+    data = write_jsonl(folder / "rows.jsonl", rows)
     task = {
         "task": "warmth",
         "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": data}, "cache_dir": str(tmp_path / "cache")},
+        "dataset_kwargs": {"data_files": {"test": data}, "cache_dir": str(folder / "cache")},
         "test_split": "test",
-        "output_type": "multiple_choice",
-        "doc_to_text": "{{q}}",
-        "doc_to_choice": ["yes", "no"],
-        "doc_to_target": "a",
-        "metric_list": [{"metric": "acc"}],
-        "metadata": {"version": 1.0},
-    }
-    path = tmp_path / "warmth.yaml"
-    path.write_text(yaml.safe_dump(task), encoding="utf-8")
-    run = measure(tiny, knowledge=[knowledge], general=[str(path)], batch_size=8, limit=2)
-    items = [item for item in run.items if item.task == "warmth"]
-    assert [item.id for item in items] == ["warmth/1", "warmth/2"]
-    assert [item.prompt for item in items] == ["Is fire hot?", "Is ice hot?"]  # plain text, no chat template
-    assert sum(item.score for item in items) / 2 == run.scores["warmth"]["acc"]
-    assert {item.tier for item in items} == {"general"}
-
-
-def warm_task(folder: Path, **changes: object) -> str:
-    """A task of four questions, in whose prompts an example of them stands."""
-    folder.mkdir(exist_ok=True)
-    rows = [{"q": f"Is number {n} warm?", "a": n % 2} for n in range(4)]
-    task = {
-        "task": "warm",
-        "dataset_path": "json",
-        "dataset_kwargs": {
-            "data_files": {"test": write_jsonl(folder / "rows.jsonl", rows)},
-            "cache_dir": str(folder / "c"),
-        },
-        "test_split": "test",
-        "fewshot_split": "test",
-        "num_fewshot": 1,
         "output_type": "multiple_choice",
         "doc_to_text": "{{q}}",
         "doc_to_choice": ["yes", "no"],
@@ -155,9 +126,25 @@ def warm_task(folder: Path, **changes: object) -> str:
         "metadata": {"version": 1.0},
         **changes,
     }
-    path = folder / "warm.yaml"
+    path = folder / "warmth.yaml"
     path.write_text(yaml.safe_dump(task), encoding="utf-8")
     return str(path)
+
+
+def test_a_lm_eval_task_joins_the_general_tier(tmp_path: Path, tiny: LoadedModel, knowledge: str) -> None:
+    path = task_file(tmp_path, [{"q": "Is fire hot?", "a": 0}, {"q": "Is ice hot?", "a": 1}])
+    run = measure(tiny, knowledge=[knowledge], general=[path], batch_size=8, limit=2)
+    items = [item for item in run.items if item.task == "warmth"]
+    assert [item.id for item in items] == ["warmth/1", "warmth/2"]
+    assert [item.prompt for item in items] == ["Is fire hot?", "Is ice hot?"]  # plain text, no chat template
+    assert sum(item.score for item in items) / 2 == run.scores["warmth"]["acc"]
+    assert {item.tier for item in items} == {"general"}
+
+
+def warm_task(folder: Path, **changes: object) -> str:
+    """A task in whose prompts an example of its questions stands."""
+    rows = [{"q": f"Is number {number} warm?", "a": number % 2} for number in range(4)]
+    return task_file(folder, rows, **{"fewshot_split": "test", "num_fewshot": 1, **changes})
 
 
 def test_the_examples_of_a_task_are_the_same_in_every_measurement(
@@ -165,7 +152,7 @@ def test_the_examples_of_a_task_are_the_same_in_every_measurement(
 ) -> None:
     path = warm_task(tmp_path / "w")
     runs = [measure(tiny, knowledge=[knowledge], general=[path], batch_size=8, limit=4) for _ in range(2)]
-    first, second = ([item.prompt for item in run.items if item.task == "warm"] for run in runs)
+    first, second = ([item.prompt for item in run.items if item.task == "warmth"] for run in runs)
     assert first == second and all(prompt.count("Is number") == 2 for prompt in first)
 
 
@@ -179,8 +166,8 @@ def test_a_task_that_asks_otherwise_is_another_one(tmp_path: Path, knowledge: st
 
 
 def test_a_file_and_a_task_of_one_name_are_refused(tmp_path: Path, knowledge: str) -> None:
-    own = write_jsonl(tmp_path / "warm.JSONL", PHYSICS)
-    with pytest.raises(DataError, match="a file and a task are both called 'warm'; rename the file"):
+    own = write_jsonl(tmp_path / "warmth.JSONL", PHYSICS)
+    with pytest.raises(DataError, match="a file and a task are both called 'warmth'; rename the file"):
         load_tasks([knowledge], [own, warm_task(tmp_path / "w")])
 
 
