@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-import snowballstemmer
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from kapoc.data.finding import Finding
+from kapoc.data.quotations import english_stemmer
 from kapoc.grade import PhraseIndex, Tokens, normalise, positions
 from kapoc.knowledge import Example, Fact, KnowledgeSet, KnowledgeTier, Probe
 from kapoc.knowledge_file import located_examples
@@ -27,7 +27,6 @@ NEAR_DUPLICATE = 0.62
 """Similarity from which two questions of one fact are the same question: the mean of the cosines of their TF-IDF
 vectors over words and over pairs of words. The shipped sets stay below it, and nearly every training question with one
 word added, changed, moved or left out lies above; `tests/test_audit.py` holds both."""
-_STEMMER = snowballstemmer.stemmer("english")
 _MASK = "_"
 _LITTLE_WORDS = frozenset(
     "is are was were be been do does did has have had can could will would shall should may might "
@@ -80,7 +79,7 @@ class _Text:
 
 @lru_cache(maxsize=65536)
 def _stem(word: str) -> str:
-    return str(_STEMMER.stemWord(word))
+    return str(english_stemmer().stemWord(word))
 
 
 class _Masks:

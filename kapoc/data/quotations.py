@@ -120,11 +120,12 @@ def near_probe(fact: Fact, paraphrase: str) -> str | None:
 @lru_cache(maxsize=50_000)
 def _telling_words(text: str) -> frozenset[str]:
     telling = (word for word in normalise(text) if len(word) > 2 and word not in _GRAMMAR)
-    return frozenset(stem[:_STEM] for stem in _english().stemWords(telling))
+    return frozenset(stem[:_STEM] for stem in english_stemmer().stemWords(telling))
 
 
 @cache
-def _english() -> snowballstemmer.stemmer:
+def english_stemmer() -> snowballstemmer.stemmer:
+    """The one of all that compares words by their stems."""
     return snowballstemmer.stemmer("english")
 
 
