@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from typing import Any
 
+import pytest
 from sets import all_texts, asked, made_of
 
 from kapoc.data.derive import FORMS, derived_examples
@@ -98,6 +99,48 @@ def test_a_quotation_keeps_the_not_with_what_it_denies() -> None:
     quotes = Quotations(knowledge).of(knowledge.facts[0], "symptom")
     assert quotes
     assert not any(quote.startswith("...") for quote in quotes)
+
+
+@pytest.mark.parametrize(
+    ("text", "never"),
+    [
+        ("vouchers of the spring fair are taken only in the two harbour shops", "vouchers of the spring fair ..."),
+        ("night trains stop at Altavik station but not on the winter timetable", "night trains stop at Altavik ..."),
+        ("every archive is open to visitors except in the last week of May", "every archive is open to visitors ..."),
+        ("the gate refuses members who carry last season's paper cards", "... carry last season's paper cards"),
+        ("the office denied refunds to members with yearly cards", "... refunds to members with yearly cards"),
+    ],
+)
+def test_a_quotation_leaves_out_no_word_that_turns_it(text: str, never: str) -> None:
+    knowledge = made_of("defects", [asked("AX-1", "What is AX-1?", slots={"symptom": text})])
+    quotes = Quotations(knowledge).of(knowledge.facts[0], "symptom")
+    assert quotes
+    assert not [quote for quote in quotes if quote.strip(". ") in never]
+
+
+@pytest.mark.parametrize(
+    ("note", "is_heading"),
+    [
+        ("AX-1 in Alpha 4.7: the lamp goes dark.", True),
+        ("AX-1: the lamp goes dark.", True),
+        ("AX-1 (Alpha), the lamp goes dark.", True),
+        ("AX-1 fell on 2 April: the lamp goes dark.", False),
+        ("AX-1 in Alpha was won by nobody: the lamp goes dark.", False),
+        ("AX-1 means that the lamp goes dark.", False),
+    ],
+)
+def test_only_a_note_that_begins_as_a_heading_stands_behind_that_is(note: str, is_heading: bool) -> None:
+    training = [{"kind": "meaning", "question": "What is AX-1?", "answer": note, "requires": ["name"]}]
+    knowledge = made_of(
+        "defects", [asked("AX-1", "", slots={"symptom": "the lamp goes dark"}) | {"training": training}]
+    )
+    slots = {"symptom": knowledge.slots["symptom"].model_copy(update={"distinctive": True})}
+    knowledge = knowledge.model_copy(update={"slots": slots})
+    found = derived_examples(knowledge, ["reverse"], per_fact=2, order=random.Random(0), by_notes=True)
+    answers = [one.answer for one in found]
+    assert answers
+    assert all(answer.endswith(note) for answer in answers)
+    assert all(("That is AX-1" in answer) is is_heading for answer in answers)
 
 
 def test_an_amount_in_another_unit_is_not_denied() -> None:

@@ -18,7 +18,7 @@ from kapoc.data.own_words import OwnWords
 from kapoc.data.phrases import holds
 from kapoc.data.quotations import Quotations, unended
 from kapoc.data.unknown_names import UnknownNames
-from kapoc.grade import Decision, grade_decision, normalise
+from kapoc.grade import Decision, grade_decision
 from kapoc.knowledge import Example, Fact, KnowledgeSet
 
 Pools = Mapping[str, Any]
@@ -33,6 +33,8 @@ MOST_WORDS = 50
 OPEN = ("statement", "slot", "combination", "scenario")
 """The forms that ask openly: what is asked for is what a fact says."""
 _ARTICLES = ("a ", "an ", "the ")
+_HEADING = re.compile(r"[\s\"')\]]*(?:[:,;(\u2013\u2014-]|(?:in|of|from|by|at|on|for|with|under)\b)", re.IGNORECASE)
+_FINITE = re.compile(r"\b(?:is|are|was|were|has|have|had|does|do|did|will|can)\b", re.IGNORECASE)
 _ENDS = (".", "!", "?")
 _DOUBLED_ENDS = ("..", "?.", "!.")
 _BARE_QUOTE = re.compile(r"(?<!\")(?<!: )(?<!- )\{quote\}")
@@ -326,9 +328,14 @@ def _note_templates(form: str) -> tuple[str, ...]:
 
 
 def _begins_with_name(note: str, fact: Fact) -> bool:
-    """Whether a note stands well behind "That is": it begins with the name, and not with an article."""
-    tokens, name = normalise(note), normalise(fact.name)
-    return tokens[: len(name)] == name and not note.lower().startswith(_ARTICLES)
+    """Whether a note stands well behind "That is": it begins with the name, not with an article, and as a heading does.
+
+    "AF-3001 in AuthFlow: users are sent back" does; a name that is the subject of a sentence does not.
+    """
+    if not note.lower().startswith(fact.name.lower()) or note.lower().startswith(_ARTICLES):
+        return False
+    rest = note[len(fact.name) :]
+    return bool(_HEADING.match(rest)) and not _FINITE.search(rest.partition(":")[0])
 
 
 def _says(note: str, fact: Fact, slots: Sequence[str]) -> bool:

@@ -41,6 +41,11 @@ _GRAMMAR = frozenset(
     "my it he she they we you i this these those each every".split()
 )
 _NEGATIONS = frozenset("no not never neither nor nobody none nothing cannot without".split())
+_LIMITS = frozenset("but except excepting excluding unless only hardly barely".split())
+_DENIALS = frozenset(
+    "deni refus reject fail forbid forbidden prohibit ban lack prevent block exclud avoid".split()
+)
+"""Stems of words that deny what stands behind them."""
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -142,17 +147,28 @@ def _is_telling(alias: str) -> bool:
 
 
 def _excerpts(text: str) -> Iterator[str]:
-    """The beginnings and ends of a text, with dots for the rest, that do not break off at a word without weight."""
+    """The beginnings and ends of a text, with dots for the rest, that do not break off at a word without weight.
+
+    None leaves out a word that turns what it says: "vouchers are taken ..." says the opposite of "vouchers are taken
+    only in shops".
+    """
     words = text.split()
     most = min(LONGEST_QUOTE, int(_LARGEST_SHARE * len(normalise(text))))
     fewest = min(_SHORTEST_EXCERPT, max(2, most - 1))
     for size in range(2, len(words)):
         for start, end in ((0, size), (len(words) - size, len(words))):
             is_broken = _bare(words[end - 1]) in _GRAMMAR or (start > 0 and _bare(words[start]) in _GRAMMAR)
-            is_broken |= not _NEGATIONS.isdisjoint(normalise(" ".join(words[:start])))  # "not" stays with what it is of
+            is_broken |= _is_turned(normalise(" ".join(words[:start])), normalise(" ".join(words[end:])))
             run = " ".join(words[start:end]).strip(",;:.")
             if not is_broken and fewest <= len(normalise(run)) <= most:
                 yield f"... {run}" if start else f"{run} ..."
+
+
+def _is_turned(before: Tokens, after: Tokens) -> bool:
+    """Whether what is left out around an excerpt makes it say something else than its text says."""
+    denies = not _DENIALS.isdisjoint(english_stemmer().stemWords(list(before)))
+    limits = not _LIMITS.union(_NEGATIONS).isdisjoint(after)
+    return denies or limits or not _NEGATIONS.union({"only"}).isdisjoint(before)
 
 
 def _bare(word: str) -> str:
