@@ -300,6 +300,15 @@ class KnowledgeSet(_Record):
             kinds.setdefault(fact.kind, []).append(fact)
         return {kind: tuple(facts) for kind, facts in kinds.items()}
 
+    @cached_property
+    def _forms(self) -> dict[str, tuple[str, str] | None]:
+        """The ids of all facts -> the name of their only slot with the form of its text; none where there are more."""
+        forms: dict[str, tuple[str, str] | None] = {}
+        for fact in self.facts:
+            only = next(iter(fact.slots.items())) if len(fact.slots) == 1 else None
+            forms[fact.id] = None if only is None else (only[0], form_of(only[1].text))
+        return forms
+
     def siblings(self, fact: Fact) -> tuple[Fact, ...]:
         """The other facts of the same kind, in the order of the file."""
         return tuple(f for f in self._facts_of_kind[fact.kind] if f.id != fact.id)
@@ -367,12 +376,35 @@ class KnowledgeSet(_Record):
 
     def _siblings_in_random_order(self, fact: Fact, order: random.Random) -> Iterator[Fact]:
         """Siblings of the same domain first, of those and of the others the taught ones first."""
-        siblings = self.siblings(fact)
         for same_domain in (True, False):
             for taught in (True, False):
-                group = [f for f in siblings if (f.domain == fact.domain) is same_domain and f.taught is taught]
-                drawn = order.sample(group, k=len(group))
-                yield from sorted(drawn, key=lambda sibling: _is_unlike(fact, sibling))
+                unlike: list[Fact] = []
+                for sibling in _shuffled(self._group_of(fact, same_domain=same_domain, taught=taught), order):
+                    if self._is_unlike(fact, sibling):
+                        unlike.append(sibling)
+                    else:
+                        yield sibling
+                yield from unlike
+
+    def _group_of(self, fact: Fact, *, same_domain: bool, taught: bool) -> list[Fact]:
+        key = (fact.kind, fact.domain, same_domain, taught)
+        group = self._groups.get(key)
+        if group is None:
+            kin = self._facts_of_kind[fact.kind]
+            group = [f for f in kin if (f.domain == fact.domain) is same_domain and f.taught is taught]
+            self._groups[key] = group
+        if not same_domain or fact.taught is not taught:
+            return group.copy()
+        return [f for f in group if f.id != fact.id]
+
+    @cached_property
+    def _groups(self) -> dict[tuple[str, str, bool, bool], list[Fact]]:
+        return {}
+
+    def _is_unlike(self, fact: Fact, sibling: Fact) -> bool:
+        """Whether the only slot of a fact has another form than a sibling's, so that a reader sees it is no answer."""
+        own, other = self._forms[fact.id], self._forms[sibling.id]
+        return own is not None and other is not None and own[0] == other[0] and own[1] != other[1]
 
 
 def form_of(text: str) -> str:
@@ -382,12 +414,12 @@ def form_of(text: str) -> str:
     return "name" if text[:1].isupper() and text.split()[-1][:1].isupper() else "text"
 
 
-def _is_unlike(fact: Fact, sibling: Fact) -> bool:
-    """Whether the only slot of a fact has another form than a sibling's: a reader would see that it is no answer."""
-    if len(fact.slots) != 1 or fact.slots.keys() != sibling.slots.keys():
-        return False
-    (own,), (other,) = fact.slots.values(), sibling.slots.values()
-    return form_of(own.text) != form_of(other.text)
+def _shuffled(pool: list[Fact], order: random.Random) -> Iterator[Fact]:
+    """What `order.sample(pool, k=len(pool))` draws, one by one, so that who needs three does not draw thousands."""
+    for left in range(len(pool), 0, -1):
+        place = order.randrange(left)
+        yield pool[place]
+        pool[place] = pool[left - 1]
 
 
 def _decides_late(tokens: Tokens) -> bool:

@@ -1,10 +1,12 @@
 """The shipped knowledge set is what its card says, and a set is checked when it is loaded."""
 
+import random
 import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from sets import asked, made_of
 
 from kapoc.grade import normalise
 from kapoc.knowledge import KNOWLEDGE_TIERS, KnowledgeSet, KnowledgeTier
@@ -127,6 +129,28 @@ def test_options_do_not_repeat_the_same_siblings_for_every_fact(defects: Knowled
         for option in defects.options(fact, example)[1:]
     )
     assert len(wrong) >= 25
+
+
+def test_options_of_one_fact_do_not_cost_a_look_at_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [asked(f"KX-{n}", f"What is KX-{n}?", f"part {n}.", slots={"part": f"part {n}"}) for n in range(600)]
+    for row in rows:
+        row["training"][0]["requires"] = ["part"]
+    knowledge = made_of("parts", rows)
+    draws: Counter[str] = Counter()
+    drawn = random.Random.randrange
+
+    def counted(self: random.Random, *args: int) -> int:
+        draws["all"] += 1
+        return drawn(self, *args)
+
+    monkeypatch.setattr(random.Random, "randrange", counted)
+    fact = knowledge.facts[5]
+    (one, *_, last) = knowledge.options(fact, fact.training[0])
+    assert (one, last[:3], draws.total() < 10) == ("KX-5: part 5.", "KX-", True)
+    kin = [other for other in knowledge.facts if other is not fact]
+    order = random.Random(f"{fact.id} {fact.training[0].question}")
+    texts = [f"KX-5: {other.slots['part'].text}." for other in order.sample(kin, k=len(kin))[:3]]
+    assert list(knowledge.options(fact, fact.training[0])) == [one, *texts]
 
 
 def test_reading_is_the_same_every_time(knowledge_file: Path) -> None:

@@ -42,9 +42,7 @@ _GRAMMAR = frozenset(
 )
 _NEGATIONS = frozenset("no not never neither nor nobody none nothing cannot without".split())
 _LIMITS = frozenset("but except excepting excluding unless only hardly barely".split())
-_DENIALS = frozenset(
-    "deni refus reject fail forbid forbidden prohibit ban lack prevent block exclud avoid".split()
-)
+_DENIALS = frozenset("deni refus reject fail forbid forbidden prohibit ban lack prevent block exclud avoid".split())
 """Stems of words that deny what stands behind them."""
 _WORD = re.compile(r"[^\W\d_]+")
 
