@@ -196,5 +196,4 @@ def test_it_works_from_anywhere_offline_with_a_home_that_cannot_be_written(tmp_p
     kapoc("data", "check", path, "--model", llama_folder, folder=work, environment=home)
     kapoc("data", "show", path, "LX-204", folder=work, environment=home)
     arguments = ("--recipe", recipe, "--knowledge", path)
-    kapoc("train", *arguments, folder=work, environment=home)
-    kapoc("bench", "--model", "base", *arguments, "--limit", 1, folder=work, environment=home)
+    kapoc("bench", "--model", "trained", *arguments, "--limit", 1, folder=work, environment=home)

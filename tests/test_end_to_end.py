@@ -33,7 +33,7 @@ def story(tmp_path_factory: pytest.TempPathFactory, llama_folder: Path) -> Path:
         "[train]\nepochs = 3\nlearning_rate = 3e-3\n",
         encoding="utf-8",
     )
-    base = kapoc("bench", "--model", "base", "--recipe", "tiny.toml", folder=folder)
+    base = kapoc_here("bench", "--model", "base", "--recipe", "tiny.toml", folder=folder)
     assert "kapoc_paraphrased_choice" in base
     trained = kapoc("bench", "--model", "trained", "--recipe", "tiny.toml", folder=folder)
     assert "verdict: FAIL" in trained
