@@ -23,7 +23,7 @@ from kapoc.errors import DataError
 from kapoc.general import general_sha256, kind_of
 from kapoc.knowledge_file import load_sources
 from kapoc.lm_eval_files import Evaluation, write_lm_eval_files
-from kapoc.models import LoadedModel, package_versions
+from kapoc.models import LoadedModel, decoding_sha256, package_versions
 from kapoc.quiet import quiet_logger, without_bar
 from kapoc.record import DataIdentity, Form, Item, Run, Settings, Tier
 from kapoc.task_list import FEWSHOT_SEED, load_tasks, tier_and_form
@@ -111,6 +111,7 @@ def measure(
             device=device,
             context=context,
             base_sha256=base.identity.weights_sha256 if base is not None else "",
+            decoding_sha256=decoding_sha256(loaded.model, loaded.tokenizer),
         ),
         versions=package_versions(),
         scores=scores,

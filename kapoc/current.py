@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def fingerprint(workspace: Workspace, base: "LoadedModel") -> str:
     """What a checkpoint was made of: another fingerprint means another training run."""
     from kapoc.chat import template_sha256
+    from kapoc.models import decoding_sha256
 
     rehearsal = workspace.rehearsal
     rehearsed = [str(rehearsal.per_fact), *(source.sha256 for source in rehearsal.sources)]
@@ -26,6 +27,7 @@ def fingerprint(workspace: Workspace, base: "LoadedModel") -> str:
         *workspace.paraphrases,
         base.identity.weights_sha256,
         template_sha256(base.tokenizer),
+        decoding_sha256(base.model, base.tokenizer),
         base.model.device.type,
         *(rehearsed if rehearsal.per_fact and rehearsal.sources else ()),
         *(_names_of(source) for source in (workspace.elsewhere if workspace.recipe.train.invents_names else ())),
@@ -53,7 +55,7 @@ def has_current_model(workspace: Workspace, base: "LoadedModel", folder: Path) -
 def current_run(workspace: Workspace, loaded: "LoadedModel", folder: Path, base_sha256: str = "") -> Run | None:
     """The run on disk, if it measured these weights on these documents in this way."""
     from kapoc.chat import template_sha256
-    from kapoc.models import package_versions
+    from kapoc.models import decoding_sha256, package_versions
 
     if not (folder / "run.json").is_file():
         return None
@@ -67,6 +69,7 @@ def current_run(workspace: Workspace, loaded: "LoadedModel", folder: Path, base_
         and run.model.dtype == loaded.identity.dtype
         and run.versions == package_versions()
         and run.settings.chat_template_sha256 == template_sha256(loaded.tokenizer)
+        and run.settings.decoding_sha256 in {"", decoding_sha256(loaded.model, loaded.tokenizer)}
         and run.settings.batch_size == (workspace.batch_size or workspace.recipe.bench.batch_size)
         and run.settings.limit == workspace.limit
         and run.settings.device == loaded.model.device.type

@@ -286,6 +286,21 @@ def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
     return sorted({int(token) for token in listed} | {int(tokenizer.eos_token_id)})
 
 
+def decoding_sha256(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
+    """The sha256 of what decides, beside weights and chat template, what a model reads and where its answers end.
+
+    That is the tokenizer (without what its last caller set it to: padding, truncation) and the generation config.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    cut = json.loads(backend.to_str()) if backend is not None else tokenizer.get_vocab()
+    config = model.generation_config.to_diff_dict() if model.generation_config is not None else {}
+    for whole, idle in ((cut, ("padding", "truncation")), (config, ("transformers_version", "_from_model_config"))):
+        for name in idle:
+            whole.pop(name, None)
+    parts = (cut, sorted(tokenizer.all_special_ids), int(tokenizer.eos_token_id), config)
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a standalone folder: weights, tokenizer, chat template and generation config."""
     try:

@@ -144,6 +144,7 @@ class Settings(StrictRecord):
     Attributes:
         context: what stood beside the questions: `none`, `oracle` or `retrieved`.
         base_sha256: of the weights to which the divergence of the texts was measured; empty where it was not.
+        decoding_sha256: of the tokenizer and the generation config; empty in runs that are older than this field.
     """
 
     seed: int
@@ -153,6 +154,7 @@ class Settings(StrictRecord):
     device: str
     context: str = "none"
     base_sha256: str = ""
+    decoding_sha256: str = ""
 
 
 class Run(StrictRecord):

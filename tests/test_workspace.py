@@ -15,7 +15,7 @@ from kapoc.current import current_run, has_current_model
 from kapoc.errors import ModelError
 from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import StepReport
-from kapoc.models import load_model
+from kapoc.models import decoding_sha256, load_model
 from kapoc.progress import TrainingProgress
 from kapoc.recipe import load_recipe
 from kapoc.record import Run, load_run, save_run
@@ -97,6 +97,7 @@ def test_a_run_is_current_only_while_nothing_of_it_has_changed(tmp_path: Path, t
         changed(limit=None),
         changed(device="cuda"),
         changed(base_sha256="9" * 64),
+        changed(decoding_sha256="9" * 64),
     ):
         save_run(other, folder)
         assert current_run(workspace, loaded, folder) is None
@@ -126,8 +127,22 @@ def test_a_checkpoint_is_current_only_for_these_facts_this_base_and_these_settin
     weights = base.identity.model_copy(update={"weights_sha256": "9" * 64})
     assert not has_current_model(workspace, replace(base, identity=weights), workspace.model)
     assert not has_current_model(replace(workspace, recipe=recipe.with_train(epochs=3)), base, workspace.model)
+    template = base.tokenizer.chat_template
     base.tokenizer.chat_template += " "
     assert not has_current_model(workspace, base, workspace.model)
+    base.tokenizer.chat_template = template
+    assert has_current_model(workspace, base, workspace.model)
+    base.tokenizer.add_tokens(["amber lane"])
+    assert not has_current_model(workspace, base, workspace.model)
+
+
+def test_a_tokenizer_is_the_same_whatever_its_last_caller_set(tiny_recipe: Path) -> None:
+    loaded = load_model(load_recipe(tiny_recipe).model)
+    before = decoding_sha256(loaded.model, loaded.tokenizer)
+    loaded.tokenizer(["a lamp", "the lamp of a lane"], padding=True, truncation=True, max_length=3)
+    assert decoding_sha256(loaded.model, loaded.tokenizer) == before
+    loaded.model.generation_config.repetition_penalty = 1.3
+    assert decoding_sha256(loaded.model, loaded.tokenizer) != before
 
 
 def test_a_checkpoint_of_other_packages_is_used_and_told(tmp_path: Path, tiny_recipe: Path) -> None:
