@@ -72,7 +72,7 @@ def measure(
     started, clock = datetime.now(UTC), time.monotonic()
     sources = load_sources(knowledge)
     set_seed(seed)
-    tasks = load_tasks(knowledge, general, context, off_topic)
+    tasks = load_tasks([source.name for source in sources], general, context, off_topic)
     with quiet_logger("lm_eval"), without_bar("lm_eval.api.task.tqdm"):
         lm = SharedPrefixLM(loaded, batch_size=batch_size, show_progress=show_progress)
         results = evaluate_tasks(lm, tasks.packaged, limit, with_template=True)

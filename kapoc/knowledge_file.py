@@ -105,6 +105,9 @@ def load_source(name_or_path: str | Path) -> Source:
 def load_sources(names: Sequence[str]) -> tuple[Source, ...]:
     """Load several knowledge sets that are asked about together.
 
+    Returns:
+        Them in the order of their names, however they were given: the same sets are the same measurement.
+
     Raises:
         DataError: as `load_knowledge`, two of them have one name, or what one teaches is a control of another.
     """
@@ -118,7 +121,7 @@ def load_sources(names: Sequence[str]) -> tuple[Source, ...]:
             )
         first[source.knowledge.name] = source.name
     _refuse_taught_controls(sources)
-    return sources
+    return tuple(sorted(sources, key=lambda source: source.knowledge.name))
 
 
 def _refuse_taught_controls(sources: Sequence[Source]) -> None:

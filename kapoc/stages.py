@@ -73,12 +73,14 @@ def write_stages(stages: Sequence[Stage], folder: Path, *, paraphrased: bool = F
         paraphrased: whether the paraphrases of a domain's facts are to lie beside it.
     """
     origins = [stage.origin if paraphrased else None for stage in stages]
-    return load_sources(
+    loaded = load_sources(
         [
             _written(stage.knowledge, folder, origin) if stage.is_part else stage.origin.name
             for stage, origin in zip(stages, origins, strict=True)
         ]
     )
+    by_name = {source.knowledge.name: source for source in loaded}
+    return tuple(by_name[stage.knowledge.name] for stage in stages)
 
 
 def write_unrelated(num_examples: int, folder: Path) -> Source:

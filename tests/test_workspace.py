@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import run_kapoc, tiny_llama, tiny_tokenizer
+from conftest import run_kapoc, small_set, tiny_llama, tiny_tokenizer, write_set
 from rich.console import Console
 
 from kapoc import calibrate
@@ -134,6 +134,15 @@ def test_a_checkpoint_is_current_only_for_these_facts_this_base_and_these_settin
     assert has_current_model(workspace, base, workspace.model)
     base.tokenizer.add_tokens(["amber lane"])
     assert not has_current_model(workspace, base, workspace.model)
+
+
+def test_the_same_sets_are_the_same_measurement_in_any_order(tmp_path: Path, tiny_recipe: Path) -> None:
+    other = {**small_set(), "name": "doors"}
+    paths = [str(tmp_path / "lamps.yaml"), str(write_set(tmp_path / "a.yaml", other))]
+    one, two = (open_workspace(tmp_path, load_recipe(tiny_recipe), knowledge=order) for order in (paths, paths[::-1]))
+    assert one.sources == two.sources
+    assert (one.folder, one.name) == (two.folder, "doors+lamps")
+    assert one.knowledge == tuple(reversed(paths))
 
 
 def test_a_tokenizer_is_the_same_whatever_its_last_caller_set(tiny_recipe: Path) -> None:
