@@ -13,13 +13,16 @@ from kapoc.record import Run, load_run, write_atomically
 from kapoc.report.card import render_card
 from kapoc.training_record import TrainingRecord
 
+_CARD = "README.md"
+
 
 def write_card(
     model: Path, record: TrainingRecord, comparison: Comparison | None = None, verdict: Verdict | None = None
 ) -> None:
     """Write `README.md` into a model's folder; without results where it was not compared with its base yet."""
-    text = render_card(record.model_dump(mode="json"), comparison, verdict, hub_id(record.base))
-    write_atomically(model / "README.md", text)
+    of_hub = hub_id(record.base) if record.base_hub_id is None else record.base_hub_id or None
+    text = render_card(record.model_dump(mode="json"), comparison, verdict, of_hub)
+    write_atomically(model / _CARD, text)
 
 
 def put_into_card(model: Path, run: Run, base_run: Path) -> bool:
@@ -32,7 +35,8 @@ def put_into_card(model: Path, run: Run, base_run: Path) -> bool:
 
     Returns:
         Whether that was done: not where kapoc did not train the model, or not on these facts, where no run of its base
-        on the same items is there, or where the folder cannot be written.
+        on the same items is there, where the folder cannot be written, or where the card says more already: how far
+        the model has moved from its base, which this run did not measure.
     """
     record = read_training_record(model)
     if record is None or record.weights_sha256 != run.model.weights_sha256 or not run.is_complete:
@@ -40,6 +44,8 @@ def put_into_card(model: Path, run: Run, base_run: Path) -> bool:
     if run.data.knowledge != record.knowledge:
         return False
     if not (base_run / "run.json").is_file() or not os.access(model, os.W_OK):
+        return False
+    if not run.settings.base_sha256 and _tells_divergence(model / _CARD):
         return False
     try:
         before = load_run(base_run)
@@ -50,3 +56,7 @@ def put_into_card(model: Path, run: Run, base_run: Path) -> bool:
         return False
     write_card(model, record, *judged(comparison, RELEASE_GATE))
     return True
+
+
+def _tells_divergence(card: Path) -> bool:
+    return card.is_file() and "kl_divergence" in card.read_text(encoding="utf-8", errors="replace")

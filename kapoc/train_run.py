@@ -213,7 +213,7 @@ def _training_record(
     weights_sha256: str,
     exposed: "tuple[Exposure, ...]",
 ) -> "TrainingRecord":
-    from kapoc.models import package_versions
+    from kapoc.models import hub_id, package_versions
     from kapoc.training_record import TrainingRecord
 
     measured = {one.name: getattr(result, one.name) for one in fields(result) if one.name != "model"}
@@ -223,6 +223,7 @@ def _training_record(
         knowledge=tuple(source.identity for source in workspace.sources),
         paraphrases=workspace.paraphrases,
         base=base.identity.name,
+        base_hub_id=hub_id(base.identity.name) or "",
         base_sha256=base.identity.weights_sha256,
         weights_sha256=weights_sha256,
         **measured,

@@ -86,6 +86,8 @@ class TrainingRecord(StrictRecord):
     paraphrases: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """The sha256 of every file of paraphrases that was quoted."""
     base: str
+    base_hub_id: str | None = None
+    """The base's id on the Hub; empty for a folder, none in records that are older than this field."""
     base_sha256: str
     weights_sha256: str
     num_examples: int

@@ -11,6 +11,7 @@ from pages import plain_training, training_record
 from results import LAMPS, everything, make_items, make_run, nothing
 
 from kapoc.card_file import put_into_card, write_card
+from kapoc.checkpoint import read_training_record
 from kapoc.compare import compare
 from kapoc.gate import RELEASE_GATE, judge
 from kapoc.record import Run, load_run, save_run
@@ -157,6 +158,26 @@ def test_a_measurement_of_a_trained_folder_comes_into_its_card(model: Path, tmp_
     [seen] = [r for r in results_of(card) if r.dataset_split == "seen"]
     assert (seen.dataset_type, seen.metric_value) == ("lamps", 1.0)
     assert yaml.safe_load(card.content.split("---\n")[1])["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+def test_a_measurement_without_the_base_takes_no_divergence_out_of_the_card(model: Path, tmp_path: Path) -> None:
+    moved = make_items(everything, divergence=0.2)
+    with_base = make_run(moved, weights="1" * 64, base_sha256=BEFORE.model.weights_sha256)
+    assert put_into_card(model, with_base, tmp_path / "base")
+    told = (model / "README.md").read_bytes()
+    assert b"kl_divergence" in told
+    assert not put_into_card(model, AFTER, tmp_path / "base")
+    assert (model / "README.md").read_bytes() == told
+
+
+@pytest.mark.parametrize(("known", "expected"), [("", None), ("org/base-model", "org/base-model"), (None, "org/base")])
+def test_a_base_in_a_folder_is_none_of_the_hub_wherever_the_card_is_written(
+    model: Path, known: str | None, expected: str | None
+) -> None:
+    record = read_training_record(model)
+    assert record is not None
+    write_card(model, record.model_copy(update={"base": "org/base", "base_hub_id": known}))
+    assert yaml.safe_load(read(model / "README.md").content.split("---\n")[1]).get("base_model") == expected
 
 
 @pytest.mark.parametrize(
