@@ -64,26 +64,29 @@ def chat(
 
     loaded = _load(list(dict.fromkeys(model or ("base", "trained"))), recipe, knowledge or (), runs)
     is_typed = not prompt and sys.stdin.isatty()
-    asked = []
+    asked: list[dict[str, Any]] = []
     questions = prompt or (_typed(on_stderr=as_json) if is_typed else _piped())
-    for number, question in enumerate(questions):
-        sampling: dict[str, Any] = {"temperature": temperature, "seed": seed + number}
-        try:
-            answers = {
-                name: ask(one, [question], max_new_tokens=max_tokens, **sampling)[0] for name, one in loaded.items()
-            }
-        except KapocError as error:
-            if not is_typed:
-                raise
-            tell(f"kapoc: {' '.join(error.lines)}")
-            continue
-        if as_json:
-            asked.append({"question": question, "answers": {name: _plain(answer) for name, answer in answers.items()}})
-        else:
-            _show(answers)
-    if as_json:
-        models = {name: one.identity.model_dump(mode="json") for name, one in loaded.items()}
-        print(json.dumps({"models": models, "questions": asked}, indent=2))
+    try:
+        for number, question in enumerate(questions):
+            sampling: dict[str, Any] = {"temperature": temperature, "seed": seed + number}
+            try:
+                answers = {
+                    name: ask(one, [question], max_new_tokens=max_tokens, **sampling)[0] for name, one in loaded.items()
+                }
+            except KapocError as error:
+                if not is_typed:
+                    raise
+                tell(f"kapoc: {' '.join(error.lines)}")
+                continue
+            if as_json:
+                plain = {name: _plain(answer) for name, answer in answers.items()}
+                asked.append({"question": question, "answers": plain})
+            else:
+                _show(answers)
+    finally:
+        if as_json and (asked or sys.exc_info()[0] is None):  # what was answered before an error is not lost
+            models = {name: one.identity.model_dump(mode="json") for name, one in loaded.items()}
+            print(json.dumps({"models": models, "questions": asked}, indent=2))
 
 
 def _load(names: Sequence[str], recipe: str, knowledge: Sequence[str], runs: Path) -> "dict[str, LoadedModel]":

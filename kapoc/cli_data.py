@@ -107,7 +107,7 @@ def show_fact(
     loaded = load_source(knowledge).for_training()
     if fact is None:
         if as_json:
-            print(json.dumps([summarise_fact(f) for f in loaded.facts]))
+            print(json.dumps({"facts": [summarise_fact(f) for f in loaded.facts]}, indent=2))
             return
         for line in map(fact_line, loaded.facts):
             show(line)

@@ -4,6 +4,8 @@ lm-eval's tracker writes them, into a folder beside their place; they are moved 
 because the tracker passes over what it cannot write.
 """
 
+import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
@@ -118,8 +120,15 @@ def _results(evaluation: Evaluation) -> dict[str, Any]:
         "torch_seed": evaluation.seed,
         "fewshot_seed": evaluation.fewshot_seed,
     }
-    results["git_hash"] = get_git_commit_hash()
+    results["git_hash"] = git_commit()
     results["date"] = evaluation.started
     add_env_info(results)
     add_tokenizer_info(results, evaluation.lm)
     return results
+
+
+def git_commit() -> str | None:
+    """As lm-eval says which commit the working folder is at, without git's complaint where it is no repository."""
+    git = shutil.which("git")
+    inside = git is not None and subprocess.run([git, "rev-parse"], capture_output=True, check=False).returncode == 0
+    return str(get_git_commit_hash()) if inside else None

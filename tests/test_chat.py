@@ -1,6 +1,7 @@
 """`kapoc chat`: what a model says by hand is what it says when it is measured."""
 
 import io
+import json
 import os
 import pty
 import shutil
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import REPOSITORY, kapoc_here, small_set
+from conftest import REPOSITORY, kapoc_here, run_kapoc, small_set
 from pages import plain_training
 
 from kapoc.answers import MAX_NEW_TOKENS
@@ -164,6 +165,18 @@ def test_what_cannot_be_asked_is_told_in_a_line(
     error = kapoc(*arguments, folder=folder, typed=typed, code=code)
     assert len(error.splitlines()) == 1
     assert error.startswith(f"kapoc: {says}")
+
+
+def test_what_was_answered_before_an_error_is_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    typed = f"{QUESTIONS[0]}\n{'lamp ' * 1000}\n"
+    command = ["chat", "--model", "base", "--recipe", "tiny.toml", "--max-tokens", "4", "--json"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed.encode()), encoding="utf-8"))
+        assert run_kapoc(patch, *command) == 2
+    told = capsys.readouterr()
+    assert [one["question"] for one in json.loads(told.out)["questions"]] == [QUESTIONS[0]]
+    assert "shorten" in told.err
 
 
 def test_a_question_that_is_too_long_is_refused(llama_folder: Path) -> None:

@@ -134,6 +134,8 @@ def test_show_tells_what_a_fact_turns_into(tmp_path: Path) -> None:
     overview = kapoc_here("data", "show", "software-defects", folder=tmp_path)
     assert len(overview.splitlines()) == len(knowledge.facts)
     assert "AF-3001  (authflow, defect): 5 training examples, 13 probes | symptom: users are sent back" in overview
+    listed = kapoc_here("data", "show", "software-defects", "--json", folder=tmp_path)["facts"]
+    assert [one["id"] for one in listed] == [fact.id for fact in knowledge.facts]
     (control,) = [line for line in overview.splitlines() if "a control" in line][:1]
     assert "version:" in control
     asked = tmp_path / "asked.csv"

@@ -13,6 +13,7 @@ from lm_eval.utils import get_file_task_name, get_results_filenames, get_sample_
 
 from kapoc.bench import measure
 from kapoc.errors import OutputError
+from kapoc.lm_eval_files import git_commit
 from kapoc.models import load_model
 from kapoc.record import Run
 
@@ -53,6 +54,14 @@ def plain_lm_eval(model: Path, knowledge: Path, out: Path) -> None:
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_folder_that_is_no_repository_is_no_news(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert git_commit() is None
+    assert capfd.readouterr() == ("", "")
 
 
 def test_they_are_what_plain_lm_eval_writes(llama_folder: Path, knowledge_file: Path, tmp_path: Path) -> None:
