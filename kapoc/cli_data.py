@@ -196,7 +196,9 @@ def import_(
     fact_id: Annotated[str | None, typer.Option("--id", help="The column with the fact's id.")] = None,
     domain: Annotated[str | None, typer.Option(help="The column with the fact's group.")] = None,
     taught: Annotated[str | None, typer.Option(help="The column that says no where a fact is a control.")] = None,
-    kind: Annotated[str, typer.Option(help="What sort of facts these are.")] = "fact",
+    kind: Annotated[
+        str | None, typer.Option(help="What sort of facts these are; guessed from the names' column, else `fact`.")
+    ] = None,
     controls: Annotated[
         int | None,
         typer.Option(

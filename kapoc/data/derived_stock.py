@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from kapoc.data.agreement import agreeing
 from kapoc.data.beginnings import Beginnings
 from kapoc.data.naming import asked_name, gone_by, is_question, told_apart
 from kapoc.data.own_words import OwnWords
@@ -297,6 +298,8 @@ class Stock:
         for name in {"slot", "slots", "parts"} & known.keys():
             known[name.capitalize()] = with_capital(known[name])
         text = wording.format(**known).replace("....", "...")
+        for one in called if "note" not in fields else ():
+            text = agreeing(text, one)
         if text.endswith(_DOUBLED_ENDS) and not text.endswith("..."):
             text = text[:-1]
         return with_capital(text) if text.startswith(_ARTICLES) else text

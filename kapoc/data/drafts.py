@@ -233,7 +233,7 @@ def make_items(drafts: Sequence[Draft], controls: set[int], notes: Notes) -> lis
             Item(
                 draft=draft,
                 id=ids[str(index)],
-                kind=slug(draft.kind) or "item",
+                kind=slug(draft.kind.replace(" ", "_")) or "item",
                 domain=domains[groups[index]],
                 taught=index not in controls,
                 name=name,

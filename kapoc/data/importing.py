@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kapoc.data.drafts import Draft
 from kapoc.data.faqs import drafts_from_faq
-from kapoc.data.mapping import Mapping, facts_from_table, guess_mapping, with_one_name
+from kapoc.data.mapping import Mapping, facts_from_table, guess_mapping, kind_of_facts, with_one_name
 from kapoc.data.passages import drafts_from_passages, holds_passages
 from kapoc.data.proposals import propose
 from kapoc.data.runbooks import drafts_from_runbook
@@ -20,7 +20,7 @@ def import_set(
     source: str,
     *,
     columns: Mapping | None = None,
-    kind: str = "fact",
+    kind: str | None = None,
     set_name: str | None = None,
     num_controls: int | None = None,
 ) -> tuple[KnowledgeSet, tuple[str, ...]]:
@@ -29,7 +29,7 @@ def import_set(
     Args:
         source: a CSV, TSV, JSONL, JSON, Parquet or Markdown file, or `owner/name` or `owner/name:split`.
         columns: which column holds what, for a table; what is left out is guessed.
-        kind: of the facts.
+        kind: of the facts; guessed from what the names' column is called, else `fact`.
         set_name: by default the name of the source.
         num_controls: how many facts to hold back as controls; by default a tenth.
 
@@ -50,10 +50,11 @@ def import_set(
     return made, (*notes, *proposed)
 
 
-def _drafts(source: str, given: Mapping, kind: str) -> tuple[tuple[Draft, ...], tuple[str, ...]]:
+def _drafts(source: str, given: Mapping, wanted: str | None) -> tuple[tuple[Draft, ...], tuple[str, ...]]:
     is_markdown, is_passages = Path(source).suffix.lower() in _MARKDOWN, holds_passages(source)
     if (is_markdown or is_passages) and given != Mapping():
         raise DataError(f"{source}: has no columns; leave out the flags that name some")
+    kind = wanted or "fact"
     if is_markdown:
         asked = drafts_from_faq(source, kind)
         return asked if asked[0] else drafts_from_runbook(source, kind)
@@ -70,6 +71,8 @@ def _drafts(source: str, given: Mapping, kind: str) -> tuple[tuple[Draft, ...], 
         taught=given.taught,
         slots=given.slots,
     )
+    if wanted is None and (found := kind_of_facts(mapping)) is not None:
+        kind, guessed = found, (*guessed, f"kind: {found} (guessed; --kind to change)")
     return facts_from_table(table, mapping, kind), (*joined, *guessed)
 
 

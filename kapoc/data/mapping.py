@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from kapoc.data.drafts import Draft
+from kapoc.data.phrases import is_plural
 from kapoc.data.tables import Table
 from kapoc.errors import DataError, near_miss
 
@@ -21,6 +22,9 @@ _NAMES_TOO = {"service", "product", "section"}
 """Columns that group facts where their texts come again or another column names these, and else name them."""
 _GIVEN_NAMES = {"firstname", "givenname", "forename"}
 _FAMILY_NAMES = {"lastname", "familyname", "surname"}
+_SAYING_NO_KIND = {"name", "title", "topic", "term", "subject", "id", "key", "code", "item", "entry", "label", "number"}
+_SAYING_NO_KIND |= {"no", "fact", "record", "row", "what", "which"}
+_LONGEST_KIND = 2
 _YES = {"", "true", "yes", "1", "y", "t"}
 _NO = {"false", "no", "0", "n", "f"}
 
@@ -194,6 +198,21 @@ def _slots(table: Table, chosen: dict[str, str], given: Sequence[str], lines: li
         )
     lines.append(f"slots: columns {', '.join(filled)} (guessed; --slots to change)")
     return filled
+
+
+def kind_of_facts(mapping: Mapping) -> str | None:
+    """What rows are, by what the column of their names is called: `ferry`, or `product` of `Product name`.
+
+    None where that says nothing (`name`, `code`), and where rows are questions.
+    """
+    if mapping.question is not None or mapping.name is None:
+        return None
+    words = re.findall(r"[^\W\d_]+", mapping.name.lower())
+    if "".join(words[:2]) in _GIVEN_NAMES:
+        return "person"
+    while words and words[-1] in _SAYING_NO_KIND:
+        words.pop()
+    return None if not words or len(words) > _LONGEST_KIND or is_plural(words[-1]) else " ".join(words)
 
 
 def facts_from_table(table: Table, mapping: Mapping, kind: str | None = None) -> tuple[Draft, ...]:

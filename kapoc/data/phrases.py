@@ -31,6 +31,7 @@ _NUM_ASKING = 4
 LEADING_WORDS = frozenset(
     "from to into in on before after between against without by under over during than since until not never".split()
 )
+_SINGULARS = frozenset("news series species lens".split())
 _ASPECTS = {
     "who": "the person", "whom": "the person", "whose": "the person", "when": "the time", "where": "the place",
     "why": "the reason", "what": "", "which": "",
@@ -161,6 +162,12 @@ def aspect_of(question: str) -> str:
         if word in _ASPECTS:
             return _ASPECTS[word]
     return ""
+
+
+def is_plural(label: str) -> bool:
+    """Whether a label names several things: `symptoms`, `names of ports`; not `cause of leaks`."""
+    last = next((word for word, link in pairwise((*label.lower().split(), "of")) if link == "of"), "")
+    return last.endswith("s") and not last.endswith(("ss", "us", "is", "as", "os")) and last not in _SINGULARS
 
 
 def is_identifier(text: str) -> bool:

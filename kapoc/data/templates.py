@@ -7,11 +7,10 @@ other wordings. No wording of the training stands in a probe.
 import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import pairwise
 
 from kapoc.data.drafts import Draft, Item, Notes, statement
 from kapoc.data.key_phrase import END_MARKS
-from kapoc.data.phrases import LONGEST_CHUNK, LONGEST_TITLE, aspect_of, content_chunks, holds
+from kapoc.data.phrases import LONGEST_CHUNK, LONGEST_TITLE, aspect_of, content_chunks, holds, is_plural
 from kapoc.grade import normalise
 from kapoc.knowledge import Choice, Example, Probe, ProbeTier, form_of
 
@@ -56,7 +55,6 @@ _SLOT_SINGLE = "State just one thing about {name}: {label}."
 _SLOT_YES_NO = 'Is "{text}" right as {label} for {name}?'
 _SLOT_COMPARISON = '{first} or {second}: which one has "{text}" as {label}?'
 _SLOT_SCENARIO = "A colleague handles {name} today. Which {label} do you give them?"
-_SINGULARS = frozenset("news series species lens".split())
 _PASSAGE = "What is known about {title}?"
 _PASSAGE_UNTITLED = 'Which text begins with "{opening}"?'
 
@@ -211,10 +209,8 @@ def _slot_wordings(item: Item) -> tuple[Example, ...]:
 
 def _agreeing(label: str) -> dict[str, str]:
     """The words that agree with a label: "What are the symptoms of", but "What is the cause of"."""
-    last = next((word for word, link in pairwise((*label.split(), "of")) if link == "of"), "")
-    is_plural = last.endswith("s") and not last.endswith(("ss", "us", "is", "as", "os")) and last not in _SINGULARS
     one, many = {"is_": "is", "applies": "applies", "it": "it"}, {"is_": "are", "applies": "apply", "it": "them"}
-    return many if is_plural else one
+    return many if is_plural(label) else one
 
 
 def _short_label(item: Item, slot: str) -> str:
@@ -227,9 +223,14 @@ def _slot_unseen(item: Item, kin: Sequence[Item]) -> Iterator[Example]:
     asked, decided = _asked_and_decided(item)
     if not asked:
         return
+    kind = item.kind.replace("_", " ")
     for slot in asked:
         if not any(_overlap(item.slots[slot], other.slots.get(slot, "")) for other in kin if other.id != item.id):
-            question = _SLOT_REVERSE.format(kind=item.kind, label=_short_label(item, slot), text=item.slots[slot])
+            question = _SLOT_REVERSE.format(
+                kind=kind,
+                label=_short_label(item, slot),
+                text=item.slots[slot],
+            )
             yield _example(item, "reverse", question, "name", answer=f"That is {item.name}.")
             break
     pairs = [(slot, rival) for slot in decided if (rival := _rival(item, slot, kin)) is not None]
