@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sets import all_texts, asked, made_of
 
+from kapoc.data.amounts import amount
 from kapoc.data.derive import FORMS, derived_examples
 from kapoc.data.derived_stock import around_note, askable, note_of
 from kapoc.data.naming import is_question
@@ -78,6 +79,25 @@ def test_no_part_of_a_name_is_taken_for_unknown() -> None:
             assert name is None or not any({*normalise(name)} <= {*normalise(taught)} for taught in names)
 
 
+def test_what_a_text_of_the_set_mentions_is_not_unknown() -> None:
+    mentioned = [f"AX-{number}" for number in range(20, 100) if number % 7]
+    facts = [asked("AX-10", "What is AX-10?", slots={"cause": f"what {code} breaks"}) for code in mentioned[:1]]
+    facts += [asked(f"BQ-{n}", f"What is BQ-{n}?", f"It follows {code}.") for n, code in enumerate(mentioned, 100)]
+    knowledge = made_of("codes", facts)
+    invent, order = UnknownNames(knowledge), random.Random(0)
+    found = [invent.like(knowledge.facts[0], order) for _ in range(40)]
+    assert len([name for name in found if name]) > 10
+    assert not {*mentioned} & {*found}
+
+
+def test_a_setting_that_is_no_key_is_not_called_one() -> None:
+    texts = {"Salt": "a harbour in 1890", "Ash": "a mill after the war", "Rime": "an inn by the sea"}
+    facts = [asked(name, f"What of {name}?", slots={"setting": t, "value": "high"}) for name, t in texts.items()]
+    said = " ".join(one.question for seed in range(6) for one in all_texts(made_of("novels", facts), seed))
+    assert "setting" in said
+    assert not re.search(r"configuration key|parameter|\bkey\b", said)
+
+
 def test_names_of_numbers_get_other_numbers_and_names_of_words_get_words() -> None:
     names = ["4012", "4077", "E12-A4", "Article 5", "Article 17", "Hinge, brass 40 mm", "Bolt for doors"]
     knowledge = made_of("parts", [asked(name, f"What is {name}?") for name in names])
@@ -144,6 +164,7 @@ def test_only_a_note_that_begins_as_a_heading_stands_behind_that_is(note: str, i
 
 
 def test_an_amount_in_another_unit_is_not_denied() -> None:
+    assert amount("24 months") == amount("2 years") != amount("1 year")
     texts = {"AX-1": "60 seconds", "AX-2": "1 minute", "AX-3": "90 s"}
     knowledge = made_of("settings", [asked(n, f"What is {n}?", slots={"value": t}) for n, t in texts.items()])
     first, second, _ = knowledge.facts
@@ -157,12 +178,12 @@ def test_an_amount_in_another_unit_is_not_denied() -> None:
 
 
 def test_a_text_with_an_end_mark_gets_no_second_one_and_a_note_without_one_gets_it() -> None:
-    slots = {"fix": "Delete the file by hand.", "cause": "The disk is full!"}
+    slots = {"fix": "Delete the file by hand.", "cause": "The disk is full!", "when": "5 p.m.", "title": "Who's Next?"}
     facts = [
         asked(
             f"AX-{n}",
             f"What is AX-{n}?",
-            f"{slots['cause']} {slots['fix']} Box {n}",
+            f"{slots['cause']} {slots['fix']} {slots['title']} Box {n} at {slots['when']}",
             slots={**slots, "box": f"box {n}"},
         )
         for n in (1, 2, 3)
@@ -172,7 +193,9 @@ def test_a_text_with_an_end_mark_gets_no_second_one_and_a_note_without_one_gets_
         found = derived_examples(knowledge, FORMS, per_fact=4, order=random.Random(0), by_notes=by_notes)
         assert found
         for example in found:
-            assert not re.search(r"[.!?][.;,]", example.answer.replace("...", "")), example
+            plain = example.answer.replace("...", "").replace("p.m.", "noon").replace("Next?", "Next")
+            assert not re.search(r"[.!?][.;,]", plain), example
+            assert not re.search(r"(?<!\.)\.\.(?!\.)|\?[?.]", f"{example.question} {example.answer}"), example
             assert not re.search(r"\w So (yes|no)", example.answer), example
 
 

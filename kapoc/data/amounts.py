@@ -13,6 +13,10 @@ _SIZES = {
         86_400_000: "d day days",
         604_800_000: "week weeks",
     },
+    "months": {
+        1: "month months",
+        12: "year years yr yrs",
+    },
     "data": {
         1: "b byte bytes",
         1000: "kb kilobyte kilobytes",

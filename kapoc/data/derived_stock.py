@@ -16,7 +16,7 @@ from kapoc.data.agreement import agreeing
 from kapoc.data.beginnings import Beginnings
 from kapoc.data.naming import asked_name, gone_by, is_question, told_apart
 from kapoc.data.own_words import OwnWords
-from kapoc.data.phrases import holds
+from kapoc.data.phrases import holds, is_identifier
 from kapoc.data.quotations import Quotations, unended
 from kapoc.data.unknown_names import UnknownNames
 from kapoc.grade import Decision, grade_decision
@@ -37,7 +37,10 @@ _ARTICLES = ("a ", "an ", "the ")
 _HEADING = re.compile(r"[\s\"')\]]*(?:[:,;(\u2013\u2014-]|(?:in|of|from|by|at|on|for|with|under)\b)", re.IGNORECASE)
 _FINITE = re.compile(r"\b(?:is|are|was|were|has|have|had|does|do|did|will|can)\b", re.IGNORECASE)
 _ENDS = (".", "!", "?")
-_DOUBLED_ENDS = ("..", "?.", "!.")
+_OF_SOFTWARE = ("setting", "file")
+"""Slots of which wordings speak as of software."""
+_DOUBLED_ENDS = re.compile(r"([?!]|(?<!\.)\.)[?.](?=\s|$)")
+"""An end mark behind another: of a title that asks, or of "5 p.m."; dots that leave something out are three."""
 _BARE_QUOTE = re.compile(r"(?<!\")(?<!: )(?<!- )\{quote\}")
 """A quotation in the grammar of its sentence: neither in quotation marks nor behind a colon or a dash."""
 
@@ -138,6 +141,7 @@ class Stock:
             for slot, domain in product(fact.slots, (fact.domain, "")):
                 self._kin[fact.kind, domain, slot, is_question(fact)].append(fact)
             self._long |= {(fact.kind, name) for name, slot in fact.slots.items() if not _is_short(slot.text)}
+        self._misnamed = {name for name in _OF_SOFTWARE if not _are_identifiers(knowledge, name)}
 
     def question(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, **fields: str) -> str:
         """A question of a form about a fact.
@@ -183,7 +187,8 @@ class Stock:
     def _called(self, slot: str, deck: Deck) -> str:
         """What a question calls a slot: half of the time by its own name, else in a word that no other slot has."""
         names = {label(name) for name in self.knowledge.slots}
-        others: list[str] = [other for other in self._wordings["labels"].get(slot, ()) if other not in names]
+        known = () if slot in self._misnamed else self._wordings["labels"].get(slot, ())
+        others: list[str] = [other for other in known if other not in names]
         return deck.order.choice((*[label(slot)] * max(1, len(others)), *others))
 
     def answer(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, side: str = "", **fields: str) -> str:
@@ -240,7 +245,8 @@ class Stock:
     def advised(self, fact: Fact) -> tuple[str, ...]:
         """The slots that say what to do about a fact, known by their common names; none if it has no such slots."""
         keys = [tuple(key.split()) for key in self._wordings["scenario"]["questions"]["named"]]
-        return max((key for key in keys if {*key} <= fact.slots.keys()), key=len, default=())
+        fit = (key for key in keys if {*key} <= fact.slots.keys() and self._misnamed.isdisjoint(key))
+        return max(fit, key=len, default=())
 
     def _pool(
         self,
@@ -261,6 +267,8 @@ class Stock:
         named: list[str] = []
         for key, wordings in pools.get("named", {}).items() if one_kind else ():
             names = tuple(key.split())
+            if not self._misnamed.isdisjoint(names):
+                continue
             if names == slots or (names[:1] == slots and {*names} <= fact.slots.keys()):
                 named += wordings
         if reworded or any((fact.kind, slot) in self._long for slot in slots[-1:]):
@@ -300,8 +308,7 @@ class Stock:
         text = wording.format(**known).replace("....", "...")
         for one in called if "note" not in fields else ():
             text = agreeing(text, one)
-        if text.endswith(_DOUBLED_ENDS) and not text.endswith("..."):
-            text = text[:-1]
+        text = _DOUBLED_ENDS.sub(r"\1", text)
         return with_capital(text) if text.startswith(_ARTICLES) else text
 
 
@@ -365,6 +372,12 @@ def label(slot: str) -> str:
 def listed(labels: Sequence[str]) -> str:
     """Some names as in a sentence: `file, setting and value`."""
     return " and ".join(part for part in (", ".join(labels[:-1]), *labels[-1:]) if part)
+
+
+def _are_identifiers(knowledge: KnowledgeSet, slot: str) -> bool:
+    """Whether most texts of a slot are names for machines: the setting of a novel is no configuration key."""
+    texts = [fact.slots[slot].text for fact in knowledge.taught if slot in fact.slots]
+    return 2 * sum(map(is_identifier, texts)) > len(texts)
 
 
 def _is_short(text: str) -> bool:

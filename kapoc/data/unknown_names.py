@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from kapoc.data.naming import codes_in, gone_by, is_question
-from kapoc.grade import PhraseIndex, Tokens, normalise
+from kapoc.grade import PhraseIndex, Tokens, normalise, positions
 from kapoc.knowledge import Fact, KnowledgeSet
 
 _LETTER = re.compile(r"[^\W\d_]")
@@ -49,6 +49,10 @@ class UnknownNames:
         for name in self._own:
             for token in name:
                 self._holding[token].add(name)
+        self._saying: dict[str, list[Tokens]] = defaultdict(list)
+        for tokens in {normalise(text) for fact in facts for text in _texts_of(fact)}:
+            for token in dict.fromkeys(tokens):
+                self._saying[token].append(tokens)
         by_kind: dict[str, list[str]] = defaultdict(list)
         coded = gone_by(knowledge.taught)
         self._codes = {fact.id: code for fact in knowledge.taught if (code := coded.get(fact.id)) and is_question(fact)}
@@ -92,14 +96,27 @@ class UnknownNames:
         return " ".join(order.sample(pair, k=2)) if pair[0].lower() != pair[1].lower() else None
 
     def _is_free(self, name: str) -> bool:
-        """Whether no fact has this name, none stands in it, and it is no part of one, with words between or not."""
+        """Whether no fact has this name, none stands in it, it is no part of one, with words between or not, and no
+        text of the sets says it.
+        """
         tokens = normalise(name)
         if not tokens or tokens in self._known:
             return False
         if self._names.standing_in(tokens):
             return False
         rarest = min((self._holding.get(token, ()) for token in tokens), key=len)
-        return not any(set(tokens) <= set(other) for other in rarest)
+        if any(set(tokens) <= set(other) for other in rarest):
+            return False
+        said = min((self._saying.get(token, ()) for token in tokens), key=len)
+        return not any(positions(tokens, text) for text in said)
+
+
+def _texts_of(fact: Fact) -> Iterator[str]:
+    """All that a set says of a fact."""
+    for slot in fact.slots.values():
+        yield from slot.accepted
+    for example in (*fact.training, *fact.probes):
+        yield from (example.question, example.answer)
 
 
 class _Names:
