@@ -46,6 +46,9 @@ def knowledge_of(name: str) -> KnowledgeSet:
     if name == "machines":
         drafts = [Draft(name=n, slots=s, kind="machine", domain="Workshop", place="a.csv") for n, s in MACHINES]
         return propose(drafts, name, num_controls=0)[0]
+    if name == "features":
+        whole = knowledge_of("software-defects")
+        return whole.model_copy(update={"facts": tuple(fact for fact in whole.facts if fact.kind == "feature")})
     return load_source(name).for_training()
 
 
