@@ -18,6 +18,7 @@ from kapoc.errors import DataError, KapocError
 from kapoc.general import CompletionItem, GeneralItem, PromptItem, TextItem, load_general, load_off_topic
 from kapoc.knowledge import KNOWLEDGE_TIERS, Fact, KnowledgeTier
 from kapoc.knowledge_file import load_knowledge
+from kapoc.options import HardOptions
 from kapoc.spillover import spillover_markers
 
 Document = dict[str, Any]
@@ -154,6 +155,7 @@ def _in_context(question: str, fact: Fact | None, knowledge: tuple[str, ...], co
 
 def _set_documents(source: str, tier: KnowledgeTier, form: str) -> Iterator[tuple[Fact, Document]]:
     knowledge, _ = load_knowledge(source)
+    hard = HardOptions(knowledge)
     for fact in knowledge.facts:
         for number, (example_id, example) in enumerate(fact.examples(tier)):
             base: Document = {
@@ -167,10 +169,9 @@ def _set_documents(source: str, tier: KnowledgeTier, form: str) -> Iterator[tupl
             }
             if form == "free":
                 yield fact, {**base, "source": source, "tier": tier, "number": number}
-            elif options := knowledge.options(fact, example):
-                order = random.Random(base["id"]).sample(range(len(options)), k=len(options))  # noqa: S311
-                choices = [options[index] for index in order]
-                yield fact, {**base, "choices": choices, "answer": order.index(0)}
+            elif choices := hard.of(fact, example):
+                order = random.Random(base["id"]).sample(range(len(choices)), k=len(choices))  # noqa: S311
+                yield fact, {**base, "choices": [choices[index] for index in order], "answer": order.index(0)}
 
 
 def find_spillover(document: Document, output: str) -> tuple[str, ...]:

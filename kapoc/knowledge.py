@@ -4,7 +4,6 @@
 """
 
 import json
-import random
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -36,8 +35,6 @@ KNOWLEDGE_TIERS: tuple[KnowledgeTier, ...] = ("seen", "paraphrased", "dev", "uns
 RESERVED_NAMES = frozenset({*KNOWLEDGE_TIERS, "general", "gold", "spillover", "text", "divergence", "ended"})
 """What quantities of a report begin with, and so no name of a set: `gold/seen` is one already."""
 Origin = Literal["written", "template"]
-NUM_OPTIONS = 4
-"""How many options a multiple-choice item has: the right one and three of sibling facts."""
 
 
 class _Record(StrictRecord):
@@ -294,26 +291,6 @@ class KnowledgeSet(_Record):
         return self.slots[slot].distinctive if own is None else own
 
     @cached_property
-    def _facts_of_kind(self) -> dict[str, tuple[Fact, ...]]:
-        kinds: dict[str, list[Fact]] = {}
-        for fact in self.facts:
-            kinds.setdefault(fact.kind, []).append(fact)
-        return {kind: tuple(facts) for kind, facts in kinds.items()}
-
-    @cached_property
-    def _forms(self) -> dict[str, tuple[str, str] | None]:
-        """The ids of all facts -> the name of their only slot with the form of its text; none where there are more."""
-        forms: dict[str, tuple[str, str] | None] = {}
-        for fact in self.facts:
-            only = next(iter(fact.slots.items())) if len(fact.slots) == 1 else None
-            forms[fact.id] = None if only is None else (only[0], form_of(only[1].text))
-        return forms
-
-    def siblings(self, fact: Fact) -> tuple[Fact, ...]:
-        """The other facts of the same kind, in the order of the file."""
-        return tuple(f for f in self._facts_of_kind[fact.kind] if f.id != fact.id)
-
-    @cached_property
     def _phrases(self) -> dict[tuple[str, str], PhraseIndex]:
         """Kind and slot name -> whatever any fact of that kind has in that slot."""
         texts: dict[tuple[str, str], list[str]] = {}
@@ -350,104 +327,9 @@ class KnowledgeSet(_Record):
                 return grade
         return grade_slots(answer, self.requirements(fact, example))
 
-    def options(self, fact: Fact, example: Example) -> tuple[str, ...]:
-        """The right answer and hard wrong ones: the same sentence with a sibling's slots in it.
-
-        Siblings of the same domain come before others and taught facts before controls; where facts have one slot,
-        which may hold anything, those with a like text come first. Among equals the choice is random, but the same at
-        every call.
-
-        Returns:
-            Four answers, the right one first; empty where three distinct siblings do not exist or the
-            reference answer does not state its slots word for word.
-        """
-        if example.choice is not None:
-            return ()
-        wrong: list[str] = []
-        for sibling in self._siblings_in_random_order(fact, random.Random(f"{fact.id} {example.question}")):  # noqa: S311 - not for secrets
-            option = _with_slots_of(example, fact, sibling)
-            if option is None or option in (example.answer, *wrong):
-                continue
-            if not self.grade(fact, example, option).correct:
-                wrong.append(option)
-            if len(wrong) == NUM_OPTIONS - 1:
-                return (example.answer, *wrong)
-        return ()
-
-    def _siblings_in_random_order(self, fact: Fact, order: random.Random) -> Iterator[Fact]:
-        """Siblings of the same domain first, of those and of the others the taught ones first."""
-        for same_domain in (True, False):
-            for taught in (True, False):
-                unlike: list[Fact] = []
-                for sibling in _shuffled(self._group_of(fact, same_domain=same_domain, taught=taught), order):
-                    if self._is_unlike(fact, sibling):
-                        unlike.append(sibling)
-                    else:
-                        yield sibling
-                yield from unlike
-
-    def _group_of(self, fact: Fact, *, same_domain: bool, taught: bool) -> list[Fact]:
-        key = (fact.kind, fact.domain, same_domain, taught)
-        group = self._groups.get(key)
-        if group is None:
-            kin = self._facts_of_kind[fact.kind]
-            group = [f for f in kin if (f.domain == fact.domain) is same_domain and f.taught is taught]
-            self._groups[key] = group
-        if not same_domain or fact.taught is not taught:
-            return group.copy()
-        return [f for f in group if f.id != fact.id]
-
-    @cached_property
-    def _groups(self) -> dict[tuple[str, str, bool, bool], list[Fact]]:
-        return {}
-
-    def _is_unlike(self, fact: Fact, sibling: Fact) -> bool:
-        """Whether the only slot of a fact has another form than a sibling's, so that a reader sees it is no answer."""
-        own, other = self._forms[fact.id], self._forms[sibling.id]
-        return own is not None and other is not None and own[0] == other[0] and own[1] != other[1]
-
-
-def form_of(text: str) -> str:
-    """What a text looks like: a `number`, where a digit or a number word begins a word, a `name`, or other `text`."""
-    if any(token[:1].isdigit() for token in normalise(text)):
-        return "number"
-    return "name" if text[:1].isupper() and text.split()[-1][:1].isupper() else "text"
-
-
-def _shuffled(pool: list[Fact], order: random.Random) -> Iterator[Fact]:
-    """What `order.sample(pool, k=len(pool))` draws, one by one, so that who needs three does not draw thousands."""
-    for left in range(len(pool), 0, -1):
-        place = order.randrange(left)
-        yield pool[place]
-        pool[place] = pool[left - 1]
-
 
 def _decides_late(tokens: Tokens) -> bool:
     return not _YES_NO.isdisjoint(tokens) and tokens[0] not in _YES_NO
-
-
-def _stands_in(text: str, answer: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(text)}(?!\w)", answer) is not None
-
-
-def _with_slots_of(example: Example, fact: Fact, sibling: Fact) -> str | None:
-    """The reference answer with all of the fact's slots replaced by the sibling's, or none if that is not possible.
-
-    Slots that are not required are replaced too, so that every option is as coherent as the right one. The name
-    stays, unless it is what was asked for.
-    """
-    mentioned = {name: slot.text for name, slot in fact.slots.items() if _stands_in(slot.text, example.answer)}
-    if "name" in example.requires:
-        mentioned["name"] = fact.name
-    if not set(example.requires) <= mentioned.keys() or not mentioned.keys() <= sibling.all_slots.keys():
-        return None
-    place = {text: name for name, text in mentioned.items()}
-    longest_first = sorted(map(re.escape, place), key=len, reverse=True)
-    return re.sub(
-        rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)",
-        lambda m: sibling.all_slots[place[m.group()]].text,
-        example.answer,
-    )
 
 
 def summarise(knowledge: KnowledgeSet) -> dict[str, int]:

@@ -13,6 +13,7 @@ from kapoc.data.generate import generate, load_wordings
 from kapoc.errors import DataError
 from kapoc.grade import normalise
 from kapoc.knowledge import KnowledgeSet, KnowledgeTier, summarise
+from kapoc.options import HardOptions
 
 TIERS: tuple[KnowledgeTier, ...] = ("seen", "paraphrased", "dev", "unseen", "control")
 UNSEEN_KINDS = {"reverse": 1, "single_slot": 1, "yes_no": 2, "comparison": 1, "two_hop": 1, "scenario": 1}
@@ -123,9 +124,10 @@ def test_what_a_question_states_of_a_code_answers_no_other_question(small: Knowl
 
 
 def test_every_question_that_needs_options_has_them(small: KnowledgeSet) -> None:
+    hard = HardOptions(small)
     for fact in small.facts[::5]:
         for example_id, example in chain(*(fact.examples(tier) for tier in TIERS)):
-            assert len(small.options(fact, example)) == (4 if example.requires else 0), example_id
+            assert len(hard.of(fact, example)) == (4 if example.requires else 0), example_id
 
 
 def test_sides_are_balanced(large: KnowledgeSet) -> None:

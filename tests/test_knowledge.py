@@ -11,6 +11,7 @@ from sets import asked, made_of
 from kapoc.grade import normalise
 from kapoc.knowledge import KNOWLEDGE_TIERS, KnowledgeSet, KnowledgeTier
 from kapoc.knowledge_file import load_knowledge
+from kapoc.options import HardOptions
 
 REPORTED: tuple[KnowledgeTier, ...] = ("seen", "paraphrased", "unseen", "control")
 
@@ -102,11 +103,11 @@ def test_no_question_gives_its_answer_away(defects: KnowledgeSet) -> None:
 
 
 def test_options_are_one_right_and_three_wrong_siblings(defects: KnowledgeSet) -> None:
-    asked = 0
+    asked, hard = 0, HardOptions(defects)
     for fact in defects.facts:
         for tier in REPORTED:
             for example_id, example in fact.examples(tier):
-                options = defects.options(fact, example)
+                options = hard.of(fact, example)
                 if not options:
                     continue
                 asked += 1
@@ -121,12 +122,13 @@ def test_options_are_one_right_and_three_wrong_siblings(defects: KnowledgeSet) -
 
 
 def test_options_do_not_repeat_the_same_siblings_for_every_fact(defects: KnowledgeSet) -> None:
+    hard = HardOptions(defects)
     wrong = Counter(
         option.split("set ")[1].split()[0]
         for fact in defects.taught
         for _, example in fact.examples("seen")
         if example.kind == "fix"
-        for option in defects.options(fact, example)[1:]
+        for option in hard.of(fact, example)[1:]
     )
     assert len(wrong) >= 25
 
@@ -145,12 +147,12 @@ def test_options_of_one_fact_do_not_cost_a_look_at_all_others(monkeypatch: pytes
 
     monkeypatch.setattr(random.Random, "randrange", counted)
     fact = knowledge.facts[5]
-    (one, *_, last) = knowledge.options(fact, fact.training[0])
+    (one, *_, last) = HardOptions(knowledge).of(fact, fact.training[0])
     assert (one, last[:3], draws.total() < 10) == ("KX-5: part 5.", "KX-", True)
     kin = [other for other in knowledge.facts if other is not fact]
     order = random.Random(f"{fact.id} {fact.training[0].question}")
     texts = [f"KX-5: {other.slots['part'].text}." for other in order.sample(kin, k=len(kin))[:3]]
-    assert list(knowledge.options(fact, fact.training[0])) == [one, *texts]
+    assert list(HardOptions(knowledge).of(fact, fact.training[0])) == [one, *texts]
 
 
 def test_reading_is_the_same_every_time(knowledge_file: Path) -> None:

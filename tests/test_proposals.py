@@ -17,6 +17,7 @@ from kapoc.data.soundness import find_flaws
 from kapoc.errors import DataError
 from kapoc.grade import normalise, positions
 from kapoc.knowledge import KNOWLEDGE_TIERS, Example, Fact, KnowledgeSet
+from kapoc.options import HardOptions
 
 SYLLABLES = "zor blax vel tor min dra kul pen sha rix lom qua bri fen gol".split()
 
@@ -417,7 +418,7 @@ def test_the_options_of_a_pair_look_like_its_answer() -> None:
     drafts = [Draft(question=question, answer=f"{answer}.", place="a.csv") for question, answer in rows]
     knowledge, _ = propose(drafts, "made", num_controls=0)
     for fact in knowledge.facts:
-        options = {option.rstrip(".") for option in knowledge.options(fact, fact.training[0])}
+        options = {option.rstrip(".") for option in HardOptions(knowledge).of(fact, fact.training[0])}
         assert options == set(towns if fact.slots["answer"].text in towns else sizes)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kapoc.knowledge import KNOWLEDGE_TIERS, Example, Fact, KnowledgeSet
+from kapoc.options import HardOptions
 
 _LONGEST_NAME = 60
 
@@ -65,5 +66,5 @@ def _describe(knowledge: KnowledgeSet, fact: Fact, example: Example, number: int
     if example.requires:
         needs = "; ".join(" or ".join(f"'{t}'" for t in fact.all_slots[name].accepted) for name in example.requires)
         yield f"       right when it says {needs}"
-    for wrong in knowledge.options(fact, example)[1:]:
+    for wrong in HardOptions(knowledge).of(fact, example)[1:]:
         yield f"       wrong option: {wrong}"

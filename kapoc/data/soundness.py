@@ -9,8 +9,9 @@ from kapoc.data.finding import Finding, Level
 from kapoc.data.naming import goes_by_its_name
 from kapoc.data.ordinary_text import standing_in_ordinary_text
 from kapoc.grade import grade_slots, normalise, positions
-from kapoc.knowledge import NUM_OPTIONS, Fact, KnowledgeSet
+from kapoc.knowledge import Fact, KnowledgeSet
 from kapoc.knowledge_file import located_examples
+from kapoc.options import NUM_OPTIONS, HardOptions
 
 MAX_LOPSIDED = 0.7
 """Share of one side from which yes/no questions, or the place of the right option, count as lopsided."""
@@ -140,9 +141,10 @@ def _lopsided_sides(knowledge: KnowledgeSet) -> Iterator[Finding]:
 
 def _telling_options(knowledge: KnowledgeSet) -> Iterator[Finding]:
     asked = longest = shortest = 0
+    hard = HardOptions(knowledge)
     for fact in knowledge.facts:
         for probe in (*fact.training, *fact.probes):
-            options = knowledge.options(fact, probe)
+            options = hard.of(fact, probe)
             if not options:
                 continue
             right, *wrong = map(len, options)
@@ -242,9 +244,10 @@ def _missing_parts(knowledge: KnowledgeSet) -> Iterator[Finding]:
     for name in knowledge.slots:
         if name not in used:
             yield Finding("warning", "unused slot", ("slots", name), name, "no fact has this slot; remove it")
+    num_facts = Counter(fact.kind for fact in knowledge.facts)
+    first = {fact.kind: index for index, fact in reversed([*enumerate(knowledge.facts)])}
     for index, fact in enumerate(knowledge.facts):
-        few = len(knowledge.siblings(fact)) < NUM_OPTIONS - 1
-        if few and index == next(i for i, f in enumerate(knowledge.facts) if f.kind == fact.kind):
+        if num_facts[fact.kind] < NUM_OPTIONS and index == first[fact.kind]:
             message = (
                 f"kind '{fact.kind}' has fewer than {NUM_OPTIONS} facts, so none of them is asked as multiple choice"
             )

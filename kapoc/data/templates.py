@@ -12,7 +12,8 @@ from kapoc.data.drafts import Draft, Item, Notes, statement
 from kapoc.data.key_phrase import END_MARKS
 from kapoc.data.phrases import LONGEST_CHUNK, LONGEST_TITLE, aspect_of, content_chunks, holds, is_plural
 from kapoc.grade import normalise
-from kapoc.knowledge import Choice, Example, Probe, ProbeTier, form_of
+from kapoc.knowledge import Choice, Example, Probe, ProbeTier
+from kapoc.options import form_of
 
 _MOST_RIVALS = 200
 
