@@ -38,7 +38,10 @@ def put_into_card(model: Path, run: Run, base_run: Path) -> bool:
         on the same items is there, where the folder cannot be written, or where the card says more already: how far
         the model has moved from its base, which this run did not measure.
     """
-    record = read_training_record(model)
+    try:
+        record = read_training_record(model)
+    except DataError:  # another tool's file of that name
+        return False
     if record is None or record.weights_sha256 != run.model.weights_sha256 or not run.is_complete:
         return False
     if run.data.knowledge != record.knowledge:

@@ -2,6 +2,7 @@
 
 import copy
 import errno
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -93,12 +94,13 @@ def writing(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: the place cannot be written, or holds something that is not a kapoc model.
     """
+    target = _behind_link(target)
     refuse_foreign(target)
     finish_swap(target)
     partial = target.with_name(f".{target.name}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)
+        remove(partial)
         partial.mkdir()
         (partial / UNFINISHED).touch()
         yield partial
@@ -111,7 +113,7 @@ def writing(target: Path) -> Iterator[Path]:
         raise OutputError(f"{target}: cannot be written ({reason}); choose another --out{kept}") from None
     finally:
         if not _is_finished(partial):
-            shutil.rmtree(partial, ignore_errors=True)
+            remove(partial)
 
 
 def _is_finished(folder: Path) -> bool:
@@ -127,21 +129,40 @@ def _is_about(error: OSError, folder: Path) -> bool:
 
 def _put_in_place(partial: Path, target: Path) -> None:
     """Swap a finished folder in by renames alone, so that a kill leaves the old model, the new one, or both aside."""
-    old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
     (partial / UNFINISHED).unlink()
+    _swap(partial, target)
+
+
+def _swap(partial: Path, target: Path) -> None:
+    old = target.with_name(f".{target.name}.old")
+    remove(old)
     if target.exists():
         target.replace(old)
     partial.replace(target)
-    shutil.rmtree(old, ignore_errors=True)
+    remove(old)
 
 
 def finish_swap(target: Path) -> None:
-    """Put a model in its place that a kill between two renames has left beside it: the new one, else the old one."""
+    """Put a model in its place that a kill, or a busy disk, has left beside it: the new one, else the old one."""
+    target = _behind_link(target)
     partial, old = (target.with_name(f".{target.name}.{end}") for end in ("partial", "old"))
-    aside = partial if _is_finished(partial) else old
-    if not target.exists() and aside.is_dir():
-        aside.replace(target)
+    if _is_finished(partial) and (not target.exists() or _is_ours(target / TRAINING_FILE)):
+        _swap(partial, target)
+    elif not target.exists() and old.is_dir():
+        old.replace(target)
+
+
+def _behind_link(target: Path) -> Path:
+    """The folder itself where a link to one is named: a link stays where it is."""
+    return target.resolve() if target.is_symlink() else target
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, or a link to one, if it is there and can be removed."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def refuse_foreign(target: Path) -> None:
@@ -156,8 +177,21 @@ def refuse_foreign(target: Path) -> None:
     for folder, ours in ((target, TRAINING_FILE), (_last_good(target), STOPPED_FILE)):
         if (folder / "run.json").is_file():
             raise OutputError(f"{folder}: holds a run; choose another --out")
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / ours).is_file():
+        if folder.is_dir() and any(folder.iterdir()) and not _is_ours(folder / ours):
             raise OutputError(f"{folder}: holds files that kapoc did not write; choose another --out or empty it")
+
+
+def _is_ours(mark: Path) -> bool:
+    """Whether a folder's file marks it as written by kapoc: a record of training, if a damaged one beside a model."""
+    if not mark.is_file():
+        return False
+    if mark.name != TRAINING_FILE:
+        return True
+    try:
+        record = json.loads(mark.read_text(encoding="utf-8"))
+    except ValueError:
+        return (mark.parent / "config.json").is_file()
+    return isinstance(record, dict) and {"fingerprint", "weights_sha256"} <= record.keys()
 
 
 def keep_last_good(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, target: Path, why: str) -> str:
@@ -171,7 +205,7 @@ def keep_last_good(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
     partial = target.with_name(f".{folder.name}.partial")
     try:
         refuse_non_finite(model, "the last state")
-        shutil.rmtree(partial, ignore_errors=True)
+        remove(partial)
         partial.mkdir()
         (partial / UNFINISHED).touch()
         save_model(model, tokenizer, partial)
@@ -182,7 +216,7 @@ def keep_last_good(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
     except ModelError as error:
         return f"the last weights could not be kept ({error})"
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove(partial)
     return f"the last weights are in {folder}"
 
 

@@ -56,7 +56,7 @@ def sweep(
     from kapoc.report import terminal
     from kapoc.sweep import load_sweep
     from kapoc.sweep_ray import ray_runner
-    from kapoc.sweep_run import run_sweep
+    from kapoc.sweep_run import page_of, run_sweep
 
     planned, trials = load_sweep(file)
     command = shlex.join(["kapoc", *sys.argv[1:]])
@@ -65,9 +65,9 @@ def sweep(
             results = run_sweep(planned, trials, out, runner, tell=tell if as_json else show, command=command)
     except KeyboardInterrupt:
         raise typer.Abort from None  # the command line says the rest
-    folder = out / planned.name
+    page = page_of(results, out / planned.name)
     if as_json:
         print(to_json(results))
     else:
-        show(terminal.sweep_table(results), f"report: {folder / 'sweep.md'}, plot: {folder / 'sweep.svg'}")
+        show(terminal.sweep_table(results), f"report: {page}, plot: {page.with_suffix('.svg')}")
     raise typer.Exit(1 if results.failures else 0)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kapoc.context import CONTEXTS
-from kapoc.errors import DataError
+from kapoc.errors import DataError, IncomparableError
 from kapoc.knowledge_file import Source
+from kapoc.pairing import shared_items
 from kapoc.record import Run, load_run
 from kapoc.workspace import Workspace
 
@@ -95,9 +96,11 @@ def context_runs(workspace: Workspace, before: Run) -> dict[str, Run]:
         if (folder / "run.json").is_file() and before.settings.context == "none":
             try:
                 run = load_run(folder)
+                if run.model.weights_sha256 == before.model.weights_sha256:
+                    shared_items(run, before)
+                    found[str(context)] = run
             except DataError as error:
                 workspace.listener.tell(f"{error}; left out")
-                continue
-            if run.model.weights_sha256 == before.model.weights_sha256 and run.data.knowledge == before.data.knowledge:
-                found[str(context)] = run
+            except IncomparableError as error:
+                workspace.listener.tell(f"{folder}: {error}; left out")
     return found

@@ -14,9 +14,9 @@ from kapoc.recipe import Recipe, ReplaySettings, TrainSettings, load_recipe
 from kapoc.source import Number, StrictRecord, load_toml, validate
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-_OWN_SEEDS = "is set by `seeds`; name the seeds there"
+_OWN_SEEDS = "is set by `seeds` outside of the grid and of `train`; name the seeds there"
 Names = Annotated[
-    tuple[str, ...],
+    tuple[Annotated[str, Field(min_length=1)], ...],
     BeforeValidator(lambda names: (names,) if isinstance(names, str) else names),
     Field(strict=False, min_length=1),
 ]
@@ -120,7 +120,8 @@ def _trials(sweep: Sweep, path: Path) -> tuple[Trial, ...]:
     grid = _grid(sweep.grid, path)
     knowledge = sweep.knowledge or _common_knowledge(bases, path)
     labels = _labels(sweep.models or tuple(dict.fromkeys(base.model for base in bases)))
-    trials = []
+    trials: list[Trial] = []
+    meant: dict[str, tuple[str, ...]] = {}
     for entry, base in zip(sweep.recipes, bases, strict=True):
         for values in product(*grid.values()):
             point = dict(zip(grid, values, strict=True))
@@ -128,6 +129,9 @@ def _trials(sweep: Sweep, path: Path) -> tuple[Trial, ...]:
             train = _settings(base.train, entry, point, path)
             for model, seed in product(sweep.models or (base.model,), entry.seeds or sweep.seeds):
                 group = f"{name}-{labels[model]}" if len(labels) > 1 else name
+                whole = (entry.name, *map(repr, point.items()), model)
+                if meant.setdefault(group, whole) != whole:
+                    raise DataError(f"{path}: recipes: two are called '{group}' in the results; rename one")
                 own = {"name": f"{group}-seed-{seed}", "model": model, "knowledge": knowledge}
                 settings = train.model_copy(update={"seed": seed})
                 trials.append(Trial(f"{group}-seed-{seed}", group, base.model_copy(update={**own, "train": settings})))
@@ -139,18 +143,22 @@ def _grid(grid: Mapping[str, Any], path: Path) -> dict[str, list[Any]]:
     flat: dict[str, list[Any]] = {}
     for key, value in _flattened(grid):
         first, _, rest = key.partition(".")
-        if key == "seed":
+        if key in {"seed", "seeds"}:
             raise DataError(f"{path}: grid.{key}: {_OWN_SEEDS}")
         if first not in TrainSettings.model_fields:
             raise DataError(
                 f"{path}: grid.{key}: is not a setting of training; {near_miss(first, TrainSettings.model_fields)}"
             )
+        if first == "replay" and not rest:
+            raise DataError(f"{path}: grid.replay: name its settings one by one, such as replay.weight = [0.5, 1.0]")
         if first == "replay" and rest not in ReplaySettings.model_fields:
             raise DataError(
                 f"{path}: grid.{key}: is not a setting of replay; {near_miss(rest, ReplaySettings.model_fields)}"
             )
         if not isinstance(value, list) or not value:
             raise DataError(f"{path}: grid.{key}: must be a list of values, such as [1, 2]")
+        if key in flat:
+            raise DataError(f"{path}: grid.{key}: stands twice; take out one")
         flat[key] = value
     return flat
 
@@ -158,7 +166,8 @@ def _grid(grid: Mapping[str, Any], path: Path) -> dict[str, list[Any]]:
 def _flattened(tables: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for key, value in tables.items():
-        found += _flattened(value, f"{before}{key}.") if isinstance(value, dict) else [(before + key, value)]
+        is_table = isinstance(value, dict) and value
+        found += _flattened(value, f"{before}{key}.") if is_table else [(before + key, value)]
     return found
 
 
@@ -166,14 +175,17 @@ def _settings(base: TrainSettings, entry: RecipeEntry, point: Mapping[str, Any],
     """A recipe's training settings with the changes of its entry, then those of one point of the grid."""
     if "seed" in entry.train:
         raise DataError(f"{path}: recipe '{entry.name}': train.seed: {_OWN_SEEDS}")
-    content = _changed(base.model_dump(), entry.train)
     whole: dict[str, Any] = {}
     for key, value in point.items():
         change = value
         for part in reversed(key.split(".")):
             change = {part: change}
         whole = _merged(whole, change)
-    return validate(_changed(content, whole), TrainSettings, Path(f"{path}: recipe '{entry.name}': train"))
+    own = dict(entry.train)
+    if "method" not in own and "method" in whole:  # the options that it names are for the method of the grid
+        own["method"] = whole["method"]
+    content = _changed(_changed(base.model_dump(), own), whole)
+    return validate(content, TrainSettings, Path(f"{path}: recipe '{entry.name}': train"))
 
 
 def _changed(settings: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,7 +212,7 @@ def _common_knowledge(bases: Sequence[Recipe], path: Path) -> tuple[str, ...]:
 def _labels(models: Sequence[str]) -> dict[str, str]:
     """A short name for each model: the last part of its path, or all parts where two end alike."""
     last = [_in_a_name(Path(model).name) for model in models]
-    whole = ["--".join(_in_a_name(part) for part in Path(model).parts if part.strip("./")) for model in models]
+    whole = ["--".join(_in_a_name(part) for part in Path(model).parts if part != "/") for model in models]
     return dict(zip(models, last if len(set(last)) == len(last) else whole, strict=True))
 
 

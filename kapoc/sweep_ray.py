@@ -57,11 +57,17 @@ def ray_runner(sweep: Sweep, address: str | None = None) -> Iterator[Runner]:
                 try:
                     yield ray.get(ended)
                 except ray.exceptions.RayError as error:
-                    yield Report(job.name, error=f"the worker was lost: {first_line(error)}")
+                    yield Report(job.name, error=f"the worker was lost: {first_line(_cause(error))}")
 
         yield run
     finally:
         ray.shutdown()
+
+
+def _cause(error: Exception) -> Exception:
+    """What went wrong in a worker, where Ray says it, without Ray's own heading of process and host."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, Exception) else error
 
 
 def _refuse_silent(address: str) -> None:
@@ -101,13 +107,18 @@ def trial_resources(sweep: Sweep, nodes: Iterable[dict[str, float]]) -> tuple[fl
     if not any(node["CPU"] >= cpus and node.get("GPU", 0) >= gpus for node in workers):
         raise DataError(
             f"cpus_per_trial, gpus_per_trial: no machine has {cpus:g} cores and {gpus:g} GPUs; "
-            f"the largest number of cores is {max(node['CPU'] for node in workers):g}"
+            f"the largest machine has {max(node['CPU'] for node in workers):g} cores and "
+            f"{max(node.get('GPU', 0) for node in workers):g} GPUs"
         )
     return cpus, gpus
 
 
 def _in_worker(job: Job, folder: Path, with_gpu: bool) -> Report:
-    os.chdir(folder)  # files are named as they were typed
+    try:
+        os.chdir(folder)  # files are named as they were typed
+    except OSError as error:
+        why = f"{socket.gethostname()} does not see {folder} ({error.strerror}); mount it there, too"
+        return Report(job.name, error=why)
     if not with_gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves all of them to a task that asked for none
     return perform(job)

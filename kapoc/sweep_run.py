@@ -2,7 +2,9 @@
 
 import shutil
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +24,8 @@ from kapoc.trials import SweepResults, TrialFailure, TrialResult, scores_of, sum
 from kapoc.workflow import bench_base, bench_trained
 from kapoc.workspace import Listener, Workspace, open_workspace
 
-TRIAL_FILE = "trial.json"
+TRIAL_FILE = "trial{limit}.json"
+"""Of a try-out with fewer items it is another file, so that neither takes the other's place."""
 ERROR_FILE = "error.txt"
 LOG_FILE = "log.txt"
 
@@ -68,6 +71,16 @@ class Job:
     command: str = ""
     base: Path | None = None
     fingerprint: str = ""
+
+    @property
+    def drops_model(self) -> bool:
+        """Whether the checkpoint goes once it was measured; a try-out's stays, for the whole sweep measures it."""
+        return not self.keep_model and self.limit is None
+
+    @property
+    def mark(self) -> Path:
+        """The file that a finished trial leaves."""
+        return self.workspace.folder / TRIAL_FILE.format(limit=_suffix(self.limit))
 
     @property
     def workspace(self) -> Workspace:
@@ -119,7 +132,12 @@ def run_sweep(
     ]
     for job in jobs:
         refuse_bad_settings(job.recipe)
-    knowledge, *_ = [job.workspace.name for job in jobs]  # opening each refuses malformed files before any work
+    workspaces = [job.workspace for job in jobs]  # opening each refuses malformed files before any work
+    for workspace in workspaces:
+        _refuse_missing_dev(workspace)
+    knowledge = workspaces[0].name
+    for note in dict.fromkeys(f"{job.group}: {note}" for job in jobs for note in job.recipe.train.idle):
+        tell(note)
     ready, failures = _after_their_bases(jobs, runner, tell)
     finished = {job.name: done for job in ready if (done := finished_trial(job)) is not None}
     waiting = [job for job in ready if job.name not in finished]
@@ -143,6 +161,7 @@ def run_sweep(
             ],
             sweep.limit,
             notes,
+            Counter(job.group for job in jobs),
         )
 
     for report in runner(waiting) if waiting else ():
@@ -162,11 +181,34 @@ def _has_versions_of_base(job: Job) -> bool:
 
 
 def write_results(results: SweepResults, folder: Path) -> None:
-    """Write `sweep.json`, `sweep.md` and `sweep.svg`."""
+    """Write `sweep.json`, `sweep.md` and `sweep.svg`; those of a try-out with fewer items end in `-limit<number>`."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "sweep.json", to_json(results) + "\n")
-    write_atomically(folder / "sweep.svg", pareto_plot(results))
-    write_atomically(folder / "sweep.md", render_sweep(results))
+    page = page_of(results, folder)
+    write_atomically(page.with_suffix(".json"), to_json(results) + "\n")
+    write_atomically(page.with_suffix(".svg"), pareto_plot(results))
+    write_atomically(page, render_sweep(results))
+
+
+def page_of(results: SweepResults, folder: Path) -> Path:
+    """Where the results of a sweep are shown."""
+    return folder / f"sweep{_suffix(results.limit)}.md"
+
+
+def _suffix(limit: int | None) -> str:
+    return "" if limit is None else f"-limit{limit}"
+
+
+def _refuse_missing_dev(workspace: Workspace) -> None:
+    """Find out before any work that a recipe would choose by dev paraphrases, and the sets have none.
+
+    Raises:
+        DataError: they have none.
+    """
+    if workspace.recipe.train.has_budget and not any([*fact.examples("dev")] for fact in workspace.facts):
+        raise DataError(
+            f"recipe '{workspace.recipe.name}': train.stop_at, train.alphas: {workspace.name} has no dev paraphrases "
+            "to choose by; add some, or take the settings out"
+        )
 
 
 def _in_short(report: Report) -> str:
@@ -191,6 +233,8 @@ def _after_their_bases(
         recipe = job.recipe.model_copy(update={"name": name})
         bases.setdefault(_base_key(job), replace(job, name=name, group="", recipe=recipe))
     reports = {}
+    logs = ", ".join(str(base.root / base.recipe.name / LOG_FILE) for base in bases.values())
+    tell(f"measuring {len(bases)} base{'s' if len(bases) > 1 else ''}, where that was not done yet; progress in {logs}")
     for report in runner(list(bases.values())):
         tell(f"{report.name}: {report.error or 'measured'}")
         reports[report.name] = report
@@ -220,7 +264,7 @@ def finished_trial(job: Job) -> FinishedTrial | None:
     """What the trial wrote at its end, if it was this very trial and its run still lies there."""
     workspace = job.workspace
     try:
-        done = load_json(workspace.folder / TRIAL_FILE, FinishedTrial)
+        done = load_json(job.mark, FinishedTrial)
         trained = load_run(workspace.run("trained"))
         is_current = done.fingerprint == job.fingerprint and trained.items_sha256 == done.items_sha256
         has_model = job.keep_model and _is_model_of(workspace, trained)
@@ -228,7 +272,7 @@ def finished_trial(job: Job) -> FinishedTrial | None:
         return None
     if not is_current or (job.keep_model and not has_model):
         return None
-    if not job.keep_model:
+    if job.drops_model:
         _drop_model(workspace)
     return done
 
@@ -246,29 +290,35 @@ def perform(job: Job, work: Callable[[Job], Run | FinishedTrial] | None = None) 
         job: to be done.
         work: that does it; measuring and training by default.
     """
+    traces = job.root / job.recipe.name / ERROR_FILE
     try:
+        traces.unlink(missing_ok=True)
         return Report(job.name, (work or do)(job))
     except KapocError as error:
         line = "; ".join(error.lines)
     except Exception as error:  # other trials must go on
         line = f"{type(error).__name__}: {first_line(error)}"
-        folder = job.root / job.recipe.name
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / ERROR_FILE, traceback.format_exc())
+        with suppress(OSError):  # where not even that can be written, the line has to do
+            traces.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(traces, traceback.format_exc())
     return Report(job.name, error=line)
 
 
 def log_listener(path: Path) -> Listener:
-    """Tells progress to a file, which is begun anew; its folder is made when there is something to tell."""
+    """Tells progress to a file, which is begun anew; its folder is made when there is something to tell.
+
+    A file that cannot be written is no reason to stop a training.
+    """
     from kapoc.progress import TrainingLines
 
     begun: list[bool] = []
 
     def tell(line: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a" if begun else "w", encoding="utf-8") as file:
-            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')}  {line}\n")
-        begun.append(True)
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a" if begun else "w", encoding="utf-8") as file:
+                file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')}  {line}\n")
+            begun.append(True)
 
     lines = TrainingLines(tell)
     return Listener(tell=tell, on_step=lines.on_step, on_epoch=lines.on_epoch)
@@ -309,9 +359,8 @@ def finish(job: Job, comparison: Comparison, seconds: float) -> FinishedTrial:
     done = FinishedTrial(fingerprint=job.fingerprint, items_sha256=trained.items_sha256, result=result)
     if (workspace.model / TRAINING_FILE).is_file():
         shutil.copyfile(workspace.model / TRAINING_FILE, workspace.folder / TRAINING_FILE)
-    write_atomically(workspace.folder / TRIAL_FILE, to_json(done) + "\n")
-    (job.root / job.recipe.name / ERROR_FILE).unlink(missing_ok=True)
-    if not job.keep_model:
+    write_atomically(job.mark, to_json(done) + "\n")
+    if job.drops_model:
         _drop_model(workspace)
     return done
 
@@ -325,8 +374,10 @@ def _dev_score(workspace: Workspace) -> dict[str, float]:
 
 def _drop_model(workspace: Workspace) -> None:
     """Remove a measured checkpoint; moved aside first, so that a kill leaves no half of one where one is looked for."""
+    from kapoc.checkpoint import remove
+
     aside = workspace.model.with_name(f".{workspace.model.name}.dropped")
-    shutil.rmtree(aside, ignore_errors=True)
+    remove(aside)
     if (workspace.model / TRAINING_FILE).is_file():
         workspace.model.replace(aside)
-        shutil.rmtree(aside, ignore_errors=True)
+        remove(aside)

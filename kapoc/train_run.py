@@ -59,19 +59,28 @@ def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Pa
 
 def train_once(workspace: Workspace, out: Path) -> Path:
     """As `train_model`, unless the checkpoint that it would make lies there already."""
-    from kapoc.checkpoint import read_training_record
-    from kapoc.models import load_model, package_versions
+    from kapoc.models import load_model
     from kapoc.resume import drop_state
 
     if not has_current_model(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out):
         train_model(workspace, out)
         return out
     drop_state(out)
-    record, now = read_training_record(out), package_versions("accelerate", "peft")
+    tell_other_packages(workspace, out)
+    return out
+
+
+def tell_other_packages(workspace: Workspace, folder: Path) -> None:
+    """Say of a checkpoint that is used again where other packages than today's have trained it."""
+    from kapoc.checkpoint import read_training_record
+    from kapoc.models import package_versions
+
+    record, now = read_training_record(folder), package_versions("accelerate", "peft")
     if record is not None and (odd := [name for name in now if record.versions.get(name) != now[name]]):
         found = ", ".join(f"{name} {record.versions.get(name, 'none')} and now {now[name]}" for name in odd)
-        workspace.listener.tell(f"note: {out} was trained with other packages ({found}); remove it to train it again")
-    return out
+        workspace.listener.tell(
+            f"note: {folder} was trained with other packages ({found}); remove it to train it again"
+        )
 
 
 def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool = False) -> Path:

@@ -82,6 +82,7 @@ class SweepResults(StrictRecord):
         trials: that finished.
         failures: that did not.
         notes: what a reader must know of them.
+        planned: how many trials each recipe was to have.
     """
 
     schema_version: Literal[1] = 1
@@ -93,6 +94,12 @@ class SweepResults(StrictRecord):
     trials: Annotated[tuple[TrialResult, ...], Field(strict=False)]
     failures: Annotated[tuple[TrialFailure, ...], Field(strict=False)]
     notes: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    planned: dict[str, int] = Field(default_factory=dict)
+
+    @property
+    def num_open(self) -> int:
+        """How many trials have neither finished nor failed yet."""
+        return max(0, sum(self.planned.values()) - len(self.trials) - len(self.failures))
 
 
 class Point(NamedTuple):
@@ -128,14 +135,23 @@ def summarise(
     failures: Sequence[TrialFailure] = (),
     limit: int | None = None,
     notes: Sequence[str] = (),
+    planned: Mapping[str, int] | None = None,
 ) -> SweepResults:
-    """Every trial, every recipe over its seeds, and which recipes are Pareto-optimal."""
+    """Every trial, every recipe over its seeds, and which recipes are Pareto-optimal.
+
+    A recipe of which a trial failed is none of them: those that are left may be the lucky ones.
+    """
     unit = common_unit([trial.scores for trial in trials])
     groups: dict[str, list[TrialResult]] = {}
     for trial in trials:
         groups.setdefault(trial.recipe, []).append(trial)
     recipes = [_summary(recipe, group) for recipe, group in groups.items()]
-    points = {recipe.recipe: point for recipe in recipes if (point := point_of(recipe.scores, unit)) is not None}
+    broken = {failure.recipe for failure in failures}
+    points = {
+        recipe.recipe: point
+        for recipe in recipes
+        if recipe.recipe not in broken and (point := point_of(recipe.scores, unit)) is not None
+    }
     optimal = dict(zip(points, pareto_front(list(points.values())), strict=True))
     marked = tuple(recipe.model_copy(update={"is_optimal": optimal.get(recipe.recipe, False)}) for recipe in recipes)
     return SweepResults(
@@ -147,6 +163,7 @@ def summarise(
         trials=tuple(trials),
         failures=tuple(failures),
         notes=tuple(notes),
+        planned=dict(planned or {}),
     )
 
 

@@ -16,7 +16,7 @@ from kapoc.pairing import pair_runs
 from kapoc.plan import Planned, plan_gate, sizes_of
 from kapoc.record import Run, load_run, save_run, write_atomically
 from kapoc.report.formats import beside, render_report
-from kapoc.train_run import refuse_bad_settings, refuse_own_base, train_loaded
+from kapoc.train_run import refuse_bad_settings, refuse_own_base, tell_other_packages, train_loaded
 from kapoc.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -133,7 +133,9 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
     base = load_model(workspace.recipe.model, tell=workspace.listener.tell)
     refuse_missing_dev(workspace.recipe.train, dev_examples(workspace.facts, base.tokenizer))
     before = current_run(workspace, base, workspace.run("base")) or _measure(workspace, base, workspace.run("base"))
-    if not has_current_model(workspace, base, workspace.model):
+    if has_current_model(workspace, base, workspace.model):
+        tell_other_packages(workspace, workspace.model)
+    else:
         train_loaded(workspace, base, workspace.model)
         base = load_model(workspace.recipe.model, tell=workspace.listener.tell)  # training changed the one in memory
     drop_state(workspace.model)

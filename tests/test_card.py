@@ -160,6 +160,11 @@ def test_a_measurement_of_a_trained_folder_comes_into_its_card(model: Path, tmp_
     assert yaml.safe_load(card.content.split("---\n")[1])["base_model"] == "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
+def test_another_tools_training_record_is_left_alone(model: Path, tmp_path: Path) -> None:
+    (model / "training.json").write_text('{"lr": 1}', encoding="utf-8")
+    assert not put_into_card(model, AFTER, tmp_path / "base")
+
+
 def test_a_measurement_without_the_base_takes_no_divergence_out_of_the_card(model: Path, tmp_path: Path) -> None:
     moved = make_items(everything, divergence=0.2)
     with_base = make_run(moved, weights="1" * 64, base_sha256=BEFORE.model.weights_sha256)

@@ -15,6 +15,8 @@ from kapoc.models import load_model, prepare_tokenizer, save_model
 from kapoc.recipe import load_recipe
 from kapoc.workspace import open_workspace
 
+RECORD = '{"fingerprint": "f", "weights_sha256": "0"}'
+
 
 def test_a_second_process_is_refused_while_the_first_trains(tmp_path: Path) -> None:
     target = tmp_path / "runs" / "model"
@@ -84,6 +86,41 @@ def test_a_link_to_a_folder_stays_one(tmp_path: Path, tiny_recipe: Path) -> None
     train_run.train_model(workspace, tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
     assert read_training_record(tmp_path / "big") is not None
+
+
+def test_a_link_to_a_model_is_measured_and_trained_again(tmp_path: Path) -> None:
+    (tmp_path / "big").mkdir()
+    link = tmp_path / "model"
+    link.symlink_to(tmp_path / "big")
+    for text in ("first", "second"):
+        with writing(link) as folder:
+            (folder / "training.json").write_text(RECORD, encoding="utf-8")
+            (folder / "text").write_text(text, encoding="utf-8")
+        assert link.is_symlink()
+        assert (tmp_path / "big" / "text").read_text(encoding="utf-8") == text
+    assert {path.name for path in tmp_path.iterdir()} == {"big", "model"}
+
+
+def test_a_data_set_of_that_name_is_no_model_of_ours(tmp_path: Path) -> None:
+    target = tmp_path / "data"
+    target.mkdir()
+    (target / "thesis.txt").touch()
+    for text in ('[{"text": "a"}]', "{", '{"lr": 1}'):
+        (target / "training.json").write_text(text, encoding="utf-8")
+        with pytest.raises(OutputError, match="holds files that kapoc did not write"), writing(target):
+            pass
+    assert (target / "thesis.txt").is_file()
+
+
+def test_a_finished_model_set_aside_replaces_the_one_before_it(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    for name, text in (("model", "old"), (".model.partial", "new")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "training.json").write_text(RECORD, encoding="utf-8")
+        (tmp_path / name / "text").write_text(text, encoding="utf-8")
+    checkpoint.finish_swap(target)
+    assert (target / "text").read_text(encoding="utf-8") == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_a_recipe_whose_base_is_its_own_model_is_refused(tmp_path: Path, tiny_recipe: Path) -> None:

@@ -19,6 +19,7 @@ from kapoc import sweep_ray, sweep_run
 from kapoc.checkpoint import finish_swap
 from kapoc.compare import compare
 from kapoc.errors import DataError
+from kapoc.recipe import load_recipe
 from kapoc.record import Run, load_run, save_run
 from kapoc.report.plot import front_line, pareto_plot
 from kapoc.report.sweep import render_sweep
@@ -101,6 +102,16 @@ def test_lists_make_names_too(place: Path) -> None:
         (f"{PLAIN}[grid.replay]\nwieght = [1]\n", "grid.replay.wieght: is not a setting of replay; did you mean"),
         (f"{PLAIN}[grid]\nepochs = 3\n", "grid.epochs: must be a list of values, such as [1, 2]"),
         (f"{PLAIN}[grid]\nseed = [3]\n", "grid.seed: is set by `seeds`"),
+        (f"{PLAIN}[grid]\nseeds = [3]\n", "grid.seeds: is set by `seeds`"),
+        (f"{PLAIN}[grid]\nreplay = [{{ weight = 1.0 }}]\n", "grid.replay: name its settings one by one"),
+        (f"{PLAIN}[grid.replay]\n", "grid.replay: name its settings one by one"),
+        (f'{PLAIN}[grid]\n"replay.weight" = [1.0]\nreplay.weight = [2.0]\n', "grid.replay.weight: stands twice"),
+        (f'models = [""]\n{PLAIN}', "models[0]: String should have at least 1 character"),
+        (
+            f'models = ["a/x", "a/small-x"]\nseeds = [0]\n{PLAIN}'
+            '[[recipes]]\nname = "plain-small"\nbase = "tiny.toml"\nseeds = [1]\n',
+            "recipes: two are called 'plain-small-x' in the results; rename one",
+        ),
         (f"seeds = [0, 0]\n{PLAIN}", "two trials are named 'plain-seed-0'"),
         (PLAIN + PLAIN, "two recipes are named 'plain'"),
         ('[[recipes]]\nname = "a"\nbase = "tiny"\n', "recipe 'tiny': no such file or shipped recipe"),
@@ -255,11 +266,78 @@ def test_a_stopped_sweep_goes_on_with_what_is_missing(rerun: Rerun) -> None:
     assert [result.name for result in results.trials] == ["plain-seed-0", "plain-seed-1"]
     assert results.trials[0].scores["recall"] == 1.0
     assert results.trials[0].seconds == 12.5
-    assert told[1:] == [
+    assert told[0] == "measuring 1 base, where that was not done yet; progress in out/first/base/log.txt"
+    assert told[2:] == [
         "2 trials: 1 finished before, 1 to do, 0 impossible",
         "each trial tells its progress in out/first/<trial>/log.txt",
         "2/2 plain-seed-1: recall 100.0%, trained in 12 s",
     ]
+
+
+def test_a_try_out_and_the_whole_sweep_leave_each_other_alone(rerun: Rerun) -> None:
+    limited = "limit = 2\n"
+    rerun(Worker(), limited)
+    folder = Path("out/first/plain-seed-0/lamps")
+    assert {path.name for path in folder.iterdir()} >= {"trial-limit2.json", "model"}
+    whole = Worker()
+    results = rerun(whole)
+    assert whole.done == ["plain-seed-0", "plain-seed-1"]
+    assert results.limit is None
+    assert (folder / "trial.json").is_file()
+    assert not (folder / "model").exists()
+    for extra in (limited, ""):
+        again = Worker()
+        rerun(again, extra)
+        assert again.done == []
+    for name in ("sweep.md", "sweep.svg", "sweep.json", "sweep-limit2.md", "sweep-limit2.svg", "sweep-limit2.json"):
+        assert (Path("out/first") / name).is_file()
+    assert "](sweep-limit2.svg)" in Path("out/first/sweep-limit2.md").read_text(encoding="utf-8")
+
+
+def test_a_recipe_of_which_a_trial_failed_is_not_called_best(rerun: Rerun) -> None:
+    worker = Worker()
+    worker.broken = {"plain-seed-1"}
+    results = rerun(worker)
+    assert [(row.recipe, row.seeds, row.is_optimal) for row in results.recipes] == [("plain", (0,), False)]
+    assert "|  | plain | 1 of 2 |" in page()
+    assert "A recipe of which a trial failed has no star." in page()
+    assert Path("out/first/plain-seed-1/error.txt").is_file()
+    rerun(Worker())
+    assert "| * | plain | 2 |" in page()
+    assert not Path("out/first/plain-seed-1/error.txt").exists()
+
+
+def test_trials_that_have_not_ended_are_counted(rerun: Rerun) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        rerun(Worker(stop_after=1))
+    assert "1 of 2" in page()
+    assert "1 trials have not ended yet." in page()
+
+
+def test_a_choice_by_dev_needs_dev_paraphrases_before_any_work(rerun: Rerun) -> None:
+    facts = Path("lamps.yaml")
+    text = re.sub(r"tier: dev", "tier: paraphrased", facts.read_text(encoding="utf-8"))
+    facts.write_text(text, encoding="utf-8")
+    Path("tiny.toml").write_text(
+        Path("tiny.toml").read_text(encoding="utf-8").replace("[train]\n", "[train]\nalphas = [0.5, 1.0]\n"), "utf-8"
+    )
+    worker = Worker()
+    with pytest.raises(DataError, match="lamps has no dev paraphrases to choose by"):
+        rerun(worker)
+    assert not Path("out").exists()
+
+
+def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:
+    job = Job("a", "a", load_recipe("smollm2-135m"), tmp_path, None)
+    report = sweep_ray._in_worker(job, tmp_path / "nowhere", True)
+    assert report.error.endswith(
+        f"does not see {tmp_path / 'nowhere'} (No such file or directory); mount it there, too"
+    )
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    log_listener(tmp_path / "file" / "log.txt").tell("a line")
 
 
 def test_trials_of_other_package_versions_than_the_base_are_told(rerun: Rerun) -> None:
@@ -325,6 +403,11 @@ def test_another_method_does_not_take_over_the_options(place: Path) -> None:
     [same] = planned(place, f"{lora}train = {{ options = {{ rank = 2 }} }}\n")
     assert (same.recipe.train.method, same.recipe.train.options["rank"]) == ("lora", 2)
     assert same.recipe.train.options.keys() > {"rank"}
+    plain = (
+        '[[recipes]]\nname = "a"\nbase = "tiny.toml"\ntrain = { options = { rank = 2 } }\n[grid]\nmethod = ["lora"]\n'
+    )
+    [given] = planned(place, plain)
+    assert (given.recipe.train.method, given.recipe.train.options) == ("lora", {"rank": 2})
     [full] = planned(place, f'{lora}train = {{ method = "full" }}\n')
     assert (full.recipe.train.method, full.recipe.train.options) == ("full", {})
 
@@ -495,10 +578,10 @@ def start(folder: Path) -> "subprocess.Popen[str]":
 @pytest.mark.slow
 def test_a_killed_sweep_goes_on(place: Path) -> None:
     text = f'name = "first"\nlimit = 2\nseeds = [0, 1]\ncpus_per_trial = {os.cpu_count()}\n{PLAIN}'
-    broken = '[[recipes]]\nname = "broken"\nbase = "tiny.toml"\nseeds = [0]\ntrain = { method = "none" }\n'
+    broken = '[[recipes]]\nname = "broken"\nbase = "tiny.toml"\nseeds = [0]\ntrain = { learning_rate = 1e30 }\n'
     (place / "sweep.toml").write_text(text + broken, encoding="utf-8")
     folder = place / "runs" / "sweeps" / "first"
-    marks = [folder / f"plain-seed-{seed}" / "lamps" / "trial.json" for seed in (0, 1)]
+    marks = [folder / f"plain-seed-{seed}" / "lamps" / "trial-limit2.json" for seed in (0, 1)]
     killed = start(place)
     while not marks[0].is_file():
         assert killed.poll() is None, killed.communicate()
@@ -513,10 +596,10 @@ def test_a_killed_sweep_goes_on(place: Path) -> None:
     output, errors = again.communicate()
     assert (again.returncode, errors) == (1, ""), (output, errors)
     assert "3 trials: 1 finished before, 2 to do, 0 impossible" in output
-    assert "3/3 broken-seed-0: failed: training method 'none' is not installed" in output
+    assert "3/3 broken-seed-0: failed: the " in output
     assert marks[0].stat().st_mtime_ns == written
     assert (folder / "base" / "lamps" / "base-limit2" / "run.json").stat().st_mtime_ns == base
-    results = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+    results = json.loads((folder / "sweep-limit2.json").read_text(encoding="utf-8"))
     assert [row["name"] for row in results["trials"]] == ["plain-seed-0", "plain-seed-1"]
     assert set(results["trials"][0]["scores"]) >= {"recall", "seen", "unseen/reverse", "divergence"}
     shared = load_run(folder / "base" / "lamps" / "base-limit2")
@@ -524,7 +607,7 @@ def test_a_killed_sweep_goes_on(place: Path) -> None:
         trial_folder = folder / f"plain-seed-{seed}" / "lamps"
         assert load_run(trial_folder / "base-limit2") == shared
         assert {path.name for path in trial_folder.iterdir()} == {
-            "base-limit2", "trained-limit2", "training.json", "trial.json",
+            "base-limit2", "model", "trained-limit2", "training.json", "trial-limit2.json",
         }  # fmt: skip
-    for name in ("sweep.md", "sweep.svg"):
+    for name in ("sweep-limit2.md", "sweep-limit2.svg"):
         assert "plain" in (folder / name).read_text(encoding="utf-8")

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 from conftest import run_kapoc, small_set, tiny_llama, tiny_tokenizer, write_set
+from results import make_items, make_run, nothing
 from rich.console import Console
 
 from kapoc import calibrate
-from kapoc.current import current_run, has_current_model
+from kapoc.current import context_runs, current_run, has_current_model
 from kapoc.errors import ModelError
 from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import StepReport
@@ -134,6 +135,21 @@ def test_a_checkpoint_is_current_only_for_these_facts_this_base_and_these_settin
     assert has_current_model(workspace, base, workspace.model)
     base.tokenizer.add_tokens(["amber lane"])
     assert not has_current_model(workspace, base, workspace.model)
+
+
+def test_a_stale_run_with_knowledge_in_its_prompts_is_left_out(tmp_path: Path, tiny_recipe: Path) -> None:
+    told: list[str] = []
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), listener=Listener(tell=told.append))
+    before = make_run(make_items(nothing))
+    newer = before.data.model_copy(update={"tasks": dict.fromkeys(before.data.tasks, 99.0)})
+    context = before.settings.model_copy(update={"context": "oracle"})
+    folder = replace(workspace, context="oracle").run("base")
+    save_run(before.model_copy(update={"settings": context}), folder)
+    assert context_runs(workspace, before).keys() == {"oracle"}
+    assert context_runs(workspace, before.model_copy(update={"data": newer})) == {}
+    [line] = told
+    assert line.startswith(f"{folder}: the runs differ in task versions")
+    assert line.endswith("; left out")
 
 
 def test_the_same_sets_are_the_same_measurement_in_any_order(tmp_path: Path, tiny_recipe: Path) -> None:

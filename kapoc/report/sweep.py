@@ -14,7 +14,8 @@ def render_sweep(results: SweepResults) -> str:
     for section in sweep_sections(results):
         parts += section_parts(section, folds=True)
         if section.title == "Recipes":
-            parts.append("![recall against forgetting; the larger, the longer it trained](sweep.svg)")
+            plot = "sweep.svg" if results.limit is None else f"sweep-limit{results.limit}.svg"
+            parts.append(f"![recall against forgetting; the larger, the longer it trained]({plot})")
     return "\n\n".join(parts) + "\n"
 
 
@@ -53,6 +54,10 @@ def _recipes(results: SweepResults) -> Section:
         )
     for one in results.notes:
         note += f" Note: {one}."
+    if results.failures:
+        note += " A recipe of which a trial failed has no star."
+    if results.num_open:
+        note += f" {results.num_open} trials have not ended yet."
     if results.limit is not None:
         note += f" Only {results.limit} items a task were asked: nothing here is evidence."
     shown = [name for name in COLUMNS if any(name in recipe.scores for recipe in results.recipes)]
@@ -60,12 +65,17 @@ def _recipes(results: SweepResults) -> Section:
         [
             "*" if recipe.is_optimal else "",
             recipe.recipe,
-            str(len(recipe.seeds)),
+            _seeds(recipe, results.planned.get(recipe.recipe, 0)),
             *(_cell(recipe, name, *COLUMNS[name][1:]) for name in shown),
         ]
         for recipe in results.recipes
     ]
     return Section("Recipes", note, ["", "recipe", "seeds", *(COLUMNS[name][0] for name in shown)], rows)
+
+
+def _seeds(recipe: RecipeSummary, planned: int) -> str:
+    found = len(recipe.seeds)
+    return f"{found} of {planned}" if planned > found else str(found)
 
 
 def _cell(recipe: RecipeSummary, name: str, mean: Format, sd: Format) -> str:
