@@ -106,7 +106,7 @@ def test_lists_make_names_too(place: Path) -> None:
         (f"{PLAIN}[grid]\nreplay = [{{ weight = 1.0 }}]\n", "grid.replay: name its settings one by one"),
         (f"{PLAIN}[grid.replay]\n", "grid.replay: name its settings one by one"),
         (f'{PLAIN}[grid]\n"replay.weight" = [1.0]\nreplay.weight = [2.0]\n', "grid.replay.weight: stands twice"),
-        (f'models = [""]\n{PLAIN}', "models[0]: String should have at least 1 character"),
+        (f'models = [""]\n{PLAIN}', "models[0]: must not be empty"),
         (
             f'models = ["a/x", "a/small-x"]\nseeds = [0]\n{PLAIN}'
             '[[recipes]]\nname = "plain-small"\nbase = "tiny.toml"\nseeds = [1]\n',
@@ -330,9 +330,7 @@ def test_a_choice_by_dev_needs_dev_paraphrases_before_any_work(rerun: Rerun) -> 
 def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:
     job = Job("a", "a", load_recipe("smollm2-135m"), tmp_path, None)
     report = sweep_ray._in_worker(job, tmp_path / "nowhere", True)
-    assert report.error.endswith(
-        f"does not see {tmp_path / 'nowhere'} (No such file or directory); mount it there, too"
-    )
+    assert f"does not see {tmp_path / 'nowhere'} (No such file or directory); mount it there" in report.error
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
