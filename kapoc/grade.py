@@ -24,6 +24,8 @@ NUMBER_WORDS = frozenset(_NUMBER_OF_WORD)
 _ARTICLES = frozenset({"a", "an", "the"})
 _THOUSANDS_COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
+_NOON = re.compile(r"(?<![\w.])([ap])\.\s?m\b(?:\.(?=\s+[a-z0-9(]|[,;:)]))?")
+"""Before and after noon, however it is written: `7:30 a.m.` is `7:30 AM`."""
 _VERSION_LETTER = re.compile(r"\bv(?=\d)")
 _GLUED_SENTENCES = re.compile(r"(?<=[a-z])\.(?=[A-Z])")
 _SIGN_OF_WORDS = {"less than": "<", "fewer than": "<", "more than": ">", "at most": "\u2264", "at least": "\u2265"}
@@ -65,6 +67,7 @@ def normalise(text: str) -> Tokens:
 def _tokens_with_clauses(text: str) -> tuple[tuple[str, int], ...]:
     """The tokens of a text, each with the number of the clause that it stands in."""
     plain = _GLUED_SENTENCES.sub(". ", unicodedata.normalize("NFKC", text)).lower().replace("%", " percent ")
+    plain = _NOON.sub(r"\1m", plain)
     plain = plain.replace("\u2212", "-").replace("n't", " not").replace("n\u2019t", " not")
     plain = _VERSION_LETTER.sub("", _DECIMAL_COMMA.sub(".", _THOUSANDS_COMMA.sub("", plain)))
     plain = _COMPARISON.sub(lambda match: _SIGN_OF_WORDS[match.group().strip()] + " ", plain)
@@ -149,14 +152,17 @@ class PhraseIndex:
 
     def asserted(self, text: str) -> tuple[str, ...]:
         """The phrases that a text asserts (see `assertions`), in the order of their places."""
+        return tuple(dict.fromkeys(phrase for _, _, phrase in self.assertions(text)))
+
+    def assertions(self, text: str) -> list[tuple[int, int, str]]:
+        """Where a text asserts which phrase: the first token, one behind the last, and the phrase."""
         marked = _tokens_with_clauses(text)
         tokens = tuple(token for token, _ in marked)
-        found: dict[str, None] = {}
-        for start, first in enumerate(tokens):
-            for phrase_tokens, phrase in self._by_first.get(first, {}).items():
-                if tokens[start : start + len(phrase_tokens)] == phrase_tokens and _is_asserted(marked, start):
-                    found.setdefault(phrase)
-        return tuple(found)
+        return [
+            (start, start + size, phrase)
+            for start, size, phrase in self._standing_in(tokens)
+            if _is_asserted(marked, start)
+        ]
 
     def standing_in(self, tokens: Tokens) -> tuple[str, ...]:
         """The phrases that stand in normalised tokens, asserted or not."""
@@ -184,7 +190,7 @@ class Requirement:
         slot: the slot's name.
         accepted: the slot's text and its aliases; any one of them counts.
         siblings: what sibling facts have in this slot; any one of them makes the answer wrong, except where it
-            stands innocently.
+            stands innocently. One that holds this slot's text (`Hydra Pump Pro`) does not say this slot's.
         context: texts in which a sibling's value may stand innocently: the question, the fact's other slots.
     """
 
@@ -192,6 +198,20 @@ class Requirement:
     accepted: tuple[str, ...]
     siblings: PhraseIndex = NO_PHRASES
     context: tuple[str, ...] = ()
+
+    def is_stated(self, answer: str) -> bool:
+        """Whether an answer asserts one of the accepted texts, and not only as a part of what a sibling has."""
+        places = [(start, start + len(normalise(text))) for text in self.accepted for start in assertions(text, answer)]
+        return bool(places) and not _are_within(places, self._longer(answer))
+
+    def _longer(self, answer: str) -> list[tuple[int, int]]:
+        """Where an answer asserts what a sibling has, and the fact itself says nowhere."""
+        own = [normalise(text) for text in (*self.accepted, *self.context[1:])]
+        return [
+            (start, end)
+            for start, end, value in self.siblings.assertions(answer)
+            if not any(positions(normalise(value), text) for text in own)
+        ]
 
     def contradiction(self, answer: str) -> str | None:
         """The first sibling value that an answer asserts and that neither the slot nor its context contains."""
@@ -201,7 +221,7 @@ class Requirement:
         tokens = normalise(value)
         own = [normalise(text) for text in self.accepted]
         context = [normalise(text) for text in self.context]
-        return any(positions(tokens, text) for text in own + context) or any(positions(text, tokens) for text in own)
+        return any(positions(tokens, text) for text in own + context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +232,13 @@ class Decision:
         options: to choose from.
         right: one of them.
         context: texts in which an option decides nothing, such as a symptom that holds a "no".
+        others: what is no option, and may hold one: `Core API` decides nothing for `Core`.
     """
 
     options: tuple[str, ...]
     right: str
     context: PhraseIndex = NO_PHRASES
+    others: PhraseIndex = NO_PHRASES
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,10 +249,16 @@ class Grade:
     reason: str
 
 
+def _are_within(places: Iterable[tuple[int, int]], longer: Iterable[tuple[int, int]]) -> bool:
+    """Whether every run of tokens lies in a longer one."""
+    spans = list(longer)
+    return all(any(a <= start and end <= b and b - a > end - start for a, b in spans) for start, end in places)
+
+
 def grade_slots(answer: str, requirements: Sequence[Requirement]) -> Grade:
     """Right when every required slot is asserted and no contradicting sibling value is."""
     for requirement in requirements:
-        if not any(assertions(phrase, answer) for phrase in requirement.accepted):
+        if not requirement.is_stated(answer):
             return Grade(correct=False, reason=f"missing {requirement.slot}")
     for requirement in requirements:
         if (value := requirement.contradiction(answer)) is not None:
@@ -241,7 +269,16 @@ def grade_slots(answer: str, requirements: Sequence[Requirement]) -> Grade:
 def grade_decision(answer: str, decision: Decision) -> Grade:
     """Right when the option that the answer asserts first (the longest, of several at one place) is the right one."""
     idle = decision.context.places_in(normalise(answer))
-    asserted = {option: [p for p in assertions(option, answer) if p not in idle] for option in decision.options}
+    own = {normalise(option) for option in decision.options}
+    longer = [(a, b) for a, b, text in decision.others.assertions(answer) if normalise(text) not in own]
+    asserted = {
+        option: [
+            start
+            for start in assertions(option, answer)
+            if start not in idle and not _are_within([(start, start + len(normalise(option)))], longer)
+        ]
+        for option in decision.options
+    }
     first = {option: places[0] for option, places in asserted.items() if places}
     if not first:
         return Grade(correct=False, reason="no option mentioned")

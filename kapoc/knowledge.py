@@ -321,8 +321,10 @@ class KnowledgeSet(_Record):
     def grade(self, fact: Fact, example: Example, answer: str) -> Grade:
         """Judge a free answer to an example."""
         if example.choice is not None:
-            context = self.undeciding if example.choice.is_yes_no else NO_PHRASES
-            grade = grade_decision(answer, Decision(example.choice.options, example.choice.right, context))
+            is_yes_no = example.choice.is_yes_no
+            context = self.undeciding if is_yes_no else NO_PHRASES
+            others = NO_PHRASES if is_yes_no else self._phrases.get((fact.kind, "name"), NO_PHRASES)
+            grade = grade_decision(answer, Decision(example.choice.options, example.choice.right, context, others))
             if not grade.correct or not example.requires:
                 return grade
         return grade_slots(answer, self.requirements(fact, example))

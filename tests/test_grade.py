@@ -179,7 +179,46 @@ def test_a_sibling_value_that_stands_in_the_question_is_no_contradiction() -> No
 def test_a_sibling_value_inside_the_own_one_is_no_contradiction() -> None:
     siblings = PhraseIndex(("red lamps", "two red lamps on ice"))
     requirement = Requirement("lamps", ("two red lamps",), siblings)
-    assert requirement.contradiction("two red lamps on ice and red lamps") is None
+    assert requirement.contradiction("two red lamps and red lamps") is None
+    assert requirement.contradiction("two red lamps on ice and red lamps") == "two red lamps on ice"
+
+
+@pytest.mark.parametrize(
+    ("answer", "correct"),
+    [
+        ("The manager is Anna Bell.", True),
+        ("The manager is Anna Bell-Carr.", False),
+        ("Anna Bell, not to be taken for Anna Bell-Carr", True),
+        ("Anna Bell or Anna Bell-Carr", False),
+        ("Not Anna Bell-Carr but Anna Bell.", True),
+        ("Anna", False),
+    ],
+)
+def test_a_siblings_longer_value_does_not_say_the_own_one(answer: str, correct: bool) -> None:
+    requirement = Requirement("manager", ("Anna Bell",), PhraseIndex(("Anna Bell", "Anna Bell-Carr", "Eva Fox")))
+    assert grade_slots(answer, [requirement]).correct is correct
+
+
+def test_a_longer_value_that_the_fact_says_itself_does_say_the_own_one() -> None:
+    siblings = PhraseIndex(("Hydra", "Hydra Pro"))
+    own = Requirement("name", ("Hydra",), siblings, context=("What is Hydra?", "Hydra", "sold as Hydra Pro since May"))
+    assert grade_slots("Hydra Pro", [own]).correct
+
+
+def test_a_longer_name_decides_for_no_option() -> None:
+    names = PhraseIndex(("Core", "Core API", "C# Bridge"))
+    decision = Decision(("C# Bridge", "Core"), "Core", others=names)
+    assert grade_decision("It is Core.", decision).correct
+    assert not grade_decision("It is Core API.", decision).correct
+    assert grade_decision("Core API is another one; it is Core.", decision).correct
+    both = Decision(("Core API", "Core"), "Core API", others=names)
+    assert grade_decision("It is Core API.", both).correct
+
+
+@pytest.mark.parametrize("said", ["7:30 AM", "7:30 am", "7:30 a.m.", "at 7:30 A.M. sharp", "7:30 a. m."])
+def test_before_noon_is_written_in_many_ways(said: str) -> None:
+    assert assertions("7:30 a.m.", said)
+    assert not assertions("7:30 p.m.", said)
 
 
 def test_the_index_finds_what_a_search_phrase_by_phrase_finds() -> None:
