@@ -9,7 +9,8 @@ from pathlib import Path
 from kapoc.bundled import bundled_sets
 from kapoc.data.generate import MAX_FACTS, TRAINING, generate
 from kapoc.errors import DataError, near_miss
-from kapoc.knowledge import Domain, KnowledgeSet
+from kapoc.grade import normalise
+from kapoc.knowledge import Domain, Fact, KnowledgeSet
 from kapoc.knowledge_file import Source, load_source, load_sources, to_yaml
 from kapoc.options import NUM_OPTIONS
 from kapoc.paraphrase_file import paraphrases_of
@@ -41,8 +42,8 @@ class Stage:
 
     @property
     def in_a_name(self) -> str:
-        """The label as a part of a folder's name."""
-        return re.sub(r"[^A-Za-z0-9._-]+", "_", self.label)
+        """The set's name as a part of a folder's name; of a domain it holds that of the set that it is a part of."""
+        return re.sub(r"[^A-Za-z0-9._-]+", "_", self.knowledge.name)
 
 
 def load_stages(typed: Sequence[str]) -> tuple[Stage, ...]:
@@ -60,7 +61,7 @@ def load_stages(typed: Sequence[str]) -> tuple[Stage, ...]:
         _refuse_unasked(stage)
         for earlier in stages[:number]:
             _refuse_shared(earlier, stage)
-    if len({stage.in_a_name.lower() for stage in stages}) == len(stages):
+    if len({stage.label.lower() for stage in stages}) == len(stages):
         return tuple(stages)
     return tuple(replace(stage, label=stage.knowledge.name) for stage in stages)
 
@@ -168,3 +169,15 @@ def _refuse_shared(first: Stage, second: Stage) -> None:
             f"stage '{second.typed}': its set is named '{second.knowledge.name}', as is that of '{first.typed}'; "
             "give each set a name of its own"
         )
+    told = {_said(fact): fact for fact in first.knowledge.taught}
+    if (same := next((fact for fact in second.knowledge.taught if _said(fact) in told), None)) is not None:
+        raise DataError(
+            f"stage '{second.typed}': its fact {same.id} ({same.name}) is {told[_said(same)].id} of stage "
+            f"'{first.typed}'; let each be taught in one stage"
+        )
+
+
+def _said(fact: Fact) -> frozenset[tuple[str, ...]]:
+    """What a fact says, by which it is known again in another file."""
+    slots = ((name, *normalise(slot.text)) for name, slot in fact.slots.items())
+    return frozenset({("", *normalise(fact.name)), *slots})

@@ -102,8 +102,9 @@ class Tracking:
             }
         )
 
-    def on_scores(self, scores: Mapping[str, float]) -> None:
-        """What was measured, at the last step of training."""
+    def on_scores(self, scores: Mapping[str, float], step: int) -> None:
+        """What was measured, at the last step of training, whenever that was."""
+        self._step = step
         self._log(scores)
 
     def finish(self) -> None:

@@ -45,7 +45,7 @@ def bench(workspace: Workspace, name: str, out: Path, base: str | None = None) -
         run = _measure(workspace, load_model(name, tell=tell), out, origin)
         if workspace.context == "none" and put_into_card(Path(name), run, workspace.run("base")):
             tell(f"what was measured stands in {name}/README.md")
-        workspace.listener.on_scores(scores_of_run(run))
+        workspace.listener.on_scores(scores_of_run(run), 0)
     return run
 
 
@@ -117,7 +117,8 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
     refuse_own_base(workspace.recipe, workspace.model)
     with tracked(workspace, workspace.folder, f"{workspace.recipe.name} on {workspace.name}") as workspace:
         comparison, verdict = _bench_trained(workspace, out)
-        workspace.listener.on_scores(scores_of_comparison(comparison))
+        num_steps = comparison.training.num_steps if comparison.training is not None else 0
+        workspace.listener.on_scores(scores_of_comparison(comparison), num_steps)
     return comparison, verdict
 
 

@@ -1,5 +1,6 @@
 """Where a recipe's results on its knowledge sets lie, and who is told while they are made."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who is told about long work: a line of text, a training step, an epoch, what was measured."""
+    """Who is told about long work: a line of text, a step, an epoch, what was measured after how many steps."""
 
     tell: Callable[[str], None] = lambda _: None
     on_step: Callable[["StepReport"], None] = lambda _: None
     on_epoch: Callable[["EpochReport"], None] = lambda _: None
-    on_scores: Callable[[Mapping[str, float]], None] = lambda _: None
+    on_scores: Callable[[Mapping[str, float], int], None] = lambda *_: None
     show_progress: bool = False
 
 
@@ -126,8 +127,7 @@ class Workspace:
 
     def run_of(self, model: str) -> Path:
         """The run of a model given by folder or Hub id."""
-        name = "--".join(part for part in Path(model).parts if part.strip("./")) or Path(model).resolve().name
-        return self.root / "models" / name / f"{self.name}{self._suffix}"
+        return self.root / "models" / _in_a_path(model) / f"{self.name}{self._suffix}"
 
     @property
     def report(self) -> Path:
@@ -142,6 +142,16 @@ class Workspace:
         own += "" if self.context == "none" else f"-{self.context}"
         own += "" if self.batch_size is None else f"-batch{self.batch_size}"
         return own if self.limit is None else f"{own}-limit{self.limit}"
+
+
+def _in_a_path(model: str) -> str:
+    """A model's name as a part of a path, `--` for `/`; of a folder elsewhere it begins with the root of all files."""
+    path, here = Path(model), Path.cwd()
+    if not path.exists():  # an id of the Hub
+        return "--".join(path.parts)
+    place = Path(os.path.normpath(here / path))  # a link is called as it was typed
+    parts = place.relative_to(here).parts if place.is_relative_to(here) else ("", *place.parts[1:])
+    return "--".join(parts) or here.name
 
 
 def open_workspace(

@@ -157,7 +157,8 @@ def test_shipped_sets_are_stages_by_domain() -> None:
 
 
 def test_domains_of_one_name_are_told_apart_by_their_sets(workshop: Path) -> None:
-    write_set(workshop / "lights.yaml", {**two_domains(), "name": "lights"})
+    text = yaml.safe_dump({**two_domains(), "name": "lights"}).replace("ZX-", "QX-")
+    (workshop / "lights.yaml").write_text(text, encoding="utf-8")
     stages = load_stages(["lamps.yaml:north", "lights.yaml:north"])
     assert [stage.label for stage in stages] == ["lamps-north", "lights-north"]
 
@@ -188,6 +189,14 @@ def test_two_sets_of_one_name_are_refused(workshop: Path) -> None:
     write_set(workshop / "more.yaml", content)
     with pytest.raises(DataError, match=r"stage 'more\.yaml': its set is named 'lamps', as is that of 'lamps\.yaml'"):
         load_stages(["lamps.yaml", "more.yaml"])
+
+
+def test_the_same_facts_in_another_file_are_no_other_stage(workshop: Path) -> None:
+    write_set(workshop / "copy.yaml", {**two_domains(), "name": "copy"})
+    with pytest.raises(
+        DataError, match=r"stage 'copy\.yaml': its fact ZX-11 \(ZX-11\) is ZX-11 of stage 'lamps\.yaml'"
+    ):
+        load_stages(["lamps.yaml", "copy.yaml"])
 
 
 def test_a_stage_that_nothing_asks_for_is_refused(workshop: Path) -> None:
@@ -290,18 +299,18 @@ def plain(place: Path) -> Retention:
     """Stopped as the second stage begins, and started again; then stages without rehearsal and unrelated training."""
     _, folder = planned()
     with pytest.raises(KeyboardInterrupt):
-        run(stop_at("training 2-South"))
+        run(stop_at("training 2-lamps-south"))
     before = times(folder)
     assert {str(path.relative_to(folder)) for path in before} == {
         "base-limit10/run.json",
-        "1-North/model/training.json",
-        "1-North/run-limit10/run.json",
+        "1-lamps-north/model/training.json",
+        "1-lamps-north/run-limit10/run.json",
     }
     lines: list[str] = []
     retention = run(lines.append, unrelated_steps=3)
     assert times(folder).items() >= before.items()
     assert [line.split(":")[0] for line in lines if line.startswith("training ")] == [
-        "training 2-South",
+        "training 2-lamps-south",
         "training unrelated-3",
     ]
     return retention
@@ -327,8 +336,10 @@ def test_what_later_stages_lose_is_seen_and_rehearsal_keeps_more(plain: Retentio
     assert kept is not None
     assert kept > left
     folders = sorted(path.name for path in Path("runs/retain").iterdir())
-    assert folders == ["tiny-North-South", "tiny-North-South-rehearse-1"]
-    steps = [json.loads((Path("runs/retain") / name / "2-South/model/training.json").read_text()) for name in folders]
+    assert folders == ["tiny-lamps-north-lamps-south", "tiny-lamps-north-lamps-south-rehearse-1"]
+    steps = [
+        json.loads((Path("runs/retain") / name / "2-lamps-south/model/training.json").read_text()) for name in folders
+    ]
     assert [step["num_examples"] for step in steps] == [3, 5]
 
 
@@ -360,7 +371,7 @@ def test_the_matrix_is_that_of_the_runs_on_disk(plain: Retention) -> None:
 
 def test_each_stage_trains_the_model_of_the_one_before(plain: Retention) -> None:
     _, folder = planned()
-    steps = ("1-North", "2-South", "unrelated-3")
+    steps = ("1-lamps-north", "2-lamps-south", "unrelated-3")
     records = [json.loads((folder / step / "model" / "training.json").read_text()) for step in steps]
     assert records[0]["base_sha256"] == load_run(folder / "base-limit10").model.weights_sha256
     assert [record["base_sha256"] for record in records[1:]] == [record["weights_sha256"] for record in records[:-1]]

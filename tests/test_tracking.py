@@ -20,6 +20,12 @@ from kapoc.trackers import TrackedRun, load_tracker
 from kapoc.tracking import Tracking
 
 
+def only(folder: Path) -> Path:
+    """The folder of the one start that was told there."""
+    [found] = folder.iterdir()
+    return found
+
+
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """Every curve of a folder of event files: step and value."""
     events = EventAccumulator(str(folder))
@@ -47,7 +53,7 @@ def test_tensorboard_holds_what_training_and_measuring_say(
     comparison = json.loads(capsys.readouterr().out)
     results = quiet_home / "runs" / "tiny" / "lamps"
     training = json.loads((results / "model" / "training.json").read_text(encoding="utf-8"))
-    told = scalars(results / "tensorboard")
+    told = scalars(only(results / "tensorboard"))
     steps = [step for step, _ in told["train/loss"]]
     assert steps == list(range(1, training["num_steps"] + 1))
     assert [step for step, _ in told["train/learning_rate"]] == steps == [step for step, _ in told["train/divergence"]]
@@ -64,6 +70,11 @@ def test_tensorboard_holds_what_training_and_measuring_say(
             assert step == training["num_steps"]
             assert value == pytest.approx(result[when])
     assert told["after/divergence"][0][1] == pytest.approx(comparison["forgetting"]["divergence"])
+    assert run_kapoc(monkeypatch, "bench", "--model", "trained", "--recipe", tiny_recipe, "--limit", 1) == 0
+    first, again = sorted((results / "tensorboard").iterdir())
+    assert scalars(first) == told
+    assert {name.partition("/")[0] for name in scalars(again)} == {"before", "after"}  # nothing was left to train
+    assert scalars(again)["after/seen"][0][0] == training["num_steps"]
 
 
 def test_a_measurement_alone_is_told_by_task(
@@ -72,7 +83,7 @@ def test_a_measurement_alone_is_told_by_task(
     asked = ("bench", "--model", llama_folder, "--limit", 1, "--out", "run", "--json")
     assert run_kapoc(monkeypatch, *asked, "--track", "tensorboard") == 0
     run = json.loads(capsys.readouterr().out)
-    told = scalars(quiet_home / "run" / "tensorboard")
+    told = scalars(only(quiet_home / "run" / "tensorboard"))
     measured = {f"{task}/{name}": score for task, of in run["scores"].items() for name, score in of.items()}
     assert {name: value for name, [(_, value)] in told.items()} == pytest.approx(measured)
     assert {step for [(step, _)] in told.values()} == {0}

@@ -137,6 +137,17 @@ def test_a_checkpoint_is_current_only_for_these_facts_this_base_and_these_settin
     assert not has_current_model(workspace, base, workspace.model)
 
 
+def test_models_of_like_names_have_results_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work" / "m").mkdir(parents=True)
+    (tmp_path / "m").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    workspace = open_workspace(Path("runs"), load_recipe("smollm2-135m"))
+    names = ("m", "./m", "../work/m", str(tmp_path / "work" / "m"), "../m", str(tmp_path / "m"), "org/m")
+    found = [workspace.run_of(name).parent.name for name in names]
+    elsewhere = "--".join(("", *(tmp_path / "m").parts[1:]))
+    assert found == ["m", "m", "m", "m", elsewhere, elsewhere, "org--m"]
+
+
 def test_a_stale_run_with_knowledge_in_its_prompts_is_left_out(tmp_path: Path, tiny_recipe: Path) -> None:
     told: list[str] = []
     workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), listener=Listener(tell=told.append))

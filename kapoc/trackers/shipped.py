@@ -1,5 +1,6 @@
 """The trackers of accelerate that kapoc names: TensorBoard, MLflow, Weights & Biases and Trackio."""
 
+from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -11,9 +12,12 @@ from kapoc.trackers import TrackedRun, Tracker
 
 
 def tensorboard(run: TrackedRun) -> Tracker:
-    """Event files in `tensorboard/` in the run's folder: `tensorboard --logdir runs`."""
+    """Event files in the run's folder, in `tensorboard/` and the time of the start: `tensorboard --logdir runs`.
+
+    In one folder the curves of two trainings would be one.
+    """
     _prepare("tensorboard", run)
-    tracker: Tracker = TensorBoardTracker("tensorboard", logging_dir=run.folder)
+    tracker: Tracker = TensorBoardTracker(f"tensorboard/{_now()}", logging_dir=run.folder)
     return tracker
 
 
@@ -50,3 +54,7 @@ def _prepare(package: str, run: TrackedRun) -> None:
         raise DataError(f"tracker '{package}': its package is not installed; pip install 'kapoc[{package}]'")
     PartialState()  # accelerate's trackers write to its log, which asks for this
     run.folder.mkdir(parents=True, exist_ok=True)
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
