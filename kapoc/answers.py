@@ -6,7 +6,7 @@ import torch
 from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
 from kapoc.chat import encode
-from kapoc.models import FiniteLogits, stop_tokens
+from kapoc.models import FiniteLogits, stop_tokens, usable_generation
 
 MAX_NEW_TOKENS = 80
 """Where the measurement cuts an answer off (`max_gen_toks` in `tasks/_free.yaml`)."""
@@ -38,7 +38,13 @@ def generate_answers(
         temperature=temperature,
         batch_size=batch_size,
     )
-    return [str(tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in written]
+    ends = stop_tokens(model, tokenizer)
+    return [str(tokenizer.decode(without_end(tokens, ends), skip_special_tokens=True)) for tokens in written]
+
+
+def without_end(tokens: list[int], ends: Sequence[int]) -> list[int]:
+    """What was written, without the token that ended it, which not every tokenizer knows to be special."""
+    return tokens[:-1] if tokens and tokens[-1] in ends else tokens
 
 
 def generate_tokens(
@@ -76,7 +82,7 @@ def generate_tokens(
         width = max(map(len, ids))
         padded = [[tokenizer.pad_token_id] * (width - len(row)) + row for row in ids]
         mask = [[0] * (width - len(row)) + [1] * len(row) for row in ids]
-        with torch.no_grad():
+        with torch.no_grad(), usable_generation(model):
             made = model.generate(  # type: ignore[operator] # transformers' own annotation
                 input_ids=torch.tensor(padded, device=model.device),
                 attention_mask=torch.tensor(mask, device=model.device),

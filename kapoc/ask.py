@@ -1,14 +1,15 @@
 """Questions of a user's own put to a model, in the words in which the measurement puts its own."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from kapoc.answers import MAX_NEW_TOKENS, generate_tokens
+from kapoc.answers import MAX_NEW_TOKENS, generate_tokens, without_end
 from kapoc.chat import encode, prompt_text
 from kapoc.errors import DataError
-from kapoc.models import LoadedModel, stop_tokens
+from kapoc.models import LoadedModel, context_of, stop_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def ask(
     """
     tokenizer = loaded.tokenizer
     prompts = [encode(tokenizer, prompt_text(tokenizer, question)) for question in questions]
-    longest = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", 2**31))
+    longest = context_of(loaded.model) or sys.maxsize
     for question, prompt in zip(questions, prompts, strict=True):
         if len(prompt) + max_new_tokens > longest:
             raise DataError(
@@ -60,6 +61,9 @@ def ask(
         loaded.model, tokenizer, prompts, max_new_tokens=max_new_tokens, temperature=temperature, batch_size=1
     )
     return [
-        Answer(str(tokenizer.decode(row, skip_special_tokens=True)).strip(), bool(row) and row[-1] in ends)
+        Answer(
+            str(tokenizer.decode(without_end(row, ends), skip_special_tokens=True)).strip(),
+            bool(row) and row[-1] in ends,
+        )
         for row in written
     ]

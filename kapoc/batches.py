@@ -21,7 +21,7 @@ from kapoc.prefix_tree import plan_rows
 from kapoc.reading import CannotShareError, local_window, sharing, tree_mask
 
 MAX_PACKING_ERROR = 1e-3
-"""Nats per answer token by which the loss of packed examples may differ from that of separate ones."""
+"""Nats by which the loss of any answer token may differ between packed examples and separate ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +159,8 @@ def _logits(model: PreTrainedModel, row: PackedRow, positions: torch.Tensor) -> 
 def packing_is_exact(model: PreTrainedModel, examples: Sequence[EncodedExample]) -> bool:
     """Whether examples in one row have the loss that they have apart: a model may ignore or refuse a 4-D mask.
 
-    The first two that differ are tried, in the model's own precision; where all are alike nothing can be told, and it
-    is not. Nor is it where one is longer than what a local layer looks back over.
+    The first two that differ are tried, token by token, since errors of both signs would cancel in a sum; where all are
+    alike nothing can be told, and it is not. Nor is it where one is longer than what a local layer looks back over.
     """
     window = local_window(model)
     if window is not None and any(len(example) > window for example in examples):
@@ -172,11 +172,17 @@ def packing_is_exact(model: PreTrainedModel, examples: Sequence[EncodedExample])
     pair = [examples[0], other]
     try:
         with sharing(), evaluating(model), torch.no_grad():
-            apart = sum(float(summed_loss(model, pack([example]).to(model.device))) for example in pair)
-            together = float(summed_loss(model, pack(pair).to(model.device)))
+            apart = torch.cat([_token_losses(model, pack([example]).to(model.device)) for example in pair])
+            together = _token_losses(model, pack(pair).to(model.device))
     except CannotShareError:
         return False
-    return not abs(apart - together) > MAX_PACKING_ERROR * sum(len(example.trained) for example in pair)
+    differences = (apart - together).abs()
+    return not (differences > MAX_PACKING_ERROR).any()  # broken logits are no matter of the mask
+
+
+def _token_losses(model: PreTrainedModel, row: PackedRow) -> torch.Tensor:
+    """The negative log-likelihood (answer tokens,) of each answer token, in nats."""
+    return torch.nn.functional.cross_entropy(answer_logits(model, row), row.targets, reduction="none")
 
 
 def epoch_batches(

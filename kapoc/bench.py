@@ -23,7 +23,7 @@ from kapoc.errors import DataError
 from kapoc.general import general_sha256, kind_of
 from kapoc.knowledge_file import load_sources
 from kapoc.lm_eval_files import Evaluation, write_lm_eval_files
-from kapoc.models import LoadedModel, decoding_sha256, package_versions
+from kapoc.models import LoadedModel, context_of, decoding_sha256, package_versions
 from kapoc.quiet import quiet_logger, without_bar
 from kapoc.record import DataIdentity, Form, Item, Run, Settings, Tier
 from kapoc.task_list import FEWSHOT_SEED, load_tasks, tier_and_form
@@ -326,7 +326,7 @@ def _with_divergence(loaded: LoadedModel, base: LoadedModel, items: tuple[Item, 
     prefix = loaded.tokenizer.bos_token_id
     start = [prefix if prefix is not None else int(loaded.tokenizer.eos_token_id)]
     tokens = [[*start, *loaded.tokenizer.encode(item.reference, add_special_tokens=False)] for item in texts]
-    limit = int(getattr(loaded.model.config.get_text_config(), "max_position_embeddings", 2048))
+    limit = context_of(loaded.model) or 2048
     found = mean_divergences(base.model, loaded.model, [row[:limit] for row in tokens])
     divergences = {item.id: divergence for item, divergence in zip(texts, found, strict=True)}
     return tuple(

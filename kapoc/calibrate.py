@@ -17,7 +17,7 @@ from kapoc.decoding import continue_prompts
 from kapoc.knowledge import Fact, KnowledgeSet
 from kapoc.loop import Loop, peak_memory_bytes
 from kapoc.methods import load_method
-from kapoc.models import LoadedModel
+from kapoc.models import LoadedModel, context_of
 from kapoc.prefix_tree import plan_groups
 from kapoc.reading import CannotShareError, sharing
 from kapoc.recipe import Recipe, ReplaySettings, TrainSettings
@@ -132,7 +132,7 @@ def _tokens_of(loaded: LoadedModel, tasks: TaskList) -> tuple[int, int]:
 
 
 def _read_rate(loaded: LoadedModel) -> float:
-    width = 64
+    width = min(64, context_of(loaded.model) or 64)
     tokens = torch.full((_READ_ROWS, width), 5, device=loaded.model.device)
     with torch.no_grad():
         loaded.model(input_ids=tokens, logits_to_keep=1)

@@ -18,7 +18,7 @@ from kapoc.attention import use_tree_attention
 from kapoc.chat import undated_template
 from kapoc.decoding import continue_prompts
 from kapoc.errors import ModelError
-from kapoc.models import FiniteLogits, LoadedModel, stop_tokens
+from kapoc.models import FiniteLogits, LoadedModel, stop_tokens, usable_generation
 from kapoc.reading import BROKEN_LOGITS, CannotShareError, local_window, sharing
 from kapoc.scoring import Request, Score, score_requests
 
@@ -62,6 +62,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             tokenizer=loaded.tokenizer,
             batch_size=batch_size,
             softmax_dtype=torch.float32,
+            max_length=getattr(loaded.model.config.get_text_config(), "max_seq_len", None),  # MPT's name of it
             chat_template_args=direct if undated is None else {**direct, "chat_template": undated},
         )
         use_tree_attention(loaded.model)
@@ -74,8 +75,12 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         self._capacity = _ROW_TOKENS[loaded.model.device.type] * batch_size
         self._stop_tokens = stop_tokens(loaded.model, loaded.tokenizer)
         self._decodes = self._decoding_is_exact()
+        architecture = loaded.identity.architecture
         if not self._decodes:
             _logger.warning("%s is decoded by transformers: answers take longer", loaded.identity.architecture)
+            if not self._padding_is_exact():
+                self.batch_size_per_gpu = 1
+                _logger.warning("%s does not pass over padding: answers are written one by one", architecture)
         self._shares = self._sharing_is_exact()
         if not self._shares:
             _logger.warning("%s takes no tree of continuations: prompts are not shared", loaded.identity.architecture)
@@ -127,6 +132,16 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             for prompt, answer in zip(prompts, found, strict=True)
         )
 
+    def _padding_is_exact(self) -> bool:
+        """Whether `generate` writes behind a prompt that was padded what it writes behind the prompt alone."""
+        short, long = (self.tok_encode(text) for text in ("One", "Nobody came to the house with the two red lamps"))
+        width, pad = len(long), int(self.tokenizer.pad_token_id)
+        ids = torch.tensor([[pad] * (width - len(short)) + short, long], device=self.device)
+        mask = torch.tensor([[0] * (width - len(short)) + [1] * len(short), [1] * width], device=self.device)
+        row = self._generate(ids, mask, 4, self._stop_tokens)[0, width:].tolist()
+        end = next((place for place, token in enumerate(row) if token in self._stop_tokens), len(row))
+        return [int(token) for token in row[:end]] == self._generated_alone(short, self._stop_tokens)
+
     def _generated_alone(self, prompt: _Tokens, stops: list[int]) -> _Tokens:
         ids = torch.tensor([prompt], device=self.device)
         written = self._generate(ids, torch.ones_like(ids), 4, stops)[0, len(prompt) :].tolist()
@@ -134,15 +149,16 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         return [int(token) for token in written[:end]]
 
     def _generate(self, ids: torch.Tensor, mask: torch.Tensor, max_new_tokens: int, stops: list[int]) -> torch.Tensor:
-        output: torch.Tensor = self.model.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            eos_token_id=stops,
-            pad_token_id=self.tokenizer.pad_token_id,
-            logits_processor=LogitsProcessorList([FiniteLogits()]),
-        )
+        with usable_generation(self.model):
+            output: torch.Tensor = self.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                eos_token_id=stops,
+                pad_token_id=self.tokenizer.pad_token_id,
+                logits_processor=LogitsProcessorList([FiniteLogits()]),
+            )
         return output
 
     def _model_generate(
@@ -158,7 +174,10 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         written = self._generate(context, mask, room, self._stop_tokens)
         for prompt, kept, row in zip(context, mask, written, strict=True):
             answer = row[context.shape[1] :].tolist()
-            self._ended_behind[tuple(prompt[kept.bool()].tolist())] = not set(answer).isdisjoint(self._stop_tokens)
+            end = next((place for place, token in enumerate(answer) if token in self._stop_tokens), None)
+            self._ended_behind[tuple(prompt[kept.bool()].tolist())] = end is not None
+            if end is not None:  # HFLM decodes the rest, and not every tokenizer knows an end token to be special
+                row[context.shape[1] + end :] = self.tokenizer.pad_token_id
         return written
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:  # noqa: ARG002

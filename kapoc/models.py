@@ -1,5 +1,6 @@
 """A name -> a model and its tokenizer, with the identity of its weights."""
 
+import copy
 import hashlib
 import json
 import warnings
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     LogitsProcessor,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -22,7 +24,7 @@ from transformers import (
 
 from kapoc import default_model
 from kapoc.allocation import keep_freed_memory
-from kapoc.chat import PLAIN_TEMPLATE, encode, prompt_text, turn_ends
+from kapoc.chat import PLAIN_TEMPLATE, encode, end_token, prompt_text, turn_ends
 from kapoc.errors import ModelError, first_line
 from kapoc.quiet import quiet_transformers
 from kapoc.record import ModelIdentity
@@ -31,6 +33,17 @@ UNFINISHED = "UNFINISHED"
 """A file of this name marks a model folder whose writing or checking has not ended."""
 
 
+_UNUSABLE_GENERATION = (
+    "assistant_early_exit",
+    "cache_config",
+    "cache_implementation",
+    "num_return_sequences",
+    "penalty_alpha",
+    "prompt_lookup_num_tokens",
+    "return_dict_in_generate",
+    "stop_strings",
+    "token_healing",
+)
 _UNFIT = (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, UserWarning, SafetensorError)
 """What peft raises, or warns with, where an adapter is damaged, of another base, or of a kind that cannot be merged."""
 
@@ -79,6 +92,7 @@ def load_model(
     prepare_tokenizer(tokenizer)
     _fit_tokenizer(tokenizer, model, name)
     refuse_non_finite(model, name)
+    _refuse_looking_ahead(model, tokenizer, name)
     identity = ModelIdentity(
         name=name,
         source="default"
@@ -207,14 +221,40 @@ def _fit_tokenizer(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, n
     if int(tokenizer.pad_token_id) >= num_rows:
         tokenizer.pad_token = tokenizer.eos_token
     try:
-        prompt = prompt_text(tokenizer, "Who?")
-    except TemplateError as error:
+        prompt, other = prompt_text(tokenizer, "Who?"), prompt_text(tokenizer, "When was the second lamp lit?")
+        end_token(tokenizer, "Who?", "Nobody.")
+    except (TemplateError, ValueError) as error:
         raise ModelError(f"{name}: the chat template cannot be used ({first_line(error)}); mend it") from None
+    if prompt == other:
+        raise ModelError(
+            f"{name}: the chat template leaves out what is asked (it may want a list of parts); give it one for text"
+        )
     needed = max(*encode(tokenizer, prompt), *turn_ends(tokenizer))
     if needed >= num_rows:
         raise ModelError(
             f"{name}: a chat needs the token {needed} ({tokenizer.convert_ids_to_tokens(needed)}), and the model has "
             f"{num_rows} rows of embeddings; save it with its own tokenizer, or with resized embeddings"
+        )
+
+
+@torch.no_grad()
+def _refuse_looking_ahead(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Refuse a model whose logits depend on later tokens, as those of an encoder do: its scores would know the end.
+
+    Raises:
+        ModelError: they do.
+    """
+    ids = encode(tokenizer, "Two lamps stood in the window of the house")
+    rows = torch.tensor([ids, [*ids[:-1], ids[0] if ids[0] != ids[-1] else ids[1]]])
+    model.eval()
+    try:
+        first, second = model(input_ids=rows).logits[:, :-1].float()
+    except (AttributeError, RuntimeError, TypeError, ValueError):
+        return  # what the model lacks is told where it is asked
+    if not torch.allclose(first, second, rtol=1e-2, atol=1e-2):
+        raise ModelError(
+            f"{name}: {type(model).__name__} reads what stands behind a word before it predicts it; give a causal "
+            "language model"
         )
 
 
@@ -280,10 +320,42 @@ def package_versions(*more: str) -> dict[str, str]:
 
 
 def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The ids at which generation ends: those of the generation config, and the tokenizer's end token."""
+    """The ids at which generation ends.
+
+    Those of the generation config, the tokenizer's end token, and that with which the chat template closes an answer:
+    base and trained model then end alike, whatever the base's config knows of its template.
+    """
     configured = model.generation_config.eos_token_id if model.generation_config is not None else None
     listed = configured if isinstance(configured, list) else [] if configured is None else [configured]
-    return sorted({int(token) for token in listed} | {int(tokenizer.eos_token_id)})
+    closing = end_token(tokenizer, "Who?", "Nobody.")
+    return sorted({int(token) for token in listed} | {int(tokenizer.eos_token_id), closing})
+
+
+def context_of(model: PreTrainedModel) -> int | None:
+    """How many tokens a model reads at once; none where its config does not say."""
+    config = model.config.get_text_config()
+    found = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", None)  # MPT's name
+    return None if found is None else int(found)
+
+
+@contextmanager
+def usable_generation(model: PreTrainedModel) -> Iterator[None]:
+    """A model's generation config without what `generate` could not do here, and afterwards as it was.
+
+    That is what needs a tokenizer, another package or another model, or returns something else than one row a prompt.
+    """
+    config = model.generation_config
+    if config is None:
+        yield
+        return
+    plain, usable = GenerationConfig(), copy.deepcopy(config)
+    for setting in _UNUSABLE_GENERATION:
+        setattr(usable, setting, getattr(plain, setting, None))
+    model.generation_config = usable
+    try:
+        yield
+    finally:
+        model.generation_config = config
 
 
 def decoding_sha256(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:

@@ -67,6 +67,9 @@ def local_window(model: PreTrainedModel) -> int | None:
     if getattr(config, "window_size", None) is not None:
         return 0
     windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "longrope":  # beyond it all texts of a row would be read as long ones
+        windows.append(rope.get("original_max_position_embeddings"))
     return min((window for window in windows if window), default=None)  # some write 0 for none
 
 

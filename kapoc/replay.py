@@ -28,7 +28,7 @@ from kapoc.chat import EncodedExample, encode, prompt_text
 from kapoc.decoding import continue_prompts, sampled
 from kapoc.divergence import NUM_LIKELIEST, Passage, divergence_and_surprise, rest_of
 from kapoc.errors import DataError, ModelError
-from kapoc.models import evaluating, stop_tokens
+from kapoc.models import context_of, evaluating, stop_tokens
 from kapoc.reading import BROKEN_LOGITS, CannotShareError, local_window, sharing
 from kapoc.recipe import ReplaySettings
 
@@ -92,7 +92,7 @@ def write_passages(
         ModelError: a logit is inf or nan.
     """
     asked = passage_prompts(tokenizer, num_passages, settings, seed)
-    most = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    most = context_of(model)
     longest = max(map(len, asked)) + settings.num_tokens
     if most is not None and longest > most:
         raise DataError(

@@ -19,7 +19,7 @@ from kapoc.errors import DataError, ModelError
 from kapoc.interpolation import Weights, choose_alpha, copy_weights
 from kapoc.loop import Loop, StepReport, StoppedTrainingError, unwrapped
 from kapoc.methods import Method, load_method
-from kapoc.models import evaluating
+from kapoc.models import context_of, evaluating
 from kapoc.recipe import TrainSettings
 from kapoc.replay import as_example, divergence_from_base
 from kapoc.resume import Keeper
@@ -279,7 +279,7 @@ def _refuse_too_long(model: PreTrainedModel, examples: Sequence[EncodedExample])
     Raises:
         DataError: a text has more tokens than the model has places for.
     """
-    most = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    most = context_of(model)
     longest = max(examples, key=len)
     if most is not None and len(longest) > most:
         raise DataError(

@@ -2,11 +2,12 @@
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
-from transformers import PreTrainedModel
+from transformers import Lfm2Config, Lfm2ForCausalLM, PreTrainedModel
 
 from kapoc.batches import epoch_batches, pack, packing_is_exact, row_losses, summed_loss
 from kapoc.chat import EncodedExample, encode_example, prompt_text, turn_ends
@@ -165,6 +166,16 @@ def test_rows_are_not_trusted_where_nothing_tells_two_texts_apart() -> None:
     assert packing_is_exact(model, examples)
     assert not packing_is_exact(model, examples[:1])
     assert not packing_is_exact(model, [examples[0], examples[0]])
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_rows_are_not_trusted_where_a_state_leaks_from_text_to_text(seed: int) -> None:
+    torch.manual_seed(seed)
+    sizes: dict[str, Any] = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "vocab_size": 700}
+    heads: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 2, "block_multiple_of": 16}
+    kinds = ["conv", "full_attention"]
+    model = Lfm2ForCausalLM(Lfm2Config(**sizes, **heads, layer_types=kinds, pad_token_id=2, initializer_range=0.2))
+    assert not packing_is_exact(model, _examples())
 
 
 def test_rows_are_not_trusted_beyond_the_window_of_a_local_layer() -> None:

@@ -2,16 +2,19 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import tiny_llama, tiny_tokenizer
 from tokenizers import AddedToken
 from tokenizers.processors import TemplateProcessing
+from transformers import BertConfig, BertLMHeadModel, MptConfig, MptForCausalLM
 
 from kapoc import checkpoint, train_run
+from kapoc.answers import generate_answers
 from kapoc.checkpoint import locked, read_training_record, refuse_foreign, refuse_without_room, writing
 from kapoc.errors import DataError, ModelError, OutputError
-from kapoc.models import load_model, prepare_tokenizer, save_model
+from kapoc.models import context_of, load_model, prepare_tokenizer, save_model, stop_tokens
 from kapoc.recipe import load_recipe
 from kapoc.workspace import open_workspace
 
@@ -178,6 +181,66 @@ def test_a_broken_chat_template_is_told_in_a_line(tmp_path: Path, template: str)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="the chat template cannot be used"):
         load_model(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{{ messages[0]['content'][0]['text'] }}", "the chat template leaves out what is asked"),
+        ("{% if messages|length > 1 %}{{ raise_exception('no') }}{% endif %}{{ messages[0]['content'] }}", "no"),
+    ],
+)
+def test_a_template_that_cannot_ask_or_answer_is_refused(tmp_path: Path, template: str, said: str) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = template
+    tiny_llama().save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=said):
+        load_model(str(tmp_path))
+
+
+def test_an_encoder_is_no_language_model(tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "vocab_size": 700}
+    BertLMHeadModel(BertConfig(**sizes, num_attention_heads=4, initializer_range=0.2)).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="reads what stands behind a word before it predicts it"):
+        load_model(str(tmp_path))
+
+
+def test_an_answer_ends_where_its_template_closes_it() -> None:
+    model, tokenizer = tiny_llama(), tiny_tokenizer()
+    closing = int(tokenizer.eos_token_id)
+    tokenizer.eos_token = "<|endoftext|>"  # noqa: S105 - a token of text
+    model.generation_config.eos_token_id = int(tokenizer.eos_token_id)
+    assert closing != tokenizer.eos_token_id
+    assert stop_tokens(model, tokenizer) == sorted({int(tokenizer.eos_token_id), closing})
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"stop_strings": ["lamp"]},
+        {"return_dict_in_generate": True},
+        {"prompt_lookup_num_tokens": 3},
+        {"num_return_sequences": 2},
+        {"cache_implementation": "quantized"},
+        {"token_healing": True},
+    ],
+)
+def test_what_a_generation_config_cannot_have_here_is_left_out(setting: dict[str, Any]) -> None:
+    model, tokenizer = tiny_llama(), tiny_tokenizer()
+    plain = generate_answers(model, tokenizer, ["One", "Two lamps"], max_new_tokens=4, temperature=None, batch_size=2)
+    for name, value in setting.items():
+        setattr(model.generation_config, name, value)
+    config = model.generation_config
+    found = generate_answers(model, tokenizer, ["One", "Two lamps"], max_new_tokens=4, temperature=None, batch_size=2)
+    assert found == plain
+    assert model.generation_config is config
+
+
+def test_the_context_goes_by_two_names() -> None:
+    assert context_of(tiny_llama()) == 1024
+    assert context_of(MptForCausalLM(MptConfig(d_model=48, n_heads=4, n_layers=1, max_seq_len=256))) == 256
 
 
 def test_a_chat_that_needs_a_token_without_a_row_is_refused(tmp_path: Path) -> None:

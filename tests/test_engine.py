@@ -218,6 +218,26 @@ def test_a_generation_config_that_asks_for_more_is_left_to_transformers(
     assert ending.ended == dict.fromkeys(QUESTIONS, True)
 
 
+def test_answers_do_not_depend_on_the_batch_where_a_model_reads_its_padding(
+    llama_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = load_model(str(llama_folder))
+    loaded.model.generation_config.repetition_penalty = 1.7  # so that transformers decodes
+    generate: Any = loaded.model.generate
+
+    def blind(**arguments: Any) -> Any:
+        return generate(**{**arguments, "attention_mask": torch.ones_like(arguments["attention_mask"])})
+
+    monkeypatch.setattr(loaded.model, "generate", blind)
+    arguments = {"until": [], "do_sample": False, "max_gen_toks": 12}
+    asked = [Instance(request_type="generate_until", doc={}, arguments=(q, arguments), idx=0) for q in QUESTIONS]
+    alone, together = (
+        SharedPrefixLM(loaded, batch_size=size, show_progress=False).generate_until(asked) for size in (1, 4)
+    )
+    assert "does not pass over padding" in caplog.text
+    assert together == alone
+
+
 def _folder(model: PreTrainedModel, path: Path) -> str:
     save_model(model, tiny_tokenizer(), path)
     return str(path)
