@@ -87,7 +87,7 @@ def compare(
         contexts={name: context_results(name, run, before, after) for name, run in (contexts or {}).items()},
         noise=noise_floor(before, noise) if noise is not None else {},
         seeds=over_seeds(before, runs) if other_seeds else {},
-        validity=_validity(before, headline),
+        validity=_validity(before, after, headline),
         ledger=tuple(_ledger_line(*pair) for pair in headline if pair[0].form == "free"),
         spilled=tuple(_spilled(pairs)),
         commands=(before.command, after.command),
@@ -195,14 +195,18 @@ def _variety_of(outputs: Sequence[str]) -> Variety:
     )
 
 
-def _validity(before: Run, headline: Sequence[Pair]) -> Validity:
+def _validity(before: Run, after: Run, headline: Sequence[Pair]) -> Validity:
     knowledge = [item for item, _ in headline if item.form == "free" and item.tier != "control"]
     return Validity(
         known_before=tuple(item.id for item in knowledge if item.score == 1),
-        num_leaks=before.data.num_leaks,
-        num_proposals=before.data.num_proposals,
+        num_leaks=max((found for found in _leaks(before, after) if found is not None), default=None),
+        num_proposals=max(before.data.num_proposals, after.data.num_proposals),
         documents_sha256=before.data.documents_sha256,
     )
+
+
+def _leaks(before: Run, after: Run) -> tuple[int | None, int | None]:
+    return before.data.num_leaks, after.data.num_leaks
 
 
 def _spilled(pairs: Sequence[Pair]) -> Iterable[SpilledLine]:
@@ -246,10 +250,12 @@ def warnings_of(before: Run, after: Run) -> Iterable[str]:
     """What a reader should know of two runs before believing a difference between them."""
     if not before.is_complete:
         yield f"only {before.settings.limit} items a task were asked (--limit): nothing here is evidence"
-    if before.data.num_leaks:
-        yield f"the audit found {before.data.num_leaks} leaks in the knowledge sets; see `kapoc data check`"
-    if before.data.num_proposals:
-        yield f"{before.data.num_proposals} questions were proposed from templates and nobody has read them yet"
+    leaks = _leaks(before, after)
+    if most := max(found or 0 for found in leaks):
+        yield f"the audit found {most} leaks in the knowledge sets{_each(leaks)}; see `kapoc data check`"
+    proposals = (before.data.num_proposals, after.data.num_proposals)
+    if most := max(proposals):
+        yield f"{most} questions were proposed from templates and nobody has read them yet{_each(proposals)}"
     if before.model.weights_sha256 == after.model.weights_sha256:
         yield "both runs measured the same weights"
     if before.settings.context != "none":
@@ -260,6 +266,12 @@ def warnings_of(before: Run, after: Run) -> Iterable[str]:
     if after.settings.base_sha256 and after.settings.base_sha256 != origin:
         yield "the divergences of the two runs are to different bases and are left out"
     yield from (f"the runs differ in {what}" for what in _differences(before, after).values())
+
+
+def _each(numbers: tuple[int | None, int | None]) -> str:
+    """What each of two runs says where they differ."""
+    first, second = ("not audited" if number is None else str(number) for number in numbers)
+    return "" if first == second else f" (in the first run {first}, in the second {second})"
 
 
 def _differences(before: Run, after: Run) -> dict[str, str]:

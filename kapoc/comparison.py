@@ -176,8 +176,8 @@ class Validity(StrictRecord):
 
     Attributes:
         known_before: ids of the knowledge items that the base answered right; not counted as learned.
-        num_leaks: what the audit of the sets found; none where they were not audited.
-        num_proposals: examples that kapoc proposed and nobody has looked at.
+        num_leaks: what the audit of the sets found, the larger number of the two runs; none where neither was audited.
+        num_proposals: examples that kapoc proposed and nobody has looked at, the larger number, too.
         documents_sha256: of the frozen items, the same in both runs.
     """
 

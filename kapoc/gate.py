@@ -49,8 +49,9 @@ class Check(StrictRecord):
 
     @model_validator(mode="after")
     def _fields_of_its_kind(self) -> Self:
-        if not self.name.isprintable():
-            raise ValueError(f"check {self.name!r}: name: holds a character that cannot be printed; take it out")
+        for field in ("name", "quantity"):
+            if not getattr(self, field).isprintable():
+                raise ValueError(f"check {self.name!r}: {field}: holds a character that cannot be printed; take it out")
         if self.kind == "floor" and self.margin != 0:
             raise ValueError(
                 f"check '{self.name}': margin: belongs to the other kinds; put it into at_least or at_most"

@@ -129,7 +129,7 @@ def test_the_action_leaves_its_files_and_ends_with_the_verdict(
     assert f"**Verdict: {verdict}" in (out / "report.md").read_text(encoding="utf-8")
     suite = ElementTree.parse(out / "gate.xml").getroot()  # noqa: S314 - our own
     assert (suite.get("failures") == "0") is (code == 0)
-    assert "::notice title=kapoc gate::" in job.log
+    assert f"::{'error' if code else 'notice'} title=kapoc gate::{verdict}" in job.log
     assert job.used[-1] == (
         "actions/upload-artifact@v4", {"name": "kapoc-gate", "path": "kapoc-gate", "if-no-files-found": "ignore"}
     )  # fmt: skip

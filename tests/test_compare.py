@@ -226,6 +226,24 @@ def test_leaks_and_proposals_are_told() -> None:
     assert any("7 questions were proposed" in warning for warning in warnings)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "found", "says"),
+    [
+        ({"num_leaks": 0}, {"num_leaks": 7}, 7, "7 leaks in the knowledge sets (in the first run 0, in the second 7)"),
+        ({"num_leaks": 7}, {}, 7, "7 leaks in the knowledge sets (in the first run 7, in the second not audited)"),
+        ({"num_leaks": 7}, {"num_leaks": 7}, 7, "7 leaks in the knowledge sets;"),
+        ({"num_leaks": 0}, {}, 0, ""),
+        ({}, {}, None, ""),
+    ],
+)
+def test_leaks_of_either_run_count(before: Any, after: Any, found: int | None, says: str) -> None:
+    runs = [make_run(make_items(nothing), num_proposals=n, **data) for n, data in ((2, before), (9, after))]
+    comparison = compare(*runs)
+    assert (comparison.validity.num_leaks, comparison.validity.num_proposals) == (found, 9)
+    assert [says in told for told in comparison.warnings if " leaks " in told] == [True] * bool(says)
+    assert any(told.endswith("read them yet (in the first run 2, in the second 9)") for told in comparison.warnings)
+
+
 def test_runs_in_the_wrong_order_are_told() -> None:
     trained = _trained(0.1, BASE.model.weights_sha256, "1")
     assert any("are the two swapped?" in warning for warning in compare(trained, BASE).warnings)

@@ -19,7 +19,7 @@ from kapoc.errors import DataError, IncomparableError
 from kapoc.gate import PULL_REQUEST_GATE, RELEASE_GATE, Check, Gate, Verdict, judge, judged, load_gate
 from kapoc.record import Run, save_run
 from kapoc.report import markdown
-from kapoc.report.junit import render_annotations, render_junit
+from kapoc.report.junit import render_annotations, render_error, render_junit
 
 BASE = make_run(make_items(nothing))
 GOOD = make_run(make_items(everything), weights="1" * 64)
@@ -225,6 +225,8 @@ def test_where_every_loss_could_be_shown_nothing_is_told() -> None:
 def test_a_release_of_leaking_sets_shows_nothing() -> None:
     leaking = [make_run(run.items, weights=run.model.weights_sha256, num_leaks=3) for run in (BASE, GOOD)]
     verdict = judge(compare(*leaking), RELEASE_GATE)
+    assert judge(compare(leaking[0], GOOD), RELEASE_GATE).outcome == "inconclusive"
+    assert judge(compare(BASE, leaking[1]), RELEASE_GATE).outcome == "inconclusive"
     assert (verdict.outcome, verdict.exit_code) == ("inconclusive", 4)
     assert verdict.sentence == "INCONCLUSIVE: the knowledge sets leak (3 found), so right answers show little"
     assert judge(compare(*leaking[::-1]), RELEASE_GATE).outcome == "fail"
@@ -253,6 +255,10 @@ def test_an_unknown_quantity_names_the_near_one() -> None:
         (
             'kind = "floor"\nquantity = "text"\nat_most = nan',
             "at_most: must be a number, without quotes, and not infinite",
+        ),
+        (
+            'kind = "floor"\nquantity = "se\\u0007en"\nat_least = 0.5',
+            "quantity: holds a character that cannot be printed",
         ),
         ('kind = "better"\nquantity = "seen"', "kind: Input should be 'superiority'"),
         ('kind = "floor"\nquantity = "seen"\nat_least = 1\ngating = false', "no check is gating"),
@@ -298,10 +304,35 @@ def test_junit_and_annotations_say_what_the_verdict_says() -> None:
     failed = {case.get("name") for case in suite if case.find("failure") is not None}
     assert failed == _outcomes(verdict, "fail") | _outcomes(verdict, "inconclusive")
     lines = list(render_annotations(verdict))
-    assert sum(line.startswith("::error ") for line in lines) == 2
-    assert lines[-1] == f"::notice title=kapoc gate::{verdict.sentence}"
+    assert sum(line.startswith("::error title=kapoc gate%3A") for line in lines) == 2
+    assert lines[-1] == f"::error title=kapoc gate::{verdict.sentence}"
     lenient = verdict.model_copy(update={"inconclusive_fails": False})
     assert ElementTree.fromstring(render_junit(lenient)).get("skipped") == "1"  # noqa: S314 - our own
+
+
+@pytest.mark.parametrize(
+    ("fails", "counts", "level"), [(True, ("10", "1", "0"), "error"), (False, ("10", "0", "1"), "warning")]
+)
+def test_leaks_are_no_green_suite(counts: tuple[str, str, str], level: str, *, fails: bool) -> None:
+    leaking = [make_run(run.items, weights=run.model.weights_sha256, num_leaks=3) for run in (BASE, GOOD)]
+    verdict = judge(compare(*leaking), RELEASE_GATE.model_copy(update={"inconclusive_fails": fails}))
+    suite = ElementTree.fromstring(render_junit(verdict))  # noqa: S314 - our own
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == counts
+    [case] = [case for case in suite if case.find("failure") is not None or case.find("skipped") is not None]
+    assert case.get("name") == "knowledge sets do not leak"
+    lines = list(render_annotations(verdict))
+    assert (
+        f"::{level} title=kapoc gate%3A knowledge sets do not leak::inconclusive: the audit found 3 leaks" in lines[0]
+    )
+    assert lines[-1].startswith("::error " if fails else "::notice ")
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "a\x1b[31mb", "a\ufffeb", "a\ud800b"])
+def test_junit_is_xml_whatever_a_text_holds(text: str) -> None:
+    verdict = judge(compare(BASE, GOOD), RELEASE_GATE).model_copy(update={"warnings": (text,)})
+    for document in (render_junit(verdict), render_error([text])):
+        found = ElementTree.fromstring(document.encode())  # noqa: S314 - our own
+        assert any("a\ufffd" in f"{part.text} {part.get('message')}" for part in found.iter())
 
 
 def test_the_level_of_a_gate_is_the_one_that_its_file_says() -> None:
@@ -405,7 +436,7 @@ def test_the_command_is_quick_needs_no_torch_and_all_its_outputs_agree(tmp_path:
         assert done.returncode == expected, done.stderr
         assert "heavy: []" in done.stdout
         assert f"verdict: {sentence}" in done.stdout
-        assert f"::notice title=kapoc gate::{sentence}" in done.stdout
+        assert f"::{'error' if expected else 'notice'} title=kapoc gate::{sentence}" in done.stdout
         assert f"**Verdict: {sentence}" in summary.read_text(encoding="utf-8")
         failures = int(ElementTree.parse(junit).getroot().get("failures") or 0)  # noqa: S314 - our own
         assert (failures == 0) is (expected == 0)

@@ -1,27 +1,55 @@
 """A verdict in the formats of a CI: JUnit XML, one case a check, and annotations of GitHub Actions."""
 
+import re
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from kapoc.gate import CheckResult, Verdict
-from kapoc.report.numbers import interval
+from kapoc.report.numbers import interval, one_line
+
+_LEAKS = "knowledge sets do not leak"
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that no XML 1.0 document may hold, written as they are or by number."""
+
+
+class _Case(NamedTuple):
+    """One line of a CI: a check, or that the sets do not leak.
+
+    Attributes:
+        kind: `gate`, or `gate.` and the kind of check.
+        name: how it is called.
+        tag: `failure` or `skipped`; none where it passed.
+        words: what was found.
+    """
+
+    kind: str
+    name: str
+    tag: str | None
+    words: str
 
 
 def render_junit(verdict: Verdict) -> str:
-    """The verdict as JUnit XML: failed checks are failures; inconclusive ones, too, where that fails, else skipped."""
-    suite = Element("testsuite", name="kapoc gate", tests=str(len(verdict.checks)))
-    counts = {"failure": 0, "skipped": 0}
-    for check in verdict.checks:
-        case = SubElement(suite, "testcase", classname=f"kapoc.gate.{check.kind}", name=check.name)
-        how = _tag(check, verdict)
-        if how is not None:
-            counts[how] += 1
-            SubElement(case, how, message=_words(check))
-    suite.set("failures", str(counts["failure"]))
-    suite.set("skipped", str(counts["skipped"]))
-    suite.set("errors", "0")
+    """The verdict as JUnit XML: failed checks are failures; inconclusive ones, too, where that fails, else skipped.
+
+    Leaks that take a release its verdict are a case of their own.
+    """
+    cases = list(_cases(verdict))
+    tags = [case.tag for case in cases]
+    suite = Element(
+        "testsuite",
+        name="kapoc gate",
+        tests=str(len(cases)),
+        failures=str(tags.count("failure")),
+        skipped=str(tags.count("skipped")),
+        errors="0",
+    )
+    for case in cases:
+        element = SubElement(suite, "testcase", classname=f"kapoc.{case.kind}", name=case.name)
+        if case.tag is not None:
+            SubElement(element, case.tag, message=case.words)
     if verdict.warnings:
-        SubElement(suite, "system-out").text = "\n".join(verdict.warnings)
+        SubElement(suite, "system-out").text = "\n".join(map(one_line, verdict.warnings))
     return _document(suite)
 
 
@@ -40,19 +68,28 @@ def render_error_annotation(lines: Sequence[str]) -> str:
 def render_annotations(verdict: Verdict) -> Iterator[str]:
     """The verdict as workflow commands of GitHub Actions.
 
-    Each is an error or a warning for a check that did not pass, a warning for what a reader should know, and a notice.
+    Each is an error or a warning for a check that did not pass, a warning for what a reader should know, and the
+    verdict: an error wherever the exit code is not 0, else a notice.
     """
-    for check in verdict.checks:
-        if check.outcome != "pass":
-            level = {"failure": "error", "skipped": "warning"}[_tag(check, verdict) or "skipped"]
-            yield f"::{level} title=kapoc gate%3A {_escaped_property(check.name)}::{_escaped(_words(check))}"
-    yield from (f"::warning title=kapoc gate::{_escaped(warning)}" for warning in verdict.warnings)
-    yield f"::notice title=kapoc gate::{_escaped(verdict.sentence)}"
+    for case in _cases(verdict):
+        if case.tag is not None:
+            level = {"failure": "error", "skipped": "warning"}[case.tag]
+            yield f"::{level} title=kapoc gate%3A {_escaped_property(case.name)}::{_escaped(case.words)}"
+    yield from (f"::warning title=kapoc gate::{_escaped(one_line(warning))}" for warning in verdict.warnings)
+    yield f"::{'error' if verdict.exit_code else 'notice'} title=kapoc gate::{_escaped(verdict.sentence)}"
 
 
 def _document(suite: Element) -> str:
     indent(suite)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + tostring(suite, encoding="unicode") + "\n"
+    text = _NO_XML.sub("\ufffd", tostring(suite, encoding="unicode"))
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
+
+
+def _cases(verdict: Verdict) -> Iterator[_Case]:
+    yield from (_Case(f"gate.{c.kind}", c.name, _tag(c, verdict), _words(c)) for c in verdict.checks)
+    if verdict.num_leaks:
+        found = f"inconclusive: the audit found {verdict.num_leaks} leaks in the knowledge sets; see `kapoc data check`"
+        yield _Case("gate", _LEAKS, "failure" if verdict.inconclusive_fails else "skipped", found)
 
 
 def _tag(check: CheckResult, verdict: Verdict) -> str | None:

@@ -35,6 +35,11 @@ def shortened(text: str, length: int = 160) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def one_line(text: str) -> str:
+    """A text without line ends, so that nothing in it begins a line."""
+    return " ".join(text.splitlines())
+
+
 def p_value(p: float) -> str:
     """A p-value; small ones as a bound."""
     return "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 1 else "1"
