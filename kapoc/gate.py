@@ -6,6 +6,7 @@ shown. The levels hold over all gating checks together (Holm, 1979).
 """
 
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -14,6 +15,7 @@ from pydantic import Field, model_validator
 from kapoc.comparison import Comparison, Interval, finite
 from kapoc.errors import DataError, IncomparableError, near_miss
 from kapoc.evidence import CheckKind, Evidence, weigh, worst
+from kapoc.knowledge import RESERVED_NAMES
 from kapoc.record import TIERS
 from kapoc.source import Number, StrictRecord, load_toml, read_text, validate
 from kapoc.stats import holm
@@ -181,12 +183,17 @@ _REMEDIES: dict[str, str] = {
     **dict.fromkeys(TIERS, "measure all tiers"),
     "control": _NO_CONTROLS,
     "text": "measure both with the general tasks",
+    **{f"gold/{tier}": "measure both again with this version of kapoc" for tier in TIERS},
     "gold/general/last_word": "measure both with the general tasks and this version of kapoc",
     "divergence": "measure both to one base, with `kapoc bench --base`",
     "ended": "measure both again with this version of kapoc",
     "spillover/control": _NO_CONTROLS,
     "spillover/off_topic": "measure both with the off-topic prompts",
 }
+_GROUPS_OF_KINDS = (*TIERS, "spillover/control", "gold/general")
+"""What is also judged by kind of question, as `<group>/<kind>`."""
+_OF_ONE_SET = {*TIERS, "spillover/control"} - {"general"}
+"""What is also judged set by set, as `<set>/<group>`."""
 
 
 class CheckResult(StrictRecord):
@@ -339,7 +346,7 @@ def _absent(comparison: Comparison, check: Check) -> str | None:
     """That the runs lack what a check judges, and what to do; nothing where they have it."""
     if check.quantity in comparison.scores:
         return None
-    if (remedy := _remedy(check.quantity)) is not None:
+    if (remedy := _remedy(check.quantity, comparison.scores)) is not None:
         return f"check '{check.name}': the runs have no '{check.quantity}'; {remedy}"
     hint = near_miss(check.quantity, comparison.scores)
     raise DataError(f"check '{check.name}': there is no quantity '{check.quantity}' in these runs; {hint}")
@@ -366,11 +373,30 @@ def _blind(comparison: Comparison, gate: Gate, gating: list[Check]) -> list[str]
     return found
 
 
-def _remedy(quantity: str) -> str | None:
-    """What to do where runs lack a quantity that runs can have."""
+def _remedy(quantity: str, known: Collection[str]) -> str | None:
+    """What to do where runs lack a quantity that runs can have; nothing where its name is of no form of them."""
+    first, _, rest = quantity.partition("/")
+    if quantity in _REMEDIES:
+        return _REMEDIES[quantity]
     if quantity.startswith("spillover/off_topic/"):
         return "measure both with its file of prompts (--off-topic)"
-    return _REMEDIES.get(quantity)
+    if first and first not in RESERVED_NAMES and rest in _OF_ONE_SET:
+        sets = {name.partition("/")[0] for name in known} - RESERVED_NAMES
+        lacking = _NO_CONTROLS if rest.endswith("control") else f"give the set {first} such questions and measure both"
+        return lacking if first in sets else f"measure both on the set {first}, too{_like(first, sets)}"
+    group = next((group for group in _GROUPS_OF_KINDS if quantity.startswith(f"{group}/")), None)
+    if group is None or quantity == f"{group}/":
+        return None
+    if group.endswith("control") and group not in known:
+        return _NO_CONTROLS
+    what = "with that task (--general)" if "general" in group.split("/") else "on a set that has this kind of question"
+    kinds = [name.removeprefix(f"{group}/") for name in known if name.startswith(f"{group}/")]
+    return f"measure both {what}{_like(quantity.removeprefix(f'{group}/'), kinds)}"
+
+
+def _like(name: str, known: Collection[str]) -> str:
+    """Which kind or set was probably meant, where there are some."""
+    return f"; {near_miss(name, known)}" if known else ""
 
 
 def _adjusted(p_values: list[float], family: list[int]) -> list[float]:

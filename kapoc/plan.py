@@ -8,11 +8,12 @@ from functools import partial
 
 from kapoc.errors import DataError, near_miss
 from kapoc.gate import Check, Gate, Mode, is_of_shares
-from kapoc.knowledge import KNOWLEDGE_TIERS, KnowledgeSet
+from kapoc.knowledge import KNOWLEDGE_TIERS, RESERVED_NAMES, KnowledgeSet
 from kapoc.stats import (
     DEFAULT_CORRELATION,
     POWER,
     detectable_difference,
+    detectable_level,
     detectable_margin,
     difference_above,
     needed_clusters_for_margin,
@@ -34,7 +35,7 @@ class Planned:
         name, quantity, claim: of the check.
         n, clusters: items that it would rest on.
         can_show: in words: the smallest margin, or the largest floor, that these items can show in a good model; of
-            what only a shown regression fails, the smallest loss that would be caught.
+            what only a shown regression fails, the smallest loss, or the level, that would be caught.
         is_enough: whether that covers the check's own threshold; of such a check, whether any loss would be caught.
         needed_clusters: facts (or items) that would cover it; none where no number does.
     """
@@ -74,6 +75,8 @@ def sizes_of(
     found["spillover/off_topic"] = (len(off_topic), len(off_topic))
     found["ended"] = (len(asked) + len(off_topic), len(set(asked)) + len(off_topic))
     found |= {f"spillover/{name}": size for name, size in found.items() if name.split("/")[0] == "control"}
+    of_sets = {f"{known.name}/control": f"{known.name}/spillover/control" for known in knowledge}
+    found |= {spilled: found[asked] for asked, spilled in of_sets.items() if asked in found}
     return found
 
 
@@ -97,7 +100,7 @@ def plan_gate(sizes: Mapping[str, tuple[int, int]], gate: Gate) -> list[Planned]
         foretold = is_of_shares(check.quantity) and not check.quantity.startswith(("general/", "spillover/off_topic/"))
         if foretold and check.quantity not in sizes:
             missing = check.quantity
-            hint = _NO_CONTROLS if "control" in missing.split("/") else near_miss(missing, sizes)
+            hint = _NO_CONTROLS if _lacks_controls(missing, sizes) else near_miss(missing, sizes)
             raise DataError(f"check '{check.name}': these sets have no quantity '{missing}'; {hint}")
     waiting = [check for check in gate.check if check.quantity in sizes]
     gating = [check for check in gate.check if check.gating]
@@ -115,25 +118,37 @@ def plan_gate(sizes: Mapping[str, tuple[int, int]], gate: Gate) -> list[Planned]
     return [found[check.name] for check in gate.check if check.name in found]
 
 
+def _lacks_controls(quantity: str, sizes: Mapping[str, tuple[int, int]]) -> bool:
+    """Whether a quantity is missing because there are no controls at all, or none in the set that it names."""
+    first, *others = quantity.split("/")
+    if first in RESERVED_NAMES:
+        return "control" in (first, *others[:1]) and "control" not in sizes
+    return others[-1:] == ["control"] and any(name.startswith(f"{first}/") for name in sizes)
+
+
 def _plan(check: Check, n: int, clusters: int, alpha: float, mode: Mode) -> Planned:
     foretold = partial(Planned, check.name, check.quantity, check.claim, n, clusters)
+    each = n / clusters
+    effective = n / (1 + (each - 1) * DEFAULT_CORRELATION)
+    if check.kind == "floor" and mode == "pull_request":
+        return foretold(*_level_caught(check, effective, alpha), None)
     if check.kind == "floor":
         threshold = check.at_least if check.at_least is not None else 1 - (check.at_most or 0.0)
         shown = _floor_shown(n, clusters, threshold, alpha)
         percent = f"{_tenths_below(shown):g}%"  # never more than is shown
         words = f"{'at least' if check.at_least is not None else 'all but'} {percent} with every item right"
-        needed = _fewest(n / clusters, lambda size, some: _floor_shown(size, some, threshold, alpha) >= threshold)
+        needed = _fewest(each, lambda size, some: _floor_shown(size, some, threshold, alpha) >= threshold)
         return foretold(words, shown >= threshold, needed)
     churn = 0.0 if check.quantity == "ended" or check.quantity.startswith("spillover/") else EXPECTED_CHURN
-    each = n / clusters
-    effective = n / (1 + (each - 1) * DEFAULT_CORRELATION)
-    if check.kind == "superiority":
+    if check.kind == "superiority" and mode == "release":
         shown = detectable_difference(effective, churn, margin=check.margin, alpha=alpha)
         return foretold(
             f"a true gain of {100 * shown:.1f} points or more" if shown < 1 else "no gain at all", shown < 1, None
         )
     if not check.is_claim or mode == "pull_request":
-        caught = detectable_difference(effective, churn, margin=check.margin, alpha=alpha)
+        margin = 0.0 if check.kind == "superiority" else check.margin  # it fails where the run is shown to be worse
+        level = alpha / 2 if check.kind == "equivalence" else alpha  # it fails on either side
+        caught = detectable_difference(effective, churn, margin=margin, alpha=level)
         words = f"a true loss of {100 * caught:.1f} points or more" if caught < 1 else "no loss at all"
         return foretold(words, caught < 1, None)
     power = POWER if check.kind == "non_inferiority" else (1 + POWER) / 2  # equivalence takes two tests that both hold
@@ -146,6 +161,20 @@ def _plan(check: Check, n: int, clusters: int, alpha: float, mode: Mode) -> Plan
         f"with {100 * churn:.0f}% of the items changing" if churn else "at no change"
     )
     return foretold(words, shown <= check.margin, needed)
+
+
+def _level_caught(check: Check, effective: float, alpha: float) -> tuple[str, bool]:
+    """The level from which on a floor of a pull request would probably be shown to be missed; whether there is one."""
+    share = check.at_least if check.at_least is not None else 1 - (check.at_most or 0.0)  # of what is as it should be
+    caught = detectable_level(effective, share, alpha=alpha)
+    if caught < 0:
+        return "no level at all", False
+    tenths = _tenths_below(caught)  # never more than is caught
+    return (
+        f"a true level of {tenths:g}% or less"
+        if check.at_least is not None
+        else f"a true level of {100 - tenths:g}% or more"
+    ), True
 
 
 def _tenths_below(share: float) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -237,6 +238,45 @@ def test_an_unknown_quantity_names_the_near_one() -> None:
     gate = Gate(check=(Check(name="typo", kind="floor", quantity="paraphrase", at_least=0.5),))
     with pytest.raises(DataError, match="did you mean 'paraphrased'"):
         judge(compare(BASE, GOOD), gate)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "remedy"),
+    [
+        ("unseen/meanin", "measure both on a set that has this kind of question; did you mean 'meaning'?"),
+        ("spillover/control/x", "measure both on a set that has this kind of question; known: meaning"),
+        ("general/mmlu", "measure both with that task (--general); known: last_word, world"),
+        ("gold/general/x", "measure both with that task (--general); known: last_word"),
+        ("gold/seen", "measure both again with this version of kapoc"),
+        ("events-2025/spillover/control", "measure both on the set events-2025, too; known: lamps"),
+        ("lamp/seen", "measure both on the set lamp, too; did you mean 'lamps'?"),
+        ("spillover/off_topic/near", "measure both with its file of prompts (--off-topic)"),
+    ],
+)
+def test_a_quantity_that_runs_can_have_is_left_out_or_not_comparable(quantity: str, remedy: str) -> None:
+    checks = [Check(name=q, kind="floor", quantity=q, at_least=0.5, gating=q != quantity) for q in ("seen", quantity)]
+    verdict = judge(compare(BASE, GOOD), Gate(check=tuple(checks)))
+    said = f"check '{quantity}': the runs have no '{quantity}'; {remedy}"
+    assert verdict.outcome == "pass" and verdict.warnings[-1].startswith(f"left out, not gating: {said}")
+    with pytest.raises(IncomparableError, match=re.escape(said)):
+        judge(compare(BASE, GOOD), Gate(check=(Check(name=quantity, kind="floor", quantity=quantity, at_least=0.5),)))
+
+
+@pytest.mark.parametrize("quantity", ["lamps/control", "lamps/spillover/control", "control/fix", "spillover/control/x"])
+def test_where_controls_are_lacking_the_remedy_is_to_add_some(quantity: str) -> None:
+    unruled = [make_run(tuple(item for item in run.items if item.tier != "control")) for run in (BASE, GOOD)]
+    with pytest.raises(IncomparableError, match="add control facts to the knowledge set"):
+        judge(compare(*unruled), Gate(check=(Check(name="x", kind="floor", quantity=quantity, at_most=0.5),)))
+
+
+@pytest.mark.parametrize(
+    "quantity",
+    ["unsen/meaning", "unseen/", "/seen", "lamps/general", "spillover/seen", "gold/see", "ended/x", "unseen x"],
+)
+def test_a_name_that_no_quantity_has_is_an_error_even_where_it_does_not_gate(quantity: str) -> None:
+    checks = [Check(name=q, kind="floor", quantity=q, at_least=0.5, gating=q == "seen") for q in ("seen", quantity)]
+    with pytest.raises(DataError, match=f"there is no quantity '{quantity}' in these runs; did you mean"):
+        judge(compare(BASE, GOOD), Gate(check=tuple(checks)))
 
 
 @pytest.mark.parametrize(

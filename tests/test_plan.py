@@ -1,9 +1,11 @@
 """What a set can show is known before it is measured."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.stats import binom
 
 from kapoc.calibrate import calibrate, held_out_tokens, replayed_tokens
 from kapoc.errors import DataError
@@ -14,7 +16,7 @@ from kapoc.loop import Loop
 from kapoc.models import load_model
 from kapoc.plan import plan_gate, sizes_of
 from kapoc.recipe import MOST_PASSAGES, BudgetSettings, ReplaySettings, TrainSettings, load_recipe
-from kapoc.stats import difference_above, share_above
+from kapoc.stats import difference_above, share_above, share_below
 from kapoc.task_list import load_tasks
 
 SIZES = sizes_of([load_knowledge("software-defects")[0]], 735, ["any"] * 120)
@@ -27,6 +29,7 @@ def test_sizes_are_those_of_a_measurement() -> None:
     assert SIZES["control/fix"] == SIZES["spillover/control/fix"] == (26, 13)
     assert SIZES["spillover/off_topic/any"] == SIZES["spillover/off_topic"] == (120, 120)
     assert SIZES["ended"] == (145 + 116 + 203 + 52 + 120, 42 + 120)
+    assert SIZES["software-defects/spillover/control"] == SIZES["software-defects/control"] == (52, 13)
     both = sizes_of([load_knowledge(name)[0] for name in ("software-defects", "events-2025")], 735, ["any"] * 120)
     assert both["seen"] == (145 + 195, 29 + 39)
 
@@ -148,6 +151,53 @@ def test_what_only_a_shown_regression_fails_is_told_what_it_would_catch() -> Non
     alone = plan_gate(SIZES, Gate(check=(claim,)))
     assert caught.can_show.startswith("a true loss of")
     assert (shown.can_show, shown.needed_clusters) == (alone[0].can_show, alone[0].needed_clusters)
+
+
+@pytest.mark.parametrize(("field", "floor"), [("at_least", 0.85), ("at_most", 0.15)])
+def test_a_floor_of_a_pull_request_is_told_the_level_that_it_would_probably_catch(field: str, floor: float) -> None:
+    check = Check.model_validate({"name": "x", "kind": "floor", "quantity": "general", field: floor})
+    [planned] = plan_gate({"general": (400, 400)}, Gate(mode="pull_request", check=(check,)))
+    told = re.fullmatch(r"a true level of ([\d.]+)% or (less|more)", planned.can_show)
+    assert told is not None and planned.is_enough and planned.needed_clusters is None
+    assert told[2] == ("less" if field == "at_least" else "more")
+    right = float(told[1]) / 100 if field == "at_least" else 1 - float(told[1]) / 100
+
+    def is_caught(number: int) -> bool:
+        return share_below([1.0] * number + [0.0] * (400 - number), range(400), 0.15 if right < 0.5 else 0.85).is_shown
+
+    most = max(number for number in range(400) if is_caught(number))
+    assert binom.cdf(most, 400, right) == pytest.approx(0.8, abs=0.03)
+
+
+def test_what_too_few_items_never_catch_is_told() -> None:
+    check = Check(name="x", kind="floor", quantity="seen", at_least=0.3)
+    [planned] = plan_gate({"seen": (4, 2)}, Gate(mode="pull_request", check=(check,)))
+    assert (planned.can_show, planned.is_enough) == ("no level at all", False)
+
+
+def test_a_superiority_of_a_pull_request_fails_from_any_loss_on() -> None:
+    kinds: tuple[tuple[CheckKind, float], ...] = (("superiority", 0.2), ("no_regression", 0.0))
+    superior, no_regression = (
+        plan_gate(SIZES, Gate(mode="pull_request", check=(Check(name="x", kind=k, quantity="seen", margin=m),)))[0]
+        for k, m in kinds
+    )
+    assert superior.can_show == no_regression.can_show
+    assert superior.can_show.startswith("a true loss of ")
+
+
+@pytest.mark.parametrize(
+    ("quantity", "hint"),
+    [
+        ("doors/spillover/control", "add control facts"),
+        ("doors/control", "add control facts"),
+        ("software-defect/spillover/control", "did you mean 'software-defects/spillover/control'"),
+        ("spillover/control/fixx", "did you mean 'spillover/control/fix'"),
+    ],
+)
+def test_controls_are_asked_for_only_where_there_are_none(quantity: str, hint: str) -> None:
+    check = Check(name="x", kind="non_inferiority", quantity=quantity, margin=0.2)
+    with pytest.raises(DataError, match=re.escape(f"these sets have no quantity '{quantity}'; {hint}")):
+        plan_gate({**SIZES, "doors/seen": (4, 2)}, Gate(check=(check,)))
 
 
 def test_equivalence_takes_more_items_than_one_of_its_two_tests() -> None:

@@ -13,6 +13,7 @@ from kapoc.stats.permutation import mcnemar_exact
 from kapoc.stats.power import (
     POWER,
     detectable_difference,
+    detectable_level,
     detectable_margin,
     needed_clusters_for_margin,
     smallest_difference,
@@ -32,6 +33,7 @@ __all__ = [
     "SeedSummary",
     "benjamini_hochberg",
     "detectable_difference",
+    "detectable_level",
     "detectable_margin",
     "difference_above",
     "difference_below",

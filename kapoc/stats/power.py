@@ -52,6 +52,27 @@ def detectable_difference(
     return crossing(lacking, 0.0, margin, 1.0)
 
 
+def detectable_level(effective_items: float, floor: float, *, alpha: float = ALPHA, power: float = POWER) -> float:
+    """The largest true share that is shown to lie below a floor with the given power.
+
+    Args:
+        effective_items, alpha, power: as in `detectable_difference`.
+        floor: 0 to 1.
+
+    Returns:
+        A share; below 0 where none is shown to lie below the floor.
+
+    Raises:
+        ValueError: as `detectable_difference`.
+    """
+    _check(effective_items, floor)
+
+    def lacking(drop: float) -> float:
+        return _lacking(drop, effective_items, floor * (1 - floor), (floor - drop) * (1 - floor + drop), alpha, power)
+
+    return floor - crossing(lacking, 0.0, 0.0, floor) if lacking(floor) <= 0 else -1.0
+
+
 def detectable_margin(
     effective_items: float, discordant_share: float, *, alpha: float = ALPHA, power: float = POWER
 ) -> float:
