@@ -116,6 +116,7 @@ def gate(
         write_file(junit, render_junit(verdict))
     if summary is not None:
         old = read_text(summary) if summary.is_file() else ""
+        old += "\n" if old and not old.endswith("\n") else ""
         write_file(summary, old + markdown.render_summary(comparison, verdict))
     if as_json:
         print(to_json(verdict))

@@ -416,6 +416,33 @@ def test_a_summary_is_added_to_what_other_steps_wrote(tmp_path: Path) -> None:
     assert "**Verdict: PASS" in text
 
 
+def test_a_summary_is_apart_from_one_before_it(tmp_path: Path) -> None:
+    for name, run in (("base", BASE), ("good", GOOD)):
+        save_run(run, tmp_path / name)
+    summary = tmp_path / "summary.md"
+    summary.write_text("| a table |\n| --- |\n| without its end |", encoding="utf-8")
+    for _ in range(2):
+        kapoc_here("gate", "--baseline", "base", "--run", "good", "--summary", summary, folder=tmp_path)
+    text = summary.read_text(encoding="utf-8")
+    assert text.count("\n\n**Verdict: PASS") == 2
+    assert text.endswith("|\n\n")
+
+
+def test_no_line_of_what_is_printed_is_a_command_that_a_run_made_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planted = {**GOOD.versions, "x\n::stop-commands::token\r::error title=made up::\u2028::notice::y": "1"}
+    save_run(BASE, tmp_path / "base")
+    save_run(GOOD.model_copy(update={"versions": planted}), tmp_path / "good")
+    monkeypatch.chdir(tmp_path)
+    asked = ("gate", "--baseline", "base", "--run", "good", "--annotate", "--junit", "gate.xml")
+    assert run_kapoc(monkeypatch, *asked) == 0
+    commands = [line for line in capsys.readouterr().out.splitlines() if line.startswith("::")]
+    assert [line.split("::")[1] for line in commands] == ["warning title=kapoc gate", "notice title=kapoc gate"]
+    told = ElementTree.parse(tmp_path / "gate.xml").findtext("system-out")  # noqa: S314 - our own
+    assert told is not None and len(told.splitlines()) == 1
+
+
 def test_a_link_stays_one_and_a_device_is_written_as_it_is(tmp_path: Path) -> None:
     save_run(BASE, tmp_path / "base")
     (tmp_path / "real.xml").write_text("old", encoding="utf-8")

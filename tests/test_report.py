@@ -12,7 +12,8 @@ from kapoc.compare import compare
 from kapoc.console import show
 from kapoc.errors import OutputError
 from kapoc.gate import RELEASE_GATE, judge
-from kapoc.record import Item, load_run, save_run, write_atomically
+from kapoc.leaderboard import leaderboard
+from kapoc.record import Item, Run, load_run, save_run, write_atomically
 from kapoc.report import markdown, terminal
 from kapoc.report.in_short import in_short
 from kapoc.report.numbers import interval, p_value, percent, points
@@ -33,6 +34,41 @@ def test_numbers_are_written_one_way() -> None:
 def test_a_models_text_makes_no_tag_link_image_or_cell() -> None:
     page = markdown.table(["answer"], [["![logo](https://example.com/a.png) | <img src=x>\nend\rof [it](x)"]])
     assert page.splitlines()[-1] == "| ![logo]\\(https://example.com/a.png) \\| &lt;img src=x> end of [it]\\(x) |"
+
+
+HOSTILE = "<img src=https://example.com/m>\n![it](https://example.com/n)\u2028# heading"
+
+
+def test_no_text_of_a_run_makes_a_tag_an_image_or_a_line_outside_the_tables() -> None:
+    def named(run: Run, **changes: object) -> Run:
+        return run.model_copy(update={"model": run.model.model_copy(update={"name": HOSTILE}), **changes})
+
+    hostile = named(TRAINED, versions={HOSTILE: "1"}, command=f"kapoc bench ```\n````\n{HOSTILE}")
+    comparison = compare(named(BASE), hostile)
+    data = comparison.data.model_copy(update={"general": (HOSTILE,)})  # in the note of a section
+    board = leaderboard(HOSTILE, BASE, {HOSTILE: comparison, "b": COMPARISON}, RELEASE_GATE)
+    verdict = judge(comparison, RELEASE_GATE)
+    for page in (
+        markdown.render(comparison.model_copy(update={"data": data}), verdict, board, "plot.svg"),
+        markdown.render_summary(comparison, verdict),
+    ):
+        prose = page.partition("\n`````\n")[0]
+        assert "<img" not in prose and "![it](" not in prose and "\n# heading" not in page
+        assert "> **Note:** the runs differ in package versions: &lt;img src=https://example.com/m> ![it]\\(" in prose
+    assert "\n`````\nkapoc bench --model tiny\nkapoc bench ``` ```` <img" in markdown.render(comparison, verdict)
+
+
+@pytest.mark.parametrize(("text", "written"), [("a/1", "`a/1`"), ("a`b``c", "```a`b``c```"), ("`a", "`` `a ``")])
+def test_code_ends_where_it_should(text: str, written: str) -> None:
+    assert markdown.code(text) == written
+
+
+@pytest.mark.parametrize(("plot", "link"), [("r.svg", "(r.svg)"), ("my report (1).svg", "(my%20report%20%281%29.svg)")])
+def test_the_plot_is_shown_whatever_its_file_is_called(plot: str, link: str) -> None:
+    board = leaderboard("base", BASE, {"a": COMPARISON, "b": COMPARISON}, RELEASE_GATE)
+    assert f"![recall against forgetting, the runs numbered as in the table]{link}\n" in markdown.render(
+        COMPARISON, VERDICT, board, plot
+    )
 
 
 def test_markdown_page() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from kapoc.comparison import Comparison
 from kapoc.gate import Verdict
 from kapoc.report.limits import limits
-from kapoc.report.markdown import table
+from kapoc.report.markdown import plain, table
 from kapoc.report.model_index import eval_results
 from kapoc.report.numbers import RESULT_HEADINGS, result_cells
 
@@ -61,9 +61,9 @@ def _measured(comparison: Comparison | None, verdict: Verdict | None) -> Iterato
     if (text := comparison.forgetting.bits_per_byte) is not None:
         yield f"Bits per byte on plain prose: {text.before:.4f} before, {text.after:.4f} after."
     if verdict is not None:
-        yield f"Verdict of the gate: **{verdict.sentence}**."
+        yield f"Verdict of the gate: **{plain(verdict.sentence)}**."
     yield "## Limits found"
-    yield "\n".join(f"- {limit}" for limit in limits(comparison, verdict)) or "None by these measurements."
+    yield "\n".join(f"- {plain(limit)}" for limit in limits(comparison, verdict)) or "None by these measurements."
 
 
 def _dataset(training: Mapping[str, Any]) -> Iterator[str]:

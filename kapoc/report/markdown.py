@@ -1,6 +1,8 @@
 """A comparison as one Markdown page: verdict, results, ledger, where the numbers come from."""
 
+import re
 from collections.abc import Iterable, Sequence
+from urllib.parse import quote
 
 from kapoc.comparison import Comparison, LedgerLine
 from kapoc.gate import Verdict
@@ -8,7 +10,7 @@ from kapoc.leaderboard import Leaderboard
 from kapoc.report.in_short import short_section
 from kapoc.report.leaderboard import leaderboard_section, title_of, verdict_sentence
 from kapoc.report.ledger import ledger_counts, ledger_section
-from kapoc.report.numbers import shortened
+from kapoc.report.numbers import one_line, shortened
 from kapoc.report.origin import origin_section, validity_section
 from kapoc.report.section import Section
 from kapoc.report.sections import sections, verdict_section
@@ -24,7 +26,7 @@ def render(comparison: Comparison, verdict: Verdict | None, board: Leaderboard |
         plot: the name of the file with the leaderboard's plot, beside the page.
     """
     parts = [
-        f"# {title_of(comparison, board)}",
+        f"# {plain(title_of(comparison, board))}",
         *_leaderboard(board, plot),
         *_beginning(comparison, verdict, board),
         *[part for section in sections(comparison) for part in section_parts(section)],
@@ -36,13 +38,16 @@ def render(comparison: Comparison, verdict: Verdict | None, board: Leaderboard |
 
 
 def render_summary(comparison: Comparison, verdict: Verdict | None, max_bytes: int = 1_000_000) -> str:
-    """The page without details and ledger, for a CI's step summary; cut off before `max_bytes` UTF-8 bytes."""
+    """The page without details and ledger, for a CI's step summary; cut off before `max_bytes` UTF-8 bytes.
+
+    It begins and ends with an empty line, so that it runs into nothing that stands before or after it.
+    """
     parts = [
         *_beginning(comparison, verdict, None),
         *[part for section in sections(comparison) if not section.is_detail for part in section_parts(section)],
     ]
-    text = "\n\n".join(parts) + "\n"
-    return text.encode()[: max_bytes - 4].decode(errors="ignore") if len(text.encode()) >= max_bytes else text
+    text = "\n" + "\n\n".join(parts)
+    return text.encode()[: max_bytes - 4].decode(errors="ignore") + "\n\n"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -52,15 +57,32 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def plain(text: str) -> str:
+    """A text as it is: no end of the line, no tag, link or image, which a viewer would fetch."""
+    return one_line(text).replace("<", "&lt;").replace("](", "]\\(")
+
+
 def _cell(text: str) -> str:
-    """A cell's text as it is: no end of the cell or line, no tag, link or image, which a viewer would fetch."""
-    return " ".join(text.splitlines()).replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(")
+    """The same where an end of the cell is none, either."""
+    return plain(text).replace("|", "\\|")
+
+
+def code(text: str) -> str:
+    """A text of one line as code, whatever ticks it holds."""
+    marks = _fence(text, 1)
+    room = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{marks}{room}{one_line(text)}{room}{marks}"
+
+
+def _fence(text: str, least: int) -> str:
+    """More ticks than stand together anywhere in a text."""
+    return "`" * max(least, *(len(run) + 1 for run in re.findall("`*", text)))
 
 
 def section_parts(section: Section, *, folds: bool = False) -> Iterable[str]:
     """The paragraphs of a section; with `folds` a detail is shown when it is asked for."""
     yield f"## {section.title}"
-    parts = [section.note] if section.note else []
+    parts = [plain(section.note)] if section.note else []
     parts.append(table(section.headings, section.rows))
     if folds and section.is_detail:
         text = "\n\n".join(parts)
@@ -71,12 +93,17 @@ def section_parts(section: Section, *, folds: bool = False) -> Iterable[str]:
 def _leaderboard(board: Leaderboard | None, plot: str) -> Iterable[str]:
     if board is not None:
         yield from section_parts(leaderboard_section(board))
-        yield f"![recall against forgetting, the runs numbered as in the table]({plot})"
+        yield f"![recall against forgetting, the runs numbered as in the table]({quote(plot)})"
+
+
+def notes(warnings: Iterable[str]) -> Iterable[str]:
+    """What a reader should know, a paragraph each."""
+    yield from (f"> **Note:** {plain(warning)}" for warning in warnings)
 
 
 def _beginning(comparison: Comparison, verdict: Verdict | None, board: Leaderboard | None) -> Iterable[str]:
-    yield f"**{verdict_sentence(verdict, board)}**"
-    yield from (f"> **Note:** {warning}" for warning in (verdict or comparison).warnings)
+    yield f"**{plain(verdict_sentence(verdict, board))}**"
+    yield from notes((verdict or comparison).warnings)
     yield from section_parts(short_section(comparison))
     if verdict is not None:
         yield from section_parts(verdict_section(verdict))
@@ -97,9 +124,11 @@ def _ledger_row(line: LedgerLine) -> list[str]:
 def _validity(comparison: Comparison) -> Iterable[str]:
     yield from section_parts(validity_section(comparison))
     if known := comparison.validity.known_before:
-        yield f"<details><summary>known before</summary>\n\n{', '.join(f'`{item}`' for item in known)}\n\n</details>"
+        yield f"<details><summary>known before</summary>\n\n{', '.join(map(code, known))}\n\n</details>"
 
 
 def _origin(comparison: Comparison) -> Iterable[str]:
     yield from section_parts(origin_section(comparison))
-    yield "```\n" + "\n".join(comparison.commands) + "\n```"
+    commands = "\n".join(map(one_line, comparison.commands))
+    fence = _fence(commands, 3)
+    yield f"{fence}\n{commands}\n{fence}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kapoc.report.markdown import section_parts
+from kapoc.report.markdown import notes, plain, section_parts
 from kapoc.report.numbers import RESULT_HEADINGS, percent, points, result_cells
 from kapoc.report.section import Section
 from kapoc.retention import ASKED, RECALLED, Retention
@@ -10,7 +10,7 @@ from kapoc.retention import ASKED, RECALLED, Retention
 
 def render_retention(retention: Retention) -> str:
     """The Markdown page."""
-    parts = [f"# {title_of(retention)}", *(f"> **Note:** {warning}" for warning in warnings_of(retention))]
+    parts = [f"# {plain(title_of(retention))}", *notes(warnings_of(retention))]
     for section in retention_sections(retention):
         parts += section_parts(section, folds=True)
     return "\n\n".join(parts) + "\n"

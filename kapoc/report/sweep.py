@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from kapoc.report.columns import COLUMNS, FORGETTING, Format
-from kapoc.report.markdown import section_parts
+from kapoc.report.markdown import plain, section_parts
 from kapoc.report.section import Section
 from kapoc.trials import RecipeSummary, Spread, SweepResults, TrialResult
 
 
 def render_sweep(results: SweepResults) -> str:
     """The Markdown page, with the plot `sweep.svg` beside it."""
-    parts = [f"# Sweep {results.name} on {results.knowledge}"]
+    parts = [f"# {plain(f'Sweep {results.name} on {results.knowledge}')}"]
     for section in sweep_sections(results):
         parts += section_parts(section, folds=True)
         if section.title == "Recipes":

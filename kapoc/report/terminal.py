@@ -1,7 +1,7 @@
 """Runs, comparisons and verdicts for a terminal, with bars where there is room; as plain columns elsewhere."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from kapoc.plan import Planned
 from kapoc.record import Run
 from kapoc.report.in_short import SHORT_TITLE, in_short
 from kapoc.report.leaderboard import leaderboard_section
+from kapoc.report.numbers import one_line
 from kapoc.report.retention import retention_sections, title_of, warnings_of
 from kapoc.report.section import Section
 from kapoc.report.sections import VERDICT_TITLE, sections, verdict_section
@@ -86,14 +87,19 @@ def run_table(run: Run) -> RenderableType:
 
 def comparison_table(comparison: Comparison) -> RenderableType:
     """Everything but the details and the ledger; at the end, where a reader looks first, what it comes to."""
-    title = f"{comparison.after.name} against {comparison.before.name} on {comparison.data.knowledge_name}"
+    names = f"{comparison.after.name} against {comparison.before.name} on {comparison.data.knowledge_name}"
     first, *others = (section for section in sections(comparison) if not section.is_detail)
     results = [*comparison.tiers.values(), *(r for tiers in comparison.sets.values() for r in tiers.values())]
     tiers = _Drawn(first, "before, gain, loss", [share_bar(result.before, result.after) for result in results])
-    notes = [Text(f"note: {warning}", style="yellow") for warning in comparison.warnings]
+    notes = _notes(comparison.warnings)
     short = [Text.assemble((f"{question} ", "bold"), answer) for question, answer in in_short(comparison)]
     ending = [Text(f"{SHORT_TITLE}:", style="bold"), *short, Text()]
-    return Group(Text(title, style="bold"), tiers, *map(_Drawn, others), *notes, *ending)
+    return Group(Text(one_line(names), style="bold"), tiers, *map(_Drawn, others), *notes, *ending)
+
+
+def _notes(warnings: Iterable[str]) -> list[Text]:
+    """A line each, whatever they quote: a CI takes a line that begins with `::` for a command."""
+    return [Text(f"note: {one_line(warning)}", style="yellow") for warning in warnings]
 
 
 def share_bar(before: float, after: float) -> Text:
@@ -107,7 +113,7 @@ def share_bar(before: float, after: float) -> Text:
 def verdict_table(verdict: Verdict) -> RenderableType:
     """Every check, then the verdict in one line."""
     table = _Drawn(verdict_section(verdict))
-    notes = [Text(f"note: {warning}", style="yellow") for warning in verdict.warnings]
+    notes = _notes(verdict.warnings)
     return Group(table, *notes, Text(f"verdict: {verdict.sentence}", style=_STYLES[verdict.outcome]))
 
 
@@ -158,5 +164,5 @@ def sweep_table(results: SweepResults) -> RenderableType:
 def retention_table(retention: Retention) -> RenderableType:
     """Everything but the matrices by tier."""
     shown = [section for section in retention_sections(retention) if not section.is_detail]
-    notes = [Text(f"note: {warning}", style="yellow") for warning in warnings_of(retention)]
+    notes = _notes(warnings_of(retention))
     return Group(Text(title_of(retention), style="bold"), *map(_Drawn, shown), *notes)
