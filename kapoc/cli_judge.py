@@ -68,7 +68,7 @@ def compare(
     from kapoc.record import to_json
     from kapoc.report import terminal
 
-    comparison = _compared(before, after, oracle, retrieved, noise, training).comparison
+    comparison = _compared(before, after, oracle, retrieved, noise, training, seeds=True).comparison
     if as_json:
         print(to_json(comparison))
     else:
@@ -252,11 +252,13 @@ def _compared(
     retrieved: Path | None,
     noise: Path | None,
     training: Path | None,
+    *,
+    seeds: bool = False,
 ) -> "Compared":
     from kapoc.compared import compare_on_disk
 
     contexts = {name: path for name, path in (("oracle", oracle), ("retrieved", retrieved)) if path}
-    return compare_on_disk(before, after, contexts=contexts, noise=noise, training=training)
+    return compare_on_disk(before, after, contexts=contexts, noise=noise, training=training, seeds=seeds)
 
 
 def _mode(name: str | None) -> "Mode | None":

@@ -63,6 +63,7 @@ def compare_on_disk(
     contexts: Mapping[str, Path] | None = None,
     noise: Path | None = None,
     training: Path | None = None,
+    seeds: bool = False,
 ) -> Compared:
     """Load runs and compare the base with the first trained one.
 
@@ -72,6 +73,7 @@ def compare_on_disk(
         contexts: `oracle`, `retrieved` -> the base measured with knowledge in its prompt.
         noise: the base measured once more.
         training: the training record of the first trained run; looked for beside it if none is given.
+        seeds: whether a user says that the trained runs are of one recipe; believed where no record says otherwise.
 
     Raises:
         DataError: a run or a record is malformed, stands twice, or the record is of other weights.
@@ -90,7 +92,7 @@ def compare_on_disk(
     for name, run in runs.items():
         if len(runs) > 1 and run.model.weights_sha256 == base.model.weights_sha256:
             raise DataError(f"{name}: measured the weights of the base, and is no trained run; leave it out")
-    may_be_seeds, why_not = _may_be_of_one_recipe(records)
+    may_be_seeds, why_not = _may_be_of_one_recipe(records, said=seeds)
     comparison = compare(
         base,
         first,
@@ -118,17 +120,19 @@ def _given(path: Path, run: Run) -> TrainingRecord:
     return record
 
 
-def _may_be_of_one_recipe(records: Mapping[str, TrainingRecord | None]) -> tuple[bool, tuple[str, ...]]:
-    """Whether runs may be of one recipe and several seeds: not where records say otherwise, or only some have one.
+def _may_be_of_one_recipe(records: Mapping[str, TrainingRecord | None], *, said: bool) -> tuple[bool, tuple[str, ...]]:
+    """Whether runs are of one recipe and several seeds: as their records say, or a user where there is none.
 
     Returns:
         Whether they may be, and what is to be said of it.
     """
     known = [(_without_seed(record), record.paraphrases) for record in records.values() if record is not None]
-    lacking = [name for name, record in records.items() if record is None]
-    if known and lacking:
-        return False, (f"the spread between seeds is left out: no training record lies beside {', '.join(lacking)}",)
-    return all(one == known[0] for one in known), ()
+    lacking = ", ".join(name for name, record in records.items() if record is None)
+    if not lacking or len(records) == 1:
+        return all(one == known[0] for one in known), ()
+    if said and not known:
+        return True, (f"nothing says that these runs are of one recipe: no training record lies beside {lacking}",)
+    return False, (f"the spread between seeds is left out: no training record lies beside {lacking}",)
 
 
 def _without_seed(record: TrainingRecord) -> dict[str, Any]:

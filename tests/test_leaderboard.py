@@ -129,9 +129,22 @@ def test_compare_shows_the_curves_in_the_terminal(
     assert "0.7500" in shown
 
 
-def test_runs_of_which_nothing_is_known_may_be_seeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_of_which_nothing_is_known_are_no_seeds_unless_a_user_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_kapoc(monkeypatch, "report", "base", "half", "worse") == 0
-    assert "## Between seeds" in (folder / "report.md").read_text(encoding="utf-8")
+    page = (folder / "report.md").read_text(encoding="utf-8")
+    left_out = "the spread between seeds is left out: no training record lies beside half, worse"
+    assert "## Between seeds" not in page and f"> **Note:** {left_out}\n" in page
+    assert run_kapoc(monkeypatch, "compare", "base", "half", "worse") == 0
+    shown = capsys.readouterr().out
+    assert "Between seeds:\n" in shown
+    assert "nothing says that these runs are of one recipe: no training record lies beside half, worse\n" in shown
+
+
+def test_of_one_run_without_a_record_nothing_is_said_of_seeds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_kapoc(monkeypatch, "report", "base", "half") == 0
+    assert "training record" not in (folder / "report.md").read_text(encoding="utf-8")
 
 
 def test_how_a_later_run_was_measured_otherwise_is_told_by_its_name(
