@@ -1,6 +1,8 @@
 """The commands that need no model: compare, gate, report, regrade, baseline. Parse, call, print, exit."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +10,7 @@ import typer
 
 from kapoc import completion
 from kapoc.cli_options import GeneralOption, JsonOption, OffTopicOption
-from kapoc.console import show, write_file
+from kapoc.console import refuse_unwritable_file, show, write_file
 
 if TYPE_CHECKING:
     from kapoc.compared import Compared
@@ -94,30 +96,27 @@ def gate(
     0 pass, 1 a gating check failed, 2 usage or configuration, 3 the runs cannot be compared, 4 inconclusive (0 where a
     gate file has `inconclusive_fails = false`).
     """
-    from kapoc.errors import DataError, KapocError
+    from kapoc.errors import DataError, KapocError, OutputError
     from kapoc.record import to_json
     from kapoc.report import markdown, terminal
     from kapoc.report.junit import render_annotations, render_error, render_error_annotation, render_junit
-    from kapoc.source import read_text
 
     if as_json and annotate:
         raise DataError("--json and --annotate both print on standard output; choose one")
     if junit is not None and summary is not None and junit.resolve() == summary.resolve():
         raise DataError(f"--junit and --summary are both {junit}; name two files")
     try:
+        for path, option in ((junit, "--junit"), (summary, "--summary")):
+            if path is not None:
+                refuse_unwritable_file(path, option)
         comparison, verdict = _judged(baseline, run, gate_file, mode)
     except KapocError as error:
-        if junit is not None:
-            write_file(junit, render_error(error.lines))
         if annotate:
             print(render_error_annotation(error.lines))
+        if not isinstance(error, OutputError):
+            _write(junit, render_error(error.lines), summary, markdown.render_no_verdict(error.lines))
         raise
-    if junit is not None:
-        write_file(junit, render_junit(verdict))
-    if summary is not None:
-        old = read_text(summary) if summary.is_file() else ""
-        old += "\n" if old and not old.endswith("\n") else ""
-        write_file(summary, old + markdown.render_summary(comparison, verdict))
+    _write(junit, render_junit(verdict), summary, markdown.render_summary(comparison, verdict))
     if as_json:
         print(to_json(verdict))
     else:
@@ -127,17 +126,37 @@ def gate(
     raise typer.Exit(verdict.exit_code)
 
 
+def _write(junit: Path | None, document: str, summary: Path | None, page: str) -> None:
+    """Write the files for a CI that are wanted; the summary goes behind what stands there."""
+    from kapoc.source import read_text
+
+    if junit is not None:
+        write_file(junit, document)
+    if summary is not None:
+        old = read_text(summary) if summary.is_file() else ""
+        old += "\n" if old and not old.endswith("\n") else ""
+        write_file(summary, old + page)
+
+
 def _judged(baseline: Path, run: Path, gate_file: Path | None, mode: str | None) -> "tuple[Comparison, Verdict]":
     from kapoc.baseline import load_baseline
     from kapoc.compare import compare as compare_runs
-    from kapoc.errors import DataError
     from kapoc.gate import judge, load_gate
     from kapoc.record import load_run
 
     checks = load_gate(gate_file, _mode(mode))
     comparison = compare_runs(load_baseline(baseline), load_run(run))
-    try:
+    with _of(gate_file):
         return comparison, judge(comparison, checks)
+
+
+@contextlib.contextmanager
+def _of(gate_file: Path | None) -> Iterator[None]:
+    """Name the gate file in what is wrong with its checks."""
+    from kapoc.errors import DataError
+
+    try:
+        yield
     except DataError as error:
         raise error if gate_file is None else DataError(f"{gate_file}: {error}") from None
 
@@ -172,8 +191,9 @@ def report(
     checks = load_gate(gate_file, _mode(mode))
     before, *after = runs if base is None else [base, *runs]
     compared = _compared(before, after, oracle, retrieved, noise, training)
-    comparison, verdict = compared.judged(checks)
-    board = compared.leaderboard(checks)
+    with _of(gate_file):
+        comparison, verdict = compared.judged(checks)
+        board = compared.leaderboard(checks)
     pairs = pair_runs(compared.before, compared.first)
     files = render_report(comparison, verdict, pairs, board, name=beside(out, "").name)
     for ending, text in files.items():

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kapoc.errors import OutputError
+from kapoc.errors import OutputError, refuse_unwritable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,11 +80,29 @@ def write_file(path: Path, text: str, *, force: bool = True) -> None:
 
     if path.exists() and not force:
         raise OutputError(f"{path}: is there already; choose another name, or --force to replace it")
-    if not path.parent.is_dir():
-        raise OutputError(
-            f"{path}: cannot be written: there is no folder {path.parent}; make it, or choose another place"
-        )
+    _refuse_lacking_folder(path)
     try:
         write_atomically(path, text)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+
+
+def refuse_unwritable_file(path: Path, option: str) -> None:
+    """Find out before the work that a file that a user named could not be written; what is open or a device can be.
+
+    Raises:
+        OutputError: it is a folder, or its folder is not there or takes no files.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file in it with {option}")
+    if path.parts[:2] == ("/", "dev") or (path.exists() and not path.is_file()):
+        return
+    _refuse_lacking_folder(path)
+    refuse_unwritable(path.resolve().parent, option)
+
+
+def _refuse_lacking_folder(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise OutputError(
+            f"{path}: cannot be written: there is no folder {path.parent}; make it, or choose another place"
+        )

@@ -81,14 +81,14 @@ class Job:
         return re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda name: self.inputs[name[1]], text)
 
 
-def gated(folder: Path, **given: str) -> Job:
+def gated(folder: Path, environment: Mapping[str, str] | None = None, /, **given: str) -> Job:
     """The action's steps, run with its own defaults for what is not given."""
     action = yaml.safe_load((ACTION / "action.yml").read_text(encoding="utf-8"))
     unknown = set(given) - set(action["inputs"])
     assert not unknown
     inputs = {name: given.get(name, declared.get("default")) for name, declared in action["inputs"].items()}
     assert None not in inputs.values(), "a required input is not given"
-    job = Job(folder, inputs=inputs)
+    job = Job(folder, environment=environment or {}, inputs=inputs)
     job.run(action["runs"]["steps"])
     return job
 
@@ -136,12 +136,28 @@ def test_the_action_leaves_its_files_and_ends_with_the_verdict(
 
 
 def test_the_action_says_what_is_wrong_with_its_runs_and_still_ends(tmp_path: Path) -> None:
+    gated(tmp_path, baseline=str(REFERENCE / "base"), run=str(REFERENCE / "trained"))
+    out = tmp_path / "kapoc-gate"
+    (out / "report.svg").touch()  # of several runs, by hand
     job = gated(tmp_path, baseline="nowhere", run=str(REFERENCE / "trained"))
     assert (job.code, job.outputs["gate.exit-code"]) == (2, "2")
     assert "kapoc: nowhere: no run here" in job.log
     assert "::error title=kapoc gate::nowhere: no run here" in job.log
-    [left] = (tmp_path / "kapoc-gate").iterdir()
-    assert ElementTree.parse(left).getroot().get("errors") == "1"  # noqa: S314 - our own
+    assert {path.name for path in out.iterdir()} == {"gate.xml", "summary.md"}  # and no page of what was before
+    assert ElementTree.parse(out / "gate.xml").getroot().get("errors") == "1"  # noqa: S314 - our own
+    assert (tmp_path / ".summary").read_text(encoding="utf-8").endswith((out / "summary.md").read_text("utf-8"))
+    assert (out / "summary.md").read_text(encoding="utf-8").startswith("\n**No verdict:** nowhere: no run here")
+
+
+def test_the_action_says_that_there_is_no_verdict_where_the_gate_says_nothing(tmp_path: Path) -> None:
+    broken = tmp_path / "bin" / "kapoc"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\nexit 70\n", encoding="utf-8")
+    broken.chmod(0o755)
+    job = gated(tmp_path, {"PATH": f"{broken.parent}{os.pathsep}{os.environ['PATH']}"}, baseline="a", run="b")
+    assert (job.code, job.outputs["gate.exit-code"]) == (70, "70")
+    told = "\n**No verdict:** kapoc gate ended with 70; the log says why.\n\n"
+    assert (tmp_path / ".summary").read_text(encoding="utf-8") == told
 
 
 ONLY_WITH = """

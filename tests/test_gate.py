@@ -395,7 +395,7 @@ def test_without_a_verdict_the_outputs_for_a_ci_say_so(
     junit = tmp_path / "gate.xml"
     junit.write_text('<testsuite errors="0" failures="0"/>', encoding="utf-8")  # of an earlier run, and green
     monkeypatch.chdir(tmp_path)
-    asked = ("gate", "--baseline", "good", "--run", "limited", "--junit", "gate.xml", "--annotate")
+    asked = ("gate", "--baseline", "good", "--run", "limited", "--junit", "gate.xml", "--annotate", "--summary", "s.md")
     assert run_kapoc(monkeypatch, *asked) == 3
     told = capsys.readouterr()
     suite = ElementTree.parse(junit).getroot()  # noqa: S314 - our own
@@ -403,6 +403,58 @@ def test_without_a_verdict_the_outputs_for_a_ci_say_so(
     [error] = suite.iter("error")
     assert f"kapoc: {error.get('message')}\n" == told.err
     assert f"::error title=kapoc gate::{error.get('message')}\n" == told.out
+    assert (tmp_path / "s.md").read_text(encoding="utf-8") == f"\n**No verdict:** {error.get('message')}\n\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "place", "says"),
+    [
+        ("--junit", "none/gate.xml", "none/gate.xml: cannot be written: there is no folder none; make it, or"),
+        ("--summary", "none/s.md", "none/s.md: cannot be written: there is no folder none; make it, or"),
+        ("--junit", "good", "good: is a folder; name a file in it with --junit"),
+    ],
+)
+def test_files_that_cannot_be_written_are_told_before_anything_is_judged(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    place: str,
+    says: str,
+) -> None:
+    save_run(GOOD, tmp_path / "good")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kapoc.gate.judge", lambda *_: pytest.fail("it was judged"))
+    assert run_kapoc(monkeypatch, "gate", "--baseline", "good", "--run", "good", option, place, "--annotate") == 6
+    told = capsys.readouterr()
+    assert told.err.startswith(f"kapoc: {says}")
+    assert told.out.startswith(f"::error title=kapoc gate::{says}")
+
+
+def test_an_error_is_annotated_even_where_no_file_can_take_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kapoc.record.write_atomically", full)
+    asked = ("gate", "--baseline", "none", "--run", "none", "--junit", "gate.xml", "--annotate")
+    assert run_kapoc(monkeypatch, *asked) == 6
+    assert capsys.readouterr().out.startswith("::error title=kapoc gate::none: no run here")
+
+
+@pytest.mark.parametrize("command", [["gate", "--baseline", "base", "--run", "good"], ["report", "base", "good"]])
+def test_a_check_of_no_quantity_is_told_with_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    for name, run in (("base", BASE), ("good", GOOD)):
+        save_run(run, tmp_path / name)
+    text = '[[check]]\nname = "x"\nkind = "floor"\nquantity = "sen"\nat_least = 0.5\n'
+    (tmp_path / "my.toml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert run_kapoc(monkeypatch, *command, "--gate", "my.toml") == 2
+    assert capsys.readouterr().err.startswith("kapoc: my.toml: check 'x': there is no quantity 'sen' in these runs;")
 
 
 def test_a_summary_is_added_to_what_other_steps_wrote(tmp_path: Path) -> None:

@@ -50,6 +50,11 @@ def render_summary(comparison: Comparison, verdict: Verdict | None, max_bytes: i
     return text.encode()[: max_bytes - 4].decode(errors="ignore") + "\n\n"
 
 
+def render_no_verdict(lines: Sequence[str]) -> str:
+    """That there is no verdict, and why, for the same place."""
+    return f"\n**No verdict:** {plain(' '.join(lines))}\n\n"
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [f"| {' | '.join(map(_cell, headings))} |", f"|{'|'.join([' --- '] * len(headings))}|"]
