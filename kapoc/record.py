@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, field_serializer, field_validator, model_
 
 from kapoc.errors import DataError, OutputError
 from kapoc.knowledge import SetIdentity
-from kapoc.source import StrictRecord, load_json, load_jsonl
+from kapoc.source import StrictRecord, load_json, load_jsonl, read_text
 
 SCHEMA_VERSION: Literal[1] = 1
 Tier = Literal["seen", "paraphrased", "unseen", "control", "general"]
@@ -24,6 +24,10 @@ TIERS: tuple[Tier, ...] = ("seen", "paraphrased", "unseen", "control", "general"
 Form = Literal["free", "choice", "completion", "text", "off_topic"]
 _OPEN_FILE = re.compile(r"/dev/(?:fd/)?(?P<name>stdout|stderr|(?<=fd/)\d+)")
 """The names of what the process has open already."""
+_ESCAPES = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
+"""What JSON escapes: both halves of a character, one of them alone, anything else."""
 
 
 class Item(StrictRecord):
@@ -245,6 +249,8 @@ def load_run(folder: Path) -> Run:
         raise DataError(f"{folder}: no run here (run.json is missing); make one with `kapoc bench --out {folder}`")
     run = load_json(folder / "run.json", Run)
     items = load_jsonl(folder / "items.jsonl", Item)
+    for name in ("run.json", "items.jsonl"):
+        _refuse_halves(folder / name)
     if len(items) != run.num_items:
         raise DataError(f"{folder / 'items.jsonl'}: {len(items)} items, run.json says {run.num_items}; measure again")
     content = (folder / "items.jsonl").read_bytes()
@@ -256,6 +262,16 @@ def load_run(folder: Path) -> Run:
     if len({item.id for item in items}) != len(items):
         raise DataError(f"{folder / 'items.jsonl'}: an item id stands twice; measure again")
     return run.model_copy(update={"items": items})
+
+
+def _refuse_halves(path: Path) -> None:
+    """Refuse a text with half of a character, which no page, table or terminal could be written with."""
+    text = read_text(path)
+    if re.search(r"\\u[dD][89a-fA-F]", text) is None:
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
+        if half := next((found["half"] for found in _ESCAPES.finditer(line) if found["half"]), None):
+            raise DataError(f"{path}:{number}: {half} is half of a character (a lone surrogate); measure again")
 
 
 def to_json(record: BaseModel) -> str:

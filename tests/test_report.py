@@ -1,6 +1,9 @@
 """What stands in the report is what the comparison says."""
 
+import hashlib
 import io
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +13,7 @@ from rich.console import Console
 
 from kapoc.compare import compare
 from kapoc.console import show
-from kapoc.errors import OutputError
+from kapoc.errors import DataError, OutputError
 from kapoc.gate import RELEASE_GATE, judge
 from kapoc.leaderboard import leaderboard
 from kapoc.record import Item, Run, load_run, save_run, write_atomically
@@ -149,6 +152,34 @@ def test_a_run_is_read_back_as_it_was(tmp_path: Path) -> None:
     again = load_run(tmp_path / "run")
     assert again.model_copy(update={"items_sha256": ""}) == TRAINED
     assert compare(load_run(tmp_path / "run"), TRAINED).tiers["seen"].difference == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "half"),
+    [
+        ("items.jsonl", r"\ud83d", r"\ud83d"),
+        ("items.jsonl", r"\\\uDE00 x", r"\uDE00"),
+        ("run.json", r"\ude00\ud83d", r"\ude00"),
+        ("items.jsonl", r"\ud83d\ude00", None),
+        ("items.jsonl", r"\\ud83d", None),
+    ],
+)
+def test_a_run_with_half_of_a_character_is_refused(tmp_path: Path, name: str, written: str, half: str | None) -> None:
+    save_run(TRAINED, tmp_path)
+    lines = (tmp_path / name).read_text(encoding="utf-8").split("\n")
+    number = next(n for n, line in enumerate(lines) if n > 1 and ('"tiny"' in line or '"right"' in line))
+    lines[number] = lines[number].replace('"tiny"', f'"{written}"').replace('"right"', f'"{written}"')
+    (tmp_path / name).write_text("\n".join(lines), encoding="utf-8")
+    sealed = hashlib.sha256((tmp_path / "items.jsonl").read_bytes()).hexdigest()
+    old = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["items_sha256"]
+    text = (tmp_path / "run.json").read_text(encoding="utf-8")
+    (tmp_path / "run.json").write_text(text.replace(old, sealed), encoding="utf-8")
+    if half is None:
+        assert load_run(tmp_path).num_items == TRAINED.num_items
+        return
+    said = f"{name}:{number + 1}: {half} is half of a character (a lone surrogate); measure again"
+    with pytest.raises(DataError, match=re.escape(said)):
+        load_run(tmp_path)
 
 
 def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
