@@ -262,10 +262,19 @@ def warnings_of(before: Run, after: Run) -> Iterable[str]:
         yield f"knowledge stood in the prompts of both runs (context: {before.settings.context})"
     if before.settings.base_sha256 == after.model.weights_sha256 != before.model.weights_sha256:
         yield "the first run is of a model that was trained from that of the second: are the two swapped?"
-    origin = before.settings.base_sha256 or before.model.weights_sha256
-    if after.settings.base_sha256 and after.settings.base_sha256 != origin:
-        yield "the divergences of the two runs are to different bases and are left out"
+    yield from _other_bases(before, after)
     yield from (f"the runs differ in {what}" for what in _differences(before, after).values())
+
+
+def _other_bases(before: Run, after: Run) -> Iterable[str]:
+    """Why the divergences of two runs are left out: they are to two bases, or one of them has none."""
+    first, second = before.settings.base_sha256, after.settings.base_sha256
+    if first and second and first != second:
+        yield "the divergences of the two runs are to different bases and are left out"
+    if bool(first) != bool(second):
+        of_base = before.model.weights_sha256 if second else after.model.weights_sha256
+        if of_base != (first or second):
+            yield "only one of the runs was measured with --base: the divergence is left out"
 
 
 def _each(numbers: tuple[int | None, int | None]) -> str:

@@ -1,6 +1,6 @@
 """Several trained runs against one reference: what each recalls and forgot, and which no other beats. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 from pydantic import Field
@@ -62,7 +62,7 @@ def leaderboard(name: str, reference: Run, comparisons: Mapping[str, Comparison]
     return Leaderboard(
         forgetting=unit,
         complete=all(comparison.complete for comparison in comparisons.values()),
-        reference=Standing(name=name, verdict=None, scores=scores_of(compare(reference, reference))),
+        reference=Standing(name=name, verdict=None, scores=_reference_scores(reference, scores.values())),
         standings=tuple(
             Standing(
                 name=run,
@@ -78,6 +78,12 @@ def leaderboard(name: str, reference: Run, comparisons: Mapping[str, Comparison]
 def standing_point(scores: Mapping[str, float], unit: Unit) -> Point | None:
     """Where a run stands when time does not count; none where something was not measured."""
     return Point(scores["recall"], scores[unit]) if "recall" in scores and unit in scores else None
+
+
+def _reference_scores(reference: Run, others: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """What the reference itself scores; where the others are measured to its weights, it is at no distance."""
+    is_base = not reference.settings.base_sha256 and any("divergence" in scores for scores in others)
+    return scores_of(compare(reference, reference)) | ({"divergence": 0.0} if is_base else {})
 
 
 def _scores(comparison: Comparison) -> dict[str, float]:

@@ -276,7 +276,23 @@ def test_divergences_are_compared_only_to_one_base() -> None:
     assert not [warning for warning in again.warnings if "divergence" in warning]
     for before, after in ((_trained(None, "", "1"), far), (_trained(0.1, "9" * 64, "1"), far), (near, BASE)):
         assert "divergence" not in compare(before, after).scores
-    assert any("different bases" in w for w in compare(_trained(0.1, "9" * 64, "1"), far).warnings)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        (("9" * 64, "1"), ("0" * 64, "2"), ["the divergences of the two runs are to different bases and are left out"]),
+        (("", "1"), ("0" * 64, "2"), ["only one of the runs was measured with --base: the divergence is left out"]),
+        (("0" * 64, "1"), ("", "2"), ["only one of the runs was measured with --base: the divergence is left out"]),
+        (("", "0"), ("0" * 64, "2"), []),  # the base itself
+        (("0" * 64, "1"), ("", "0"), []),
+        (("", "1"), ("", "2"), []),
+        (("0" * 64, "1"), ("0" * 64, "2"), []),
+    ],
+)
+def test_why_a_divergence_is_left_out_is_told(before: tuple[str, str], after: tuple[str, str], says: list[str]) -> None:
+    runs = [_trained(0.1 if base else None, base, weights) for base, weights in (before, after)]
+    assert [warning for warning in compare(*runs).warnings if "divergence" in warning] == says
 
 
 def test_seeds_of_which_only_some_have_a_divergence() -> None:

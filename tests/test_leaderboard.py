@@ -53,7 +53,7 @@ def test_a_run_that_another_beats_has_no_star() -> None:
     }
     assert [found[name].is_optimal for name in ("half", "all", "worse")] == [True, True, False]
     assert board().forgetting == "divergence"
-    assert board().reference.scores["recall"] == 0
+    assert (board().reference.scores["recall"], board().reference.scores["divergence"]) == (0, 0)
     assert found["worse"].verdict == "fail"
 
 
@@ -71,6 +71,14 @@ def test_without_divergence_bits_per_byte_stand_for_forgetting() -> None:
     mixed = leaderboard("base", base, {"all": compare(base, RUNS["all"]), "plain": compare(base, plain)}, RELEASE_GATE)
     assert mixed.forgetting == "bits_per_byte_difference"
     assert [standing.is_optimal for standing in mixed.standings] == [True, False]
+
+
+def test_a_reference_that_none_is_measured_to_has_no_distance_of_its_own() -> None:
+    unmeasured = make_run(make_items(lambda tier, n: 0.0), weights="6" * 64)
+    found = leaderboard("base", base_run(), {"a": compare(base_run(), unmeasured)}, RELEASE_GATE)
+    assert "divergence" not in found.reference.scores
+    found = leaderboard("half", RUNS["half"], {"all": compare(RUNS["half"], RUNS["all"])}, RELEASE_GATE)
+    assert found.reference.scores["divergence"] == pytest.approx(0.05)
 
 
 def test_the_plot_numbers_every_run() -> None:
