@@ -362,15 +362,31 @@ def _blind(comparison: Comparison, gate: Gate, gating: list[Check]) -> list[str]
     found = []
     for check in gating:
         scores = comparison.scores[check.quantity]
-        if (gate.mode == "release" and check.is_claim) or not scores.is_share:
+        if gate.mode == "release" and check.is_claim:
             continue
-        evidence = weigh(
-            worst(scores, check.at_most), check.kind, check.margin, check.at_least, check.at_most, gate.alpha
-        )
-        if evidence.p_opposite * len(gating) > gate.alpha:
-            items = f"{evidence.n} items in {evidence.clusters} clusters"
-            found.append(f"check '{check.name}' could not have failed: {items} show no loss, however large")
+        if scores.is_share:
+            scores = worst(scores, check.at_most)
+        evidence = weigh(scores, check.kind, check.margin, check.at_least, check.at_most, gate.alpha)
+        items = f"{_counted(evidence.n, 'item')} in {_counted(evidence.clusters, 'cluster')}"
+        if not scores.is_share:
+            blind, why = finite(evidence.bounds) == (None, None), f"{items}: there is no interval"
+        elif check.kind != "floor" and scores.before == scores.after:
+            is_right = not scores.lower_is_better and check.quantity != "ended"
+            lost = "right that could be lost" if is_right else "that could get worse"
+            blind, why = (
+                check.kind != "equivalence",
+                f"of {items} the baseline has none {lost}",
+            )  # it fails by gains, too
+            why += "; is it the last model that shipped?" if gate.mode == "pull_request" else ""
+        else:
+            blind, why = evidence.p_opposite * len(gating) > gate.alpha, f"{items} show no loss, however large"
+        if blind:
+            found.append(f"check '{check.name}' could not have failed: {why}")
     return found
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _remedy(quantity: str, known: Collection[str]) -> str | None:

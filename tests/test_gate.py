@@ -212,10 +212,39 @@ def test_a_pull_request_that_could_not_have_failed_is_told() -> None:
     [control] = [check for check in verdict.checks if check.name == "control spillover"]
     assert (control.value, control.clusters, control.outcome) == (1.0, 1, "pass")
     [told] = [warning for warning in verdict.warnings if "could not have failed" in warning]
-    assert told == "check 'control spillover' could not have failed: 4 items in 1 clusters show no loss, however large"
+    assert told == "check 'control spillover' could not have failed: 4 items in 1 cluster show no loss, however large"
     assert f"<system-out>{told}" in render_junit(verdict).replace("&gt;", ">")
     assert f"::warning title=kapoc gate::{told}" in list(render_annotations(verdict))
     assert "could not have failed" in markdown.render(compare(one, ruined), verdict)
+
+
+def test_a_baseline_with_nothing_to_lose_is_told() -> None:
+    verdict = judge(compare(make_run(make_items(nothing, spilled=120), weights="3" * 64), GOOD), PULL_REQUEST_GATE)
+    nothing_right = (
+        "of 120 items in 30 clusters the baseline has none right to lose; is it the last model that shipped?"
+    )
+    worst = "of 120 items in 30 clusters the baseline has none that could get worse; is it the last model that shipped?"
+    assert verdict.warnings == (
+        *(f"check '{name}' could not have failed: {nothing_right}" for name in ("seen", "paraphrased", "unseen")),
+        f"check 'control spillover' could not have failed: {worst}",
+    )
+    kept = Check(name="x", kind="no_regression", quantity="seen")
+    floor = Check(name="y", kind="floor", quantity="seen", at_least=0.5)
+    [told] = judge(compare(BASE, GOOD), Gate(check=(kept, floor))).warnings  # a release is held against its base
+    assert told == "check 'x' could not have failed: of 120 items in 30 clusters the baseline has none right to lose"
+
+
+@pytest.mark.parametrize(("number", "says"), [(1, ["1 item in 1 cluster: there is no interval"]), (2, [])])
+def test_a_quantity_without_an_interval_is_told(number: int, says: list[str]) -> None:
+    def few(run: Run, bits: float) -> Run:
+        texts = [item for item in run.items if item.form == "text"][:number]
+        later = tuple(item.model_copy(update={"score": item.score + bits}) for item in texts)
+        others = tuple(item for item in run.items if item.form != "text")
+        return make_run(others + later, weights=f"{bits:g}" * 64)
+
+    text = Gate(mode="pull_request", check=(Check(name="text", kind="no_regression", quantity="text"),))
+    verdict = judge(compare(few(GOOD, 0), few(GOOD, 5)), text)
+    assert list(verdict.warnings) == [f"check 'text' could not have failed: {why}" for why in says]
 
 
 def test_where_every_loss_could_be_shown_nothing_is_told() -> None:

@@ -125,6 +125,20 @@ def test_in_short_names_the_kinds_best_first_and_what_was_known_and_is_lost() ->
     assert said["What did it forget?"] == "Of the 40 unseen questions that were right before 62.5% are right after."
 
 
+def test_in_short_says_that_answers_no_longer_end() -> None:
+    unended = compare(BASE, make_run(make_items(everything, ended=False), weights="1" * 64))
+    assert unended.ended is not None
+    told = f"answers that end by themselves: 100.0% to 0.0%, -100.0 points {interval(unended.ended.interval)}."
+    assert dict(in_short(unended))["What did it forget?"].endswith(told)
+    assert "end by themselves" not in dict(in_short(COMPARISON))["What did it forget?"]
+
+
+def test_in_short_says_why_there_is_no_interval() -> None:
+    runs = [make_run(tuple(item for item in run.items if item.id == "general/text/t0/0")) for run in (BASE, TRAINED)]
+    told = "Bits per byte of prose (lower is better): 1.0000 to 1.0500, +0.0500 (one item: no interval)."
+    assert dict(in_short(compare(*runs))) == {"What did it forget?": told}
+
+
 def test_markdown_without_a_verdict_says_so() -> None:
     limited = compare(make_run(make_items(nothing), limit=1), make_run(make_items(everything), limit=1))
     page = markdown.render(limited, None)

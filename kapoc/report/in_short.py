@@ -61,8 +61,11 @@ def _forgotten(comparison: Comparison) -> Iterator[str]:
     if (text := forgetting.bits_per_byte) is not None:
         yield (
             f"bits per byte of prose (lower is better): {text.before:.4f} to {text.after:.4f}, "
-            f"{text.difference:+.4f} {interval(text.interval, 1, 4)}"
+            f"{text.difference:+.4f} {_bounds(text, 1, 4)}"
         )
+    if (ended := comparison.ended) is not None and (high := ended.interval[1]) is not None and high < 0:
+        shares = f"{percent(ended.before)} to {percent(ended.after)}"
+        yield f"answers that end by themselves: {shares}, {points(ended.difference)} points {_bounds(ended)}"
     if uses is not None and uses.kept is not None:
         yield f"of the {uses.num_known} unseen questions that were right before {percent(uses.kept)} are right after"
 
@@ -71,7 +74,7 @@ def _out_of_place(comparison: Comparison) -> Iterator[str]:
     for name, words in _SPILLOVER.items():
         if (result := comparison.spillover.get(name)) is not None:
             before, after = (round(share * result.n) for share in (result.before, result.after))
-            difference = f"{points(result.difference)} points {interval(result.interval)}"
+            difference = f"{points(result.difference)} points {_bounds(result)}"
             yield f"in {after} of {result.n} {words}, {before} before, {difference}"
         elif comparison.spillover:
             yield f"not asked: {words}"
@@ -79,4 +82,11 @@ def _out_of_place(comparison: Comparison) -> Iterator[str]:
 
 def _change(result: Result) -> str:
     shares = f"{percent(result.before)} to {percent(result.after)} right"
-    return f"{shares}, {points(result.difference)} points {interval(result.interval)}"
+    return f"{shares}, {points(result.difference)} points {_bounds(result)}"
+
+
+def _bounds(result: Result, scale: float = 100, digits: int = 1) -> str:
+    """The interval, or why there is none."""
+    if result.interval != (None, None):
+        return interval(result.interval, scale, digits)
+    return "(one item: no interval)" if result.n == 1 else "(one cluster: no interval)"
