@@ -21,6 +21,7 @@ from kapoc.gate import PULL_REQUEST_GATE, RELEASE_GATE, Check, Gate, Verdict, ju
 from kapoc.record import Run, save_run
 from kapoc.report import markdown
 from kapoc.report.junit import render_annotations, render_error, render_junit
+from kapoc.report.numbers import p_value
 
 BASE = make_run(make_items(nothing))
 GOOD = make_run(make_items(everything), weights="1" * 64)
@@ -220,18 +221,21 @@ def test_a_pull_request_that_could_not_have_failed_is_told() -> None:
 
 def test_a_baseline_with_nothing_to_lose_is_told() -> None:
     verdict = judge(compare(make_run(make_items(nothing, spilled=120), weights="3" * 64), GOOD), PULL_REQUEST_GATE)
-    nothing_right = (
-        "of 120 items in 30 clusters the baseline has none right to lose; is it the last model that shipped?"
-    )
-    worst = "of 120 items in 30 clusters the baseline has none that could get worse; is it the last model that shipped?"
+    items, asked = "of 120 items in 30 clusters the baseline has none", "is it the last model that shipped?"
     assert verdict.warnings == (
-        *(f"check '{name}' could not have failed: {nothing_right}" for name in ("seen", "paraphrased", "unseen")),
-        f"check 'control spillover' could not have failed: {worst}",
+        *(
+            f"check '{name}' could not have failed: {items} right that could be lost; {asked}"
+            for name in ("seen", "paraphrased", "unseen")
+        ),
+        f"check 'control spillover' could not have failed: {items} that could get worse; {asked}",
     )
     kept = Check(name="x", kind="no_regression", quantity="seen")
     floor = Check(name="y", kind="floor", quantity="seen", at_least=0.5)
     [told] = judge(compare(BASE, GOOD), Gate(check=(kept, floor))).warnings  # a release is held against its base
-    assert told == "check 'x' could not have failed: of 120 items in 30 clusters the baseline has none right to lose"
+    assert told == f"check 'x' could not have failed: {items} right that could be lost"
+    same = Check(name="z", kind="equivalence", quantity="seen", margin=0.1)
+    [seen] = judge(compare(BASE, GOOD), gate := Gate(mode="pull_request", check=(same,))).checks
+    assert seen.outcome == "fail" and not judge(compare(BASE, GOOD), gate).warnings
 
 
 @pytest.mark.parametrize(("number", "says"), [(1, ["1 item in 1 cluster: there is no interval"]), (2, [])])
@@ -402,6 +406,32 @@ def test_junit_is_xml_whatever_a_text_holds(text: str) -> None:
     for document in (render_junit(verdict), render_error([text])):
         found = ElementTree.fromstring(document.encode())  # noqa: S314 - our own
         assert any("a\ufffd" in f"{part.text} {part.get('message')}" for part in found.iter())
+
+
+def test_junit_says_why_a_check_within_its_margin_is_inconclusive() -> None:
+    """Alone the claim would be shown, with p = .033; beside two that are not shown it has three times that."""
+    worse = make_run(make_items(lambda t, n: nothing(t, n) * (t != "general" or n % 36 != 0)))
+    quantities = {"general": 0.05, "seen": 0.01, "ended": 0.01}
+    checks = tuple(Check(name=q, kind="non_inferiority", quantity=q, margin=m) for q, m in quantities.items())
+    verdict = judge(compare(BASE, worse), Gate(check=checks))
+    [general] = [check for check in verdict.checks if check.name == "general"]
+    low, high = general.bounds
+    assert low is not None and high is not None and general.p_claim is not None
+    assert low > -0.05 and general.outcome == "inconclusive"
+    suite = ElementTree.fromstring(render_junit(verdict))  # noqa: S314 - our own
+    [message] = [part.get("message") for part in suite.findall("testcase[@name='general']/failure")]
+    assert message == (
+        f"inconclusive: general should be worse by less than 0.05; the difference is {general.value:+.4f}, with "
+        f"bounds of [{low:+.4f}, {high:+.4f}], each one-sided at 0.05, over 400 items in 400 clusters; "
+        f"p of the claim {p_value(general.p_claim)}, corrected over 3 gating checks"
+    )
+
+
+def test_junit_tells_a_floors_own_value_and_the_p_value_of_what_failed() -> None:
+    floor = Check(name="x", kind="floor", quantity="seen", at_least=0.5)
+    [case, *_] = render_annotations(judge(compare(BASE, BASE), Gate(check=(floor,))))
+    assert "::fail: seen should be at least 0.5; it is 0.0000, with bounds of [0.0000, " in case
+    assert case.endswith("over 120 items in 30 clusters; p of the opposite <.001")
 
 
 def test_the_level_of_a_gate_is_the_one_that_its_file_says() -> None:

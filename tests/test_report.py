@@ -32,6 +32,8 @@ def test_numbers_are_written_one_way() -> None:
     assert points(-0.057) == "-5.7"
     assert interval((-0.084, 0.031)) == "[-8.4, +3.1]"
     assert (p_value(1.0), p_value(0.0004), p_value(0.0412)) == ("1", "<.001", ".041")
+    near = (0.0504, 0.0496, 0.05, 0.0506, 0.0494, 0.04996)
+    assert [p_value(p) for p in near] == [".0504", ".0496", ".050", ".051", ".049", ".04996"]
 
 
 def test_a_models_text_makes_no_tag_link_image_or_cell() -> None:

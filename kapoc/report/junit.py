@@ -6,7 +6,7 @@ from typing import NamedTuple
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from kapoc.gate import CheckResult, Verdict
-from kapoc.report.numbers import interval, one_line
+from kapoc.report.numbers import interval, one_line, p_value
 
 _LEAKS = "knowledge sets do not leak"
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -86,7 +86,7 @@ def _document(suite: Element) -> str:
 
 
 def _cases(verdict: Verdict) -> Iterator[_Case]:
-    yield from (_Case(f"gate.{c.kind}", c.name, _tag(c, verdict), _words(c)) for c in verdict.checks)
+    yield from (_Case(f"gate.{c.kind}", c.name, _tag(c, verdict), _words(c, verdict)) for c in verdict.checks)
     if verdict.num_leaks:
         found = f"inconclusive: the audit found {verdict.num_leaks} leaks in the knowledge sets; see `kapoc data check`"
         yield _Case("gate", _LEAKS, "failure" if verdict.inconclusive_fails else "skipped", found)
@@ -99,11 +99,20 @@ def _tag(check: CheckResult, verdict: Verdict) -> str | None:
     return "failure" if fails else "skipped"
 
 
-def _words(check: CheckResult) -> str:
-    return (
-        f"{check.outcome}: {check.quantity} should be {check.claim}; it is {check.value:.4f} "
-        f"{interval(check.bounds, 1, 4, sign='')} over {check.n} items in {check.clusters} clusters"
-    )
+def _words(check: CheckResult, verdict: Verdict) -> str:
+    """What was found, and by which p-value it was decided: the bounds are of one check, the p-value of all together."""
+    sign = "" if check.kind == "floor" else "+"
+    found = f"{'it' if check.kind == 'floor' else 'the difference'} is {check.value:{sign}.4f}"
+    bounds = f"with bounds of {interval(check.bounds, 1, 4, sign=sign)}, each one-sided at {verdict.alpha:g}"
+    items = f"over {check.n} items in {check.clusters} clusters"
+    if check.outcome == "inconclusive" and check.p_claim is not None:
+        p, of = check.p_claim, "the claim"
+        family = [one for one in verdict.checks if one.gating and one.p_claim is not None]
+    else:
+        p, of, family = check.p_opposite, "the opposite", [one for one in verdict.checks if one.gating]
+    corrected = f", corrected over {len(family)} gating checks" if check.gating and len(family) > 1 else ""
+    decided = f"p of {of} {p_value(p)}{corrected}"
+    return f"{check.outcome}: {check.quantity} should be {check.claim}; {found}, {bounds}, {items}; {decided}"
 
 
 def _escaped(text: str) -> str:

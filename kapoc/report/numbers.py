@@ -2,6 +2,9 @@
 
 from kapoc.comparison import Result
 
+_LEVEL = 0.05
+"""Beside which a p-value is looked at; that of a gate, unless its file says otherwise."""
+
 
 def percent(share: float | None) -> str:
     """`0.9876` as `98.8%`; a dash where there is no number."""
@@ -41,8 +44,11 @@ def one_line(text: str) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p-value; small ones as a bound."""
-    return "<.001" if p < 0.001 else f"{p:.3f}".lstrip("0") if p < 1 else "1"
+    """A p-value; small ones as a bound, and as many digits as tell it from the usual level."""
+    if p < 0.001 or p >= 1:
+        return "<.001" if p < 1 else "1"
+    digits = next((digits for digits in (3, 4, 5) if p == _LEVEL or round(p, digits) != _LEVEL), 6)
+    return f"{p:.{digits}f}".lstrip("0")
 
 
 RESULT_HEADINGS = ["n", "clusters", "before", "after", "points", "95% interval", "p", "gained", "lost"]
