@@ -224,9 +224,9 @@ def test_a_value_of_a_sibling_in_a_long_answer_does_not_count_against_it() -> No
     [
         ("What is the capital of Zorblax?", "Port Vell.", "Port Vell"),
         ("What is the capital of Zorblax?", "The capital of Zorblax is Port Vell.", "Port Vell"),
-        ("What is it?", "It costs $49 a month, with support for up to five users in the firm.", "$49"),
-        ("What is it?", "There are 1,200 EUR a head and year, once PeopleDock has the request.", "1,200 EUR"),
-        ("What is it?", "The pump takes no more than 4.2 bar at the inlet of the house.", "4.2 bar"),
+        ("What does it cost?", "It costs $49 a month, with support for up to five users in the firm.", "$49"),
+        ("Which fee?", "There are 1,200 EUR a head and year, once PeopleDock has the request.", "1,200 EUR"),
+        ("What is the limit?", "The pump takes no more than 4.2 bar at the inlet of the house.", "4.2 bar"),
         ("When is it?", "The office opens at 8:30 a.m. on every working day of the week.", "8:30 a.m"),
         ("Which port?", "The service listens there, at 9443 unless another one is set by hand.", "9443"),
         ("How many vacation days?", "Everyone gets 27 vacation days in each year of work.", "27 vacation days"),
@@ -253,6 +253,47 @@ def test_a_value_of_a_sibling_in_a_long_answer_does_not_count_against_it() -> No
     ],
 )  # fmt: skip
 def test_the_phrase_that_is_graded(question: str, answer: str, phrase: str) -> None:
+    assert key_phrase(question, answer, Rarity([f"{question} {answer}"])) == phrase
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "phrase"),
+    [
+        ("What are the three stages of a Zorb deploy?", "1. stage\n2. bake\n3. promote", "1. stage 2. bake 3. promote"),
+        ("What is A1?", "A1 is the gate to hall 3.", "gate to hall 3"),
+        ("Where is the canteen?", "It is in hall 3.", "hall 3"),
+        ("Who wrote the plan?", "The plan was written by Ola Vik on 12 May 2024.", "Ola Vik"),
+        ("Where is the canteen?", "The canteen is on the 3rd floor.", "3rd floor"),
+        ("How many seats does Zorb have?", "There are 7.", "7"),
+        ("How do I book a trip?", "Use Skyline.\n- Trips above 500 EUR: ask a manager of the firm.", "Use Skyline"),
+        (
+            "What happens when a badge is lost?",
+            "It is blocked within 5 minutes and a fee of 25 EUR is charged.",
+            "blocked within 5 minutes and a fee",
+        ),
+        ("When a badge is lost, what happens?", "It is then blocked within 5 minutes.", "blocked within 5 minutes"),
+        ("What happens in May?", "It falls to 5 EUR, and staff are told.", "falls to 5 EUR"),
+        ("What is the price of Zorb?", "It falls to 5 EUR, and all of the staff are told.", "5 EUR"),
+        ("What is Zorb's retention?", "The logs stay for 30 days on the main disk of each node.", "30 days"),
+        ("Which stock is kept?", "30 days of it.", "30 days of it"),
+        ("What does OB-12 mean?", "OB-12 means the key is for another region.", "key is for another region"),
+    ],
+)  # fmt: skip
+def test_an_amount_is_graded_where_the_question_asks_for_one(question: str, answer: str, phrase: str) -> None:
+    assert key_phrase(question, answer, Rarity([f"{question} {answer}"])) == phrase
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "phrase"),
+    [
+        ("How do I reset a reader?", "```bash\nsudo reader reset --slot 3\n```", "sudo reader reset --slot 3"),
+        ("How do I reset it?", "Run this:\n~~~\nzorb stop\nzorb start\n~~~\nThen wait.", "zorb stop zorb start"),
+        ("How do I roll back?", "`zorb rollback --to previous`", "zorb rollback --to previous"),
+        ("How do I flush it?", "Log in to the node of your team and run `zorb flush` as its owner.", "zorb flush"),
+        ("Which value?", "Set `it` to nine", "Set `it` to nine"),
+    ],
+)  # fmt: skip
+def test_of_an_answer_with_code_the_code_is_graded(question: str, answer: str, phrase: str) -> None:
     assert key_phrase(question, answer, Rarity([f"{question} {answer}"])) == phrase
 
 

@@ -16,6 +16,11 @@ _MENU_PATH = re.compile(r"[A-Z][\w-]*(?: > [A-Z][\w-]*)+")
 """What to click in turn: `Settings > Network`."""
 _SAYING = frozenset("means happens occurs arises says shows states indicates signals tells".split())
 _CLAUSES = frozenset("that because".split())
+_FENCED = re.compile(r"(?ms)^[ \t]*(?P<fence>`{3,}|~{3,})[^\n`]*\n(?P<code>.*?)(?:\n[ \t]*(?P=fence)[ \t]*$|\Z)")
+_IN_BACKTICKS = re.compile(r"(?<!`)`(?P<code>[^`\n]+)`(?!`)")
+_MARKS = re.compile(r"(?m)^[ \t]*(?:\d{1,3}[.)][ \t]|(?:`{3,}|~{3,})[^\n`]*$)")
+"""What stands at the beginning of a line and is no text: the number of a list's item, and the fence of a block."""
+_MONTHS = frozenset("january february march april may june july august september october november december".split())
 _NAME_LINKS = frozenset("of the in year al bin da das de del di dos du el es ibn la las le los van von y zu".split())
 _NO_UNITS = frozenset("unless except per plus apiece till".split())
 _HALVES_OF_DAYS = frozenset({"a.m", "p.m", "am", "pm"})
@@ -31,6 +36,17 @@ def read_by_machines(text: str) -> Iterator[str]:
     yield from (match.group() for match in _MENU_PATH.finditer(text))
     found = (match.group() for match in IDENTIFIER.finditer(text))
     yield from (name for name in found if not any(name in address for address in addresses))
+
+
+def code_in(text: str) -> Iterator[str]:
+    """What stands in blocks of code, and then between backticks: without these marks, each in one line."""
+    for pattern in (_FENCED, _IN_BACKTICKS):
+        yield from (" ".join(match["code"].split()) for match in pattern.finditer(text))
+
+
+def without_marks(text: str) -> str:
+    """A text of the same length in which semicolons and spaces stand for the marks of lists and of blocks of code."""
+    return _MARKS.sub(lambda match: ";".ljust(len(match.group())), text)
 
 
 def quoted(text: str) -> Iterator[str]:
@@ -80,6 +96,18 @@ def is_number(word: str) -> bool:
     return any(character.isdigit() for character in word) or not _NUMBER_WORDS.isdisjoint(word.lower().split("-"))
 
 
+def is_amount(name: str) -> bool:
+    """Whether a part of an answer is an amount or a date, and no name that holds a number (`hall 3`, `3rd floor`)."""
+    first = re.split(r"[\s-]", name, maxsplit=1)[0].lower()
+    is_counted = bool(re.match(r"[$\u20ac\u00a3]?\d(?!\d*(?:st|nd|rd|th)\b)", first)) or first in _NUMBER_WORDS
+    return is_counted or first in _MONTHS or bool(re.match(r"[A-Z]{3} \d", name))
+
+
+def is_bare_number(name: str) -> bool:
+    """Whether it is a number alone, without a unit or a currency."""
+    return bool(_PLAIN_NUMBER.fullmatch(name))
+
+
 def _num_unit_words(text: str, words: Sequence[re.Match[str]], place: int, asked: Sequence[str]) -> int:
     """How many words behind a number say what it counts, or which half of the day it is."""
     number, *following = (match.group() for match in words[place : place + 3])
@@ -123,9 +151,9 @@ def fresh_runs(text: str, asked: Sequence[str]) -> list[Span]:
 
 
 def _without_stop_words(run: list[re.Match[str]]) -> list[re.Match[str]]:
-    """A run without the words of grammar at its ends, and without what leads up to a clause ("means that ...")."""
-    if len(run) > 2 and run[0].group().lower() in _SAYING and run[1].group().lower() in _CLAUSES:
-        run = run[2:]
+    """A run without the words of grammar at its ends, and without what leads up to it ("means", "means that")."""
+    if len(run) > 1 and run[0].group().lower() in _SAYING:
+        run = run[2:] if len(run) > 2 and run[1].group().lower() in _CLAUSES else run[1:]
     while run and run[0].group().lower() in (STOP_WORDS | LEADING_WORDS) - {"not", "never"}:
         run = run[1:]
     while run and run[-1].group().lower() in STOP_WORDS | LEADING_WORDS:
