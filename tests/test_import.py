@@ -302,6 +302,34 @@ def test_a_faq_in_markdown(tmp_path: Path) -> None:
     assert drafts_from_faq(written(tmp_path, "runbook.md", RUNBOOK)) == ((), ())
 
 
+@pytest.mark.parametrize(
+    ("below", "answer"),
+    [
+        ("Run:\n\n```sh\nzorb export \\\n  --all\n# Where?\n```", "Run: `zorb export \\ --all # Where?`"),
+        (
+            "| City | Limit |\n|---|---|\n| Paris | 190 EUR |\n| *Berlin* | 140 EUR |",
+            "Paris: 190 EUR; Berlin: 140 EUR",
+        ),
+        ("It is:\n| a | b | c |\n|---|---|---|\n| x | y | z |", "It is: x: b y, c z"),
+        ("| x | y |", "x: y"),
+        ("> **Note:** Lynx\n>> owns it.", "Note: Lynx owns it."),
+        ("500 orders.<br>See ![chart](c.png) below.", "500 orders. See below."),
+    ],
+)
+def test_the_markdown_of_an_answer_is_text(tmp_path: Path, below: str, answer: str) -> None:
+    drafts, _ = drafts_from_faq(written(tmp_path, "faq.md", f"## Which?\n\n{below}\n\n## Why?\n\nBecause.\n"))
+    assert [draft.answer for draft in drafts] == [answer, "Because."]
+
+
+def test_underlined_headings_of_a_faq_ask(tmp_path: Path) -> None:
+    text = "Shop\n====\n\nWho runs it?\n------------\n\nMira.\n\nWhere is it?\n---\nIn Lund.\n"
+    drafts, _ = drafts_from_faq(written(tmp_path, "faq.md", text))
+    assert [(d.domain, d.question, d.answer) for d in drafts] == [
+        ("Shop", "Who runs it?", "Mira."),
+        ("Shop", "Where is it?", "In Lund."),
+    ]
+
+
 def test_a_list_below_a_label_is_its_text(tmp_path: Path) -> None:
     text = "## E1\n**Cause:** heat\n\n**Steps:**\n\n1. Stop it.\n2. Cool `it`.\n\n**Then:**\n- Owner: Mira\n"
     (draft,), notes = drafts_from_runbook(written(tmp_path, "a.md", text))
@@ -407,7 +435,8 @@ def test_a_runbook(tmp_path: Path) -> None:
         ("X10", "Codes", {"Meaning": "ink low"}),
     ]
     assert (drafts[0].place, drafts[3].place) == (f"{source}:6", f"{source}:30")
-    assert [note.split(": ")[0] for note in notes] == [f"{source}:20", f"{source}:32"]
+    assert [note.split(": ")[0] for note in notes] == [f"{source}:11", f"{source}:20", f"{source}:32"]
+    assert "the block of code of 'PAY-1 Card declined' is not taken: write a label" in notes[0]
 
 
 @pytest.mark.parametrize(
@@ -416,7 +445,7 @@ def test_a_runbook(tmp_path: Path) -> None:
         ("Key | Value", {"Cause": "heat", "Fix": "a fan"}, False),
         ("Parameter | Value", {"Cause": "heat", "Fix": "a fan"}, False),
         ("Field | Meaning", {"Cause": "heat", "Fix": "a fan"}, False),
-        ("Alarm | Meaning", {"Alarm": "Meaning", "Cause": "heat", "Fix": "a fan"}, True),
+        ("Alarm | Meaning", {"Cause": "heat", "Fix": "a fan"}, True),
     ],
 )
 def test_a_table_of_two_columns_lists_the_parts_of_its_heading(
@@ -425,7 +454,55 @@ def test_a_table_of_two_columns_lists_the_parts_of_its_heading(
     text = f"## E-101\n| {header} |\n|---|---|\n| Cause | heat |\n| Fix | a fan |\n"
     drafts, notes = drafts_from_runbook(written(tmp_path, "a.md", text))
     assert [(draft.name, draft.slots) for draft in drafts] == [("E-101", slots)]
-    assert any("'Alarm' is taken for a part like the rows below it" in note for note in notes) is told
+    assert any("the rows below 'Alarm' are taken for parts of 'E-101'" in note for note in notes) is told
+
+
+def test_a_table_of_two_columns_whose_first_is_a_code_lists_facts(tmp_path: Path) -> None:
+    text = "# Printers\n| Error code | Meaning |\n|---|---|\n| KX-11 | worn drum |\n| KX-12 | empty tray |\n"
+    drafts, notes = drafts_from_runbook(written(tmp_path, "a.md", text))
+    assert [(d.name, d.domain, d.slots) for d in drafts] == [
+        ("KX-11", "Printers", {"Meaning": "worn drum"}),
+        ("KX-12", "Printers", {"Meaning": "empty tray"}),
+    ]
+    assert not notes
+
+
+def test_items_are_the_headings_of_the_level_that_has_most_of_them(tmp_path: Path) -> None:
+    text = "# A\n## K-1\n- Cause: heat\n### History\nNote: renamed.\n## K-2\n- Cause: cold\n"
+    source = written(tmp_path, "a.md", text)
+    drafts, notes = drafts_from_runbook(source)
+    assert [draft.name for draft in drafts] == ["K-1", "K-2"]
+    assert notes == (f"{source}:4: 'History' is not taken: items are headings of level 2",)
+
+
+def test_a_heading_that_begins_with_a_code_is_called_by_it(tmp_path: Path) -> None:
+    text = "# Gate: way in\n## GW-501: it stalls\n- Cause: heat\n## GW-502 \u2013 it loops\n- Title: Loop\n"
+    twice = "## V2: one\n- Cause: rust\n## V2: two\n- Cause: mud\n"
+    drafts, _ = drafts_from_runbook(written(tmp_path, "a.md", text + twice))
+    assert [(draft.name, draft.domain, draft.slots) for draft in drafts] == [
+        ("GW-501", "Gate: way in", {"Cause": "heat", "Title": "it stalls"}),
+        ("GW-502", "Gate: way in", {"Title": "Loop"}),
+        ("V2: one", "Gate: way in", {"Cause": "rust"}),
+        ("V2: two", "Gate: way in", {"Cause": "mud"}),
+    ]
+
+
+def test_a_block_of_code_below_a_label_is_its_text(tmp_path: Path) -> None:
+    block = "```sh\n# Fix: no heading\ndrum --new\n```\n"
+    indented = "".join(f"  {line}\n" for line in block.splitlines())
+    text = (
+        f"## K-1\n- Fix:\n\n{block}\n## K-2\n- Fix: run\n\n{indented}- Owner: Mira\n## K-3\n- Fix: run\n{block}"
+        f"## K-4\nFix: run\n\n{block}## K-5\n- Fix:\n  1. stop it\n{indented}  2. wait\n"
+    )
+    drafts, notes = drafts_from_runbook(written(tmp_path, "a.md", text))
+    assert [draft.slots for draft in drafts] == [
+        {"Fix": "# Fix: no heading drum --new"},
+        {"Fix": "run # Fix: no heading drum --new", "Owner": "Mira"},
+        {"Fix": "run # Fix: no heading drum --new"},
+        {"Fix": "run # Fix: no heading drum --new"},
+        {"Fix": "stop it # Fix: no heading drum --new; wait"},
+    ]
+    assert not notes
 
 
 def test_a_runbook_says_what_it_did_not_take(tmp_path: Path) -> None:
