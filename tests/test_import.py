@@ -30,6 +30,7 @@ def written(folder: Path, name: str, text: str) -> str:
     [
         ("facts.csv", 'question,answer\nWho runs Zorblax?,"Mira, the elder"\n\nHow old is it?,7\n'),
         ("facts.csv", "\ufeffquestion;answer\nWho runs Zorblax?;Mira, the elder\nHow old is it?;7\n"),
+        ("facts.csv", "question;answer\nWho runs Zorblax?;Mira, the elder\n\n\nHow old is it?;7\n"),
         ("facts.csv", "question|answer\nWho runs Zorblax?|Mira, the elder\nHow old is it?|7\n"),
         ("facts.csv", "question\tanswer\r\nWho runs Zorblax?\tMira, the elder\r\nHow old is it?\t7\r\n"),
         ("facts.tsv", "question\tanswer\nWho runs Zorblax?\tMira, the elder\nHow old is it?\t7\n"),
@@ -43,10 +44,25 @@ def test_one_table_in_every_kind_of_file(tmp_path: Path, name: str, text: str) -
     assert table.rows == ROWS
 
 
+@pytest.mark.parametrize(
+    ("header", "rows", "columns"),
+    [
+        ("Artikel;Preis, EUR", ("Alfa;12,50", "Beta;14,00"), 2),
+        ("Artikel;Preis, netto;Lager, Ort", ("Alfa;12 EUR;Halle 1",), 3),
+        ("Artikel\tPreis, EUR", ("Alfa\t12,50",), 2),
+        ("name,cause; fix", ("E1,heat", "E2,cold"), 2),
+        ("name,a|b,c", ('E1,"x, y",z', "E2,v,w"), 3),
+        ("name", ("E1", "E2"), 1),
+    ],
+)
+def test_the_delimiter_is_that_of_all_rows(tmp_path: Path, header: str, rows: tuple[str, ...], columns: int) -> None:
+    assert len(read_table(written(tmp_path, "a.csv", "\n".join((header, *rows)))).columns) == columns
+
+
 def test_named_fields_in_a_cell_are_columns(tmp_path: Path) -> None:
     """As question-answering data on the Hub has them; the source text of JSON is never taught."""
     path = tmp_path / "squad.jsonl"
-    row = {"id": "a", "question": "Which colour?", "answers": {"text": ["red"], "answer_start": [4]}}
+    row = {"id": "a", "question": "Which colour?", "answers": {"text": ["red", "a red"], "answer_start": [4, 2]}}
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")
     table = read_table(str(path))
     assert table.columns == ("id", "question", "answers.text", "answers.answer_start")
@@ -56,6 +72,14 @@ def test_named_fields_in_a_cell_are_columns(tmp_path: Path) -> None:
     assert guess_mapping(table, answer="answers.text")[0].answer == "answers.text"
     with pytest.raises(DataError, match="--question, --answer: are all the column 'question'"):
         guess_mapping(table, question="question", answer="question")
+
+
+def test_a_list_of_named_fields_is_no_text(tmp_path: Path) -> None:
+    row = json.dumps({"name": "Zeppa", "facts": [{"q": "When?", "a": "1998"}], "town": "Lund"})
+    table = read_table(written(tmp_path, "a.jsonl", row))
+    with pytest.raises(DataError, match=r'a.jsonl: facts: holds lists of named fields.*: \{"passage": "...", "quest'):
+        facts_from_table(table, guess_mapping(table)[0])
+    assert facts_from_table(table, guess_mapping(table, slots=("town",))[0])[0].slots == {"town": "Lund"}
 
 
 def test_a_date_that_no_calendar_has_is_told(tmp_path: Path) -> None:
@@ -114,7 +138,11 @@ def test_a_row_knows_its_line(tmp_path: Path) -> None:
         ("a.csv", "a,a\n1,2\n", "a.csv:1: header: the column 'a' stands twice"),
         ("a.jsonl", '{"question": "Who?"}\n{"question": \n', "a.jsonl:2: not valid JSON"),
         ("a.jsonl", "[1]\n", "a.jsonl:1: holds a list"),
-        ("a.json", '{"question": "Who?"}', "a.json: holds one JSON value, not a list"),
+        (
+            "a.json",
+            '{"question": "Who?"}',
+            'a.json: holds one JSON value, not a list; write one of rows, such as [{"question": "Who runs it?", ',
+        ),
         ("a.json", '[{"question": "Who?"},\n', "a.json:2: not valid JSON"),
         ("a.parquet", "no parquet", "a.parquet: not valid Parquet"),
         ("a.xlsx", "x", "a.xlsx: the kind of file is not known; save it as one of .csv"),
@@ -534,13 +562,34 @@ def test_passages(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "said",
+    [
+        {"answer": "1871"},
+        {"id": "1", "answers": {"text": ["1871", "in 1871"], "answer_start": [24, 21]}},
+        {"id": "1", "answers": [{"text": "1871", "answer_start": 24}], "is_impossible": False},
+        {"answers": ["1871"]},
+    ],
+)
+def test_a_paragraph_of_squad_is_a_passage(tmp_path: Path, said: dict[str, object]) -> None:
+    row = {"context": "Mira opened the line in 1871.", "title": "the line", "qas": [{"question": "When?", **said}]}
+    source = written(tmp_path, "a.jsonl", json.dumps(row))
+    assert holds_passages(source)
+    (draft,) = drafts_from_passages(source)
+    assert (draft.question, draft.answer, draft.title, draft.passage) == ("When?", "1871", "the line", row["context"])
+
+
+@pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("", "a.jsonl: is empty"),
         ('{"passage": "x"', "a.jsonl:1: not valid JSON"),
         ('{"passage": ' + 5000 * "1" + "}", "a.jsonl:1: not valid JSON .a number is too long"),
         ('{"passage": ' + 9**5 * "[", "a.jsonl:1: not valid JSON .nested too deep"),
-        ('{"passage": "x", "questions": []}', "a.jsonl:1: questions: must not be empty"),
+        (
+            '{"passage": "x", "questions": []}',
+            r'a.jsonl:1: questions: must not be empty; write \{"passage": "...", "questions": \[\{"question": "...", ',
+        ),
+        ('{"context": "x", "qas": [{"question": "Who?", "answers": []}]}', r"questions\[0\].answer: is missing"),
         ('{"passage": "x", "questions": [{"question": "Who?"}]}', r"a.jsonl:1: questions\[0\].answer: is missing"),
     ],
 )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from kapoc.data.drafts import Draft
+from kapoc.data.passages import EXPECTED
 from kapoc.data.phrases import is_plural
 from kapoc.data.tables import Table
 from kapoc.errors import DataError, near_miss
@@ -224,8 +225,15 @@ def facts_from_table(table: Table, mapping: Mapping, kind: str | None = None) ->
         kind: what the facts are called (`question` or `item` if none is given).
 
     Raises:
-        DataError: a row lacks its question, answer, name or every slot, or says neither yes nor no to `taught`.
+        DataError: a row lacks its question, answer, name or every slot, says neither yes nor no to `taught`, or holds a
+            list of named fields in one of these.
     """
+    used = (mapping.question, mapping.answer, mapping.name, *mapping.slots)
+    if nested := [column for column in used if column in table.nested]:
+        raise DataError(
+            f"{table.source}: {nested[0]}: holds lists of named fields, and a fact needs texts; leave it out with "
+            f"--slots, or write each passage with its questions as a line of JSONL: {EXPECTED}"
+        )
     return tuple(_draft(table, index, mapping, kind) for index in range(len(table.rows)))
 
 

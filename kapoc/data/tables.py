@@ -1,5 +1,6 @@
 """A table of text from a file or the Hugging Face hub."""
 
+import contextlib
 import csv
 import io
 import json
@@ -7,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from kapoc.data.conversations import as_pair
 from kapoc.errors import DataError
 from kapoc.source import json_fault, read_jsonl, read_text
 
-_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_DELIMITERS = {";": "semicolon", "\t": "tab", "|": "bar", ",": "comma"}
+"""The comma comes last: it stands inside of texts and numbers, too."""
+_NUM_SNIFFED = 20
 _LONGEST_COLUMN_NAME = 60
 READABLE = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _DATASET = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?::(?P<split>[\w.%:\[\]+-]+))?")
@@ -32,12 +36,14 @@ class Table:
         columns: the names of the columns, in order.
         rows: one mapping of column to text a row; an absent value is the empty text.
         lines: where each row begins, counted from 1.
+        nested: the columns in which a row holds a list of named fields, which is no text.
     """
 
     source: str
     columns: tuple[str, ...]
     rows: tuple[dict[str, str], ...]
     lines: tuple[int, ...]
+    nested: frozenset[str] = frozenset()
 
     def place(self, index: int) -> str:
         """Where a row stands, as `file:line` (for Parquet and hub datasets, the number of the row)."""
@@ -107,9 +113,21 @@ def _from_csv(source: str, text: str, delimiter: str | None) -> Table:
 
 
 def _sniff(text: str) -> str:
-    """The delimiter that splits the header into the most cells; the first of the usual ones where none does."""
-    header = next(line for line in text.splitlines() if line.strip())
-    return max(_DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark))))
+    """The delimiter that splits the first rows into as many cells as the header, and of several that which makes most.
+
+    One that does not split the header is none; the comma is where none does.
+    """
+
+    def score(mark: str) -> tuple[bool, float, int]:
+        rows: list[list[str]] = []
+        with contextlib.suppress(csv.Error):
+            reader = (row for row in csv.reader(io.StringIO(text), delimiter=mark) if any(map(str.strip, row)))
+            rows.extend(islice(reader, _NUM_SNIFFED))
+        sizes = [len(row) for row in rows] or [0]
+        return sizes[0] > 1, sizes.count(sizes[0]) / len(sizes), sizes[0]
+
+    best = max(_DELIMITERS, key=score)
+    return best if score(best)[0] else ","
 
 
 def _header(place: str, cells: Sequence[str]) -> tuple[str, ...]:
@@ -145,7 +163,8 @@ def _json_list(source: str, text: str) -> Iterator[tuple[int, Any]]:
     try:
         if not isinstance(json.loads(text), list):
             raise DataError(
-                f"{source}: holds one JSON value, not a list; write [{{...}}, {{...}}], or save it as .jsonl"
+                f"{source}: holds one JSON value, not a list; write one of rows, such as "
+                '[{"question": "Who runs it?", "answer": "Mira"}]'
             )
     except (ValueError, RecursionError) as error:
         line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
@@ -212,26 +231,39 @@ def _from_hub(source: str, name: str, split: str | None) -> Table:
 def _from_records(source: str, members: Iterable[tuple[int, Any]]) -> Table:
     rows, lines = [], []
     columns: dict[str, None] = {}
+    nested: set[str] = set()
     for line, member in members:
         if not isinstance(member, dict):
             raise DataError(f"{source}:{line}: holds a {type(member).__name__}, not named fields; write {{...}}")
         if member.keys() == {"canary"}:
             continue
         pair = as_pair(member, f"{source}:{line}")
-        named = {name: _plain(value) for name, value in _flattened(pair)}
+        cells = dict(_flattened(pair))
+        nested |= {name for name, value in cells.items() if _is_nested(value)}
+        named = {name: _plain(value) for name, value in cells.items()}
         for name, value in named.items():
             _refuse_half_characters(f"{source}:{line}: {name}", value)
         rows.append({name: value for name, value in named.items() if not _INDEX.fullmatch(name)})
         lines.append(line)
         columns |= dict.fromkeys(rows[-1])
     complete = tuple({name: row.get(name, "") for name in columns} for row in rows)
-    return _filled(Table(source, tuple(columns), complete, tuple(lines)))
+    return _filled(Table(source, tuple(columns), complete, tuple(lines), frozenset(nested)))
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(part, dict) for part in value)
 
 
 def _flattened(member: Mapping[Any, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Cells by their columns; one that holds named fields is as many columns, such as `answers.text`."""
+    """Cells by their columns; one that holds named fields is as many columns, such as `answers.text`.
+
+    Of answers as SQuAD has them, each with the place where it begins, the first is taken: they are one in other words.
+    """
     for name, value in member.items():
         column = f"{before}{str(name).strip()}"
+        if name == "text" and isinstance(value, list) and "answer_start" in member:
+            yield column, value[0] if value else ""
+            continue
         if isinstance(value, dict) and value:
             yield from _flattened(value, f"{column}.")
         else:
