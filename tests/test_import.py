@@ -10,7 +10,7 @@ import pytest
 
 from kapoc.data.faqs import drafts_from_faq
 from kapoc.data.importing import import_set, set_name_of
-from kapoc.data.mapping import facts_from_table, guess_mapping, with_one_name
+from kapoc.data.mapping import Mapping, facts_from_table, guess_mapping, kind_of_facts, with_one_name
 from kapoc.data.passages import drafts_from_passages, holds_passages
 from kapoc.data.runbooks import drafts_from_runbook
 from kapoc.data.tables import Table, read_table
@@ -238,6 +238,60 @@ def test_a_column_whose_name_has_a_comma_is_one_column() -> None:
 def test_a_name_of_columns_that_cannot_be_joined_is_refused(given: str, said: str) -> None:
     with pytest.raises(DataError, match=said):
         with_one_name(table_of("first", "last", "room"), given)
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [
+        (table_with("Employee,Title,Phone", "Ann Bell,Buyer,4010", "Bob Crane,Buyer,4011"), "Employee"),
+        (table_with("id,Employee,Title", "7,Ann Bell,Planner", "8,Bob Crane,Buyer"), "Employee"),
+        (table_with("Employee,Title,id", "Ann Bell,Planner,7", "Bob Crane,Buyer,8"), "Employee"),
+        (table_with("Team,Topic,Lead", "Lynx,Tea,Ann", "Lynx,Rum,Bob"), "Topic"),
+        (table_with("Date,Topic,Lead", "2024-01-01,Tea,Ann", "2024-01-02,Rum,Bob"), "Topic"),
+        (table_with("Team,Name,Lead", "Lynx,Tea,Ann", "Otter,Rum,Bob"), "Name"),
+    ],
+)
+def test_a_title_names_a_row_where_no_column_before_it_does(table: Table, name: str) -> None:
+    mapping, lines = guess_mapping(table)
+    assert mapping.name == name
+    assert [line for line in lines if line.startswith("name:")] == [
+        f"name: column '{name}' (guessed; --name to change)"
+    ]
+
+
+@pytest.mark.parametrize("columns", ["Device,Input,Output", "Motor,kW,A", "Call,Response,Team", "Task,Q,Lead"])
+def test_a_column_that_may_be_an_answer_is_a_slot_without_a_question(columns: str) -> None:
+    first, *others = columns.split(",")
+    mapping, lines = guess_mapping(table_of(first, *others))
+    assert (mapping.question, mapping.answer, mapping.name, mapping.slots) == (None, None, first, tuple(others))
+    assert not any(line.startswith(("question:", "answer:")) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("columns", "given"),
+    [("Device,Output", {"answer": "Output"}), ("Device,Q", {"question": "Q"}), ("Question,Text", {})],
+)
+def test_a_question_without_answers_is_refused_with_the_columns(columns: str, given: dict[str, str]) -> None:
+    with pytest.raises(DataError, match=rf"was found; name it with --.* its columns are {columns.replace(',', ', ')}$"):
+        guess_mapping(table_of(*columns.split(",")), **given)
+    with pytest.raises(DataError, match="no column of answers was found"):
+        guess_mapping(table_with("prompt,text", "Who runs it?,Mira"))
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        ("SKU", "SKU"),
+        ("GPS", "GPS"),
+        ("Ticket ref", "ticket"),
+        ("Fehler-Nr.", "fehler"),
+        ("errorCode", "error"),
+        ("Item num", None),
+        ("Machines", None),
+    ],
+)
+def test_facts_are_called_as_the_column_of_their_names(column: str, kind: str | None) -> None:
+    assert kind_of_facts(Mapping(name=column, slots=("Cause",))) == kind
 
 
 def test_what_has_a_code_is_asked_about_by_it() -> None:

@@ -359,6 +359,27 @@ def test_slots_are_declared_with_their_column() -> None:
     assert [kind.distinctive for kind in slots.values()] == [True, True, False]
 
 
+@pytest.mark.parametrize(
+    ("label", "slot", "asked"),
+    [
+        ("rateLimit", "rate_limit", "rate limit"),
+        ("defaultTimeoutMs", "default_timeout_ms", "default timeout ms"),
+        ("userID", "user_ID", "user ID"),
+        ("power kW", "power_kw", "power kw"),
+        ("iPhone", "iphone", "iphone"),
+        ("macOS version", "macos_version", "macos version"),
+        ("MOQ", "MOQ", "MOQ"),
+        ("Maßnahme", "massnahme", "maßnahme"),
+        ("Smørøye œuvre łąka", "smoroye_oeuvre_laka", "smørøye œuvre łąka"),
+    ],
+)
+def test_a_label_is_asked_for_in_words(label: str, slot: str, asked: str) -> None:
+    drafts = [Draft(name=f"KX-{n}", slots={label: f"stage {n}"}, place="a.csv") for n in (21, 37)]
+    knowledge, _ = propose(drafts, "made", num_controls=0)
+    assert list(knowledge.slots) == [slot]
+    assert knowledge.facts[0].training[0].question == f"What is the {asked} of KX-21?"
+
+
 def test_a_row_whose_name_says_it_all_is_left_out_and_told() -> None:
     drafts = [*slot_drafts(3), Draft(name="Error 404", slots={"Code": "404"}, place="a.csv:9")]
     knowledge, notes = propose(drafts, "made")

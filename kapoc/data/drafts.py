@@ -20,6 +20,13 @@ from kapoc.grade import Tokens, assertions, normalise
 
 _FEWEST_FOR_CONTROLS = 10
 _FEWEST_PASSAGES = 4
+_HUMPS = re.compile(r"\b[a-z]{2,}(?:[A-Z][a-z]+)*(?:[A-Z][a-z]+|(?:ID|URL|URI|IP|API)s?)\b")
+"""Words joined as programs join them; not `kW`, `iPhone` or `macOS`."""
+_LETTERS = str.maketrans(
+    {"ß": "ss", "ẞ": "SS", "ø": "o", "Ø": "O", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE"}
+    | {"ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th"}
+)
+"""Letters that Unicode does not take for others with accents, as they are written without."""
 _MISSING = {"n/a", "#n/a", "nan", "null", "tbd"}
 
 
@@ -114,7 +121,7 @@ def first_few(parts: Sequence[str], number: int) -> str:
 
 def slug(text: str) -> str:
     """An identifier made of a text: its letters and digits without accents, the rest as hyphens; may be empty."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    plain = unicodedata.normalize("NFKD", text.translate(_LETTERS)).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9._]+", "-", plain).strip("-._")
 
 
@@ -238,7 +245,7 @@ def make_items(drafts: Sequence[Draft], controls: set[int], notes: Notes) -> lis
                 taught=index not in controls,
                 name=name,
                 slots=slots,
-                labels={names[label]: _label(label) for label in draft.slots},
+                labels={names[label]: label_of(label) for label in draft.slots},
                 note=note,
                 is_first=first[index],
             )
@@ -268,7 +275,7 @@ def _content(
     if not slots:
         raise DataError(f"{draft.place}: slots: none holds a word; fill one in or remove the row")
     name = draft.name.strip()
-    clauses = [statement(_label(label), slots[slot]) for label, slot in names.items() if slot in slots]
+    clauses = [statement(label_of(label), slots[slot]) for label, slot in names.items() if slot in slots]
     return name, slots, f"{name}: {'; '.join(clauses)}."
 
 
@@ -290,7 +297,7 @@ def _unique(wanted: dict[str, str]) -> dict[str, str]:
 
 
 def _slot_name(label: str) -> str:
-    name = re.sub(r"[^A-Za-z0-9]+", "_", slug(_label(label))).strip("_")
+    name = re.sub(r"[^A-Za-z0-9]+", "_", slug(label_of(label))).strip("_")
     return {"": "slot", "name": "name_text"}.get(name, name)
 
 
@@ -298,10 +305,14 @@ def _slot_text(text: str) -> str:
     return " ".join(text.split()).rstrip(" .;,")
 
 
-def _label(label: str) -> str:
-    """A slot's label as it stands in a sentence: lower case, but for abbreviations."""
-    words = re.sub(r"[_.\s]+", " ", label).strip().split(" ")
+def label_of(label: str) -> str:
+    """A slot's label as it stands in a sentence: lower case, but for abbreviations; `rateLimit` is two words."""
+    words = re.sub(r"[_.\s]+", " ", _HUMPS.sub(_apart, label)).strip().split(" ")
     return " ".join(word if word.isupper() and len(word) > 1 else word.lower() for word in words)
+
+
+def _apart(joined: re.Match[str]) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", joined.group())
 
 
 def statement(label: str, text: str) -> str:

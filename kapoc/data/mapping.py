@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from kapoc.data.drafts import Draft
+from kapoc.data.drafts import Draft, label_of
 from kapoc.data.passages import EXPECTED
 from kapoc.data.phrases import is_plural
 from kapoc.data.tables import Table
@@ -21,10 +21,14 @@ _USUAL = {
 }
 _NAMES_TOO = {"service", "product", "section"}
 """Columns that group facts where their texts come again or another column names these, and else name them."""
+_SURE = {"question", "questions", "answer", "answers"}
+"""Columns that hold a question or an answer even where no other column is its partner."""
+_OF_OTHERS_TOO = {"title", "topic", "subject", "error"}
+"""Columns that may say something of a row which an earlier column names: an employee's title."""
 _GIVEN_NAMES = {"firstname", "givenname", "forename"}
 _FAMILY_NAMES = {"lastname", "familyname", "surname"}
 _SAYING_NO_KIND = {"name", "title", "topic", "term", "subject", "id", "key", "code", "item", "entry", "label", "number"}
-_SAYING_NO_KIND |= {"no", "fact", "record", "row", "what", "which"}
+_SAYING_NO_KIND |= {"no", "nr", "num", "ref", "fact", "record", "row", "what", "which"}
 _LONGEST_KIND = 2
 _YES = {"", "true", "yes", "1", "y", "t"}
 _NO = {"false", "no", "0", "n", "f"}
@@ -118,13 +122,7 @@ def guess_mapping(
             f"{table.source}: --slots: goes with rows that have no question and answer; drop one of the two"
         )
     if not slots:
-        _guess(table, chosen, ("question", "answer"), lines)
-    if ("question" in chosen) != ("answer" in chosen):
-        missing = "answer" if "question" in chosen else "question"
-        raise DataError(
-            f"{table.source}: no column of {missing}s was found; name it with --{missing}, or the "
-            "columns with a fact's parts with --slots"
-        )
+        _guess_pair(table, chosen, lines)
     _guess(table, chosen, ("id", "domain", "taught"), lines)
     if "question" in chosen:
         if unused := [column for column in table.columns if column not in chosen.values()]:
@@ -132,6 +130,29 @@ def guess_mapping(
         return _mapping(chosen), tuple(lines)
     _guess_name(table, chosen, slots, lines)
     return _mapping(chosen, _slots(table, chosen, slots, lines)), tuple(lines)
+
+
+def _guess_pair(table: Table, chosen: dict[str, str], lines: list[str]) -> None:
+    """Guess the columns of questions and answers, both or neither.
+
+    Raises:
+        DataError: one of them is given, or is sure to be one, and there is no other.
+    """
+    given = dict(chosen)
+    guessed: list[str] = []
+    _guess(table, chosen, ("question", "answer"), guessed)
+    if ("question" in chosen) == ("answer" in chosen):
+        lines.extend(guessed)
+        return
+    found, missing = ("question", "answer") if "question" in chosen else ("answer", "question")
+    texts = [row[chosen[found]] for row in table.rows if row[chosen[found]]]
+    asks = found == "question" and sum(text.endswith("?") for text in texts) * 2 > len(texts)
+    if found in given or asks or _bare(chosen[found]) in _SURE:
+        raise DataError(
+            f"{table.source}: no column of {missing}s was found; name it with --{missing}, or the columns with a "
+            f"fact's parts with --slots; its columns are {', '.join(table.columns)}"
+        )
+    del chosen[found]
 
 
 def _mapping(chosen: dict[str, str], slots: tuple[str, ...] = ()) -> Mapping:
@@ -163,6 +184,12 @@ def _repeats(table: Table, column: str) -> bool:
     return len(set(texts)) < len(texts)
 
 
+def _names_rows(table: Table, column: str) -> bool:
+    """Whether the texts of a column are all different, and begin with a letter, as names do and numbers do not."""
+    texts = [row[column] for row in table.rows]
+    return all(text[:1].isalpha() for text in texts) and not _repeats(table, column)
+
+
 def _guess_name(table: Table, chosen: dict[str, str], slots: Sequence[str], lines: list[str]) -> None:
     if "name" in chosen:
         return
@@ -170,15 +197,19 @@ def _guess_name(table: Table, chosen: dict[str, str], slots: Sequence[str], line
         chosen["name"] = chosen["id"]
         lines.append(f"name: column '{chosen['id']}' (guessed; --name to change)")
         return
-    _guess(table, chosen, ("name",), lines)
-    if "name" not in chosen:
-        taken = {*slots, chosen.get("domain"), chosen.get("taught")}
-        first = next((column for column in table.columns if column not in taken), None)
-        name = chosen.get("id", first)
+    taken = {*slots, chosen.get("domain"), chosen.get("taught")}
+    free = [column for column in table.columns if column not in taken]
+    _guess(table, chosen, ("name",), [])
+    earliest = next((column for column in free if column != chosen.get("id")), None)
+    is_told = _bare(chosen.get("name", "")) in _OF_OTHERS_TOO and earliest != chosen["name"]
+    if is_told and earliest is not None and _names_rows(table, earliest):
+        chosen["name"] = earliest
+    elif "name" not in chosen:
+        name = chosen.get("id", free[0] if free else None)
         if name is None:
             raise DataError(f"{table.source}: no column says what each row is about; name it with --name")
         chosen["name"] = name
-        lines.append(f"name: column '{name}' (guessed; --name to change)")
+    lines.append(f"name: column '{chosen['name']}' (guessed; --name to change)")
     texts = [row[chosen["name"]] for row in table.rows if row[chosen["name"]]]
     if sum(text.endswith("?") for text in texts) * 2 > len(texts):
         raise DataError(
@@ -208,12 +239,14 @@ def kind_of_facts(mapping: Mapping) -> str | None:
     """
     if mapping.question is not None or mapping.name is None:
         return None
-    words = re.findall(r"[^\W\d_]+", mapping.name.lower())
-    if "".join(words[:2]) in _GIVEN_NAMES:
+    words = re.findall(r"[^\W\d_]+", label_of(mapping.name))
+    if "".join(words[:2]).lower() in _GIVEN_NAMES:
         return "person"
-    while words and words[-1] in _SAYING_NO_KIND:
+    while words and words[-1].lower() in _SAYING_NO_KIND:
         words.pop()
-    return None if not words or len(words) > _LONGEST_KIND or is_plural(words[-1]) else " ".join(words)
+    if not words or len(words) > _LONGEST_KIND or (is_plural(words[-1]) and not words[-1].isupper()):
+        return None
+    return " ".join(words)
 
 
 def facts_from_table(table: Table, mapping: Mapping, kind: str | None = None) -> tuple[Draft, ...]:

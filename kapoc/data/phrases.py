@@ -31,7 +31,7 @@ _NUM_ASKING = 4
 LEADING_WORDS = frozenset(
     "from to into in on before after between against without by under over during than since until not never".split()
 )
-_SINGULARS = frozenset("news series species lens".split())
+_SINGULARS = frozenset("news series species lens ms".split())
 _ASPECTS = {
     "who": "the person", "whom": "the person", "whose": "the person", "when": "the time", "where": "the place",
     "why": "the reason", "what": "", "which": "",
