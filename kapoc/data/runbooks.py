@@ -141,7 +141,7 @@ def with_marks(lines: Sequence[Line]) -> list[Line]:
     for line in lines:
         above = marked[-1] if marked else Line(0, "")
         underline = _UNDERLINE.match(line.text) if line.fence is None and above.fence is None else None
-        is_text = above.number == line.number - 1 and above.text.strip()
+        is_text = above.number == line.number - 1 and bool(above.text.strip())
         is_text = is_text and not above.text.lstrip().startswith(("#", "|", ">"))
         if underline and is_text and not _BULLET.match(above.text) and not _LABELLED.match(above.text):
             marked[-1] = Line(above.number, f"{'#' if underline[1][0] == '=' else '##'} {above.text.strip()}")
