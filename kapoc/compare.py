@@ -250,12 +250,7 @@ def warnings_of(before: Run, after: Run) -> Iterable[str]:
     """What a reader should know of two runs before believing a difference between them."""
     if not before.is_complete:
         yield f"only {before.settings.limit} items a task were asked (--limit): nothing here is evidence"
-    leaks = _leaks(before, after)
-    if most := max(found or 0 for found in leaks):
-        yield f"the audit found {most} leaks in the knowledge sets{_each(leaks)}; see `kapoc data check`"
-    proposals = (before.data.num_proposals, after.data.num_proposals)
-    if most := max(proposals):
-        yield f"{most} questions were proposed from templates and nobody has read them yet{_each(proposals)}"
+    yield from warnings_of_sets(before, after)
     if before.model.weights_sha256 == after.model.weights_sha256:
         yield "both runs measured the same weights"
     if before.settings.context != "none":
@@ -264,6 +259,16 @@ def warnings_of(before: Run, after: Run) -> Iterable[str]:
         yield "the first run is of a model that was trained from that of the second: are the two swapped?"
     yield from _other_bases(before, after)
     yield from (f"the runs differ in {what}" for what in _differences(before, after).values())
+
+
+def warnings_of_sets(before: Run, after: Run) -> Iterable[str]:
+    """What a reader should know of the knowledge sets that two runs, or one and the same, asked about."""
+    leaks = _leaks(before, after)
+    if most := max(found or 0 for found in leaks):
+        yield f"the audit found {most} leaks in the knowledge sets{_each(leaks)}; see `kapoc data check`"
+    proposals = (before.data.num_proposals, after.data.num_proposals)
+    if most := max(proposals):
+        yield f"{most} questions were proposed from templates and nobody has read them yet{_each(proposals)}"
 
 
 def _other_bases(before: Run, after: Run) -> Iterable[str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kapoc.compare import warnings_of_sets
 from kapoc.errors import DataError, refuse_unwritable
 from kapoc.knowledge_file import Source
 from kapoc.recipe import BudgetSettings, Recipe
@@ -206,5 +207,6 @@ def _summary(plan: RetainPlan, knowledge: Sequence[str], measured: Sequence[_AtO
         transfer=transfers({score: [row.scores[score] for row in rows[: last + 1]] for score in ("recall", *TAUGHT)}),
         kept=tuple(recall_change([part]) for part in earlier),
         backward=recall_change(earlier) if earlier else None,
+        notes=tuple(warnings_of_sets(runs[0], runs[0])),
         unrelated=recall_change([(runs[last], runs[-1], name) for name in knowledge]) if plan.unrelated_steps else None,
     )

@@ -88,6 +88,7 @@ class Retention(StrictRecord):
         backward: recall of the facts of all stages but the last, each stage counting as much, right after theirs and
             after the last stage; its difference is the backward transfer.
         unrelated: recall of the facts of all stages, each counting as much, before and after unrelated training.
+        notes: what a reader must know of the sets.
     """
 
     schema_version: Literal[1] = 1
@@ -101,6 +102,7 @@ class Retention(StrictRecord):
     kept: Annotated[tuple[Result, ...], Field(strict=False)]
     backward: Result | None
     unrelated: Result | None
+    notes: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
     def matrix(self, score: str) -> list[tuple[float | None, ...]]:
         """`recall` or a tier of every stage, of the base and after every stage."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from kapoc.compare import warnings_of_sets
 from kapoc.comparison import Comparison
 from kapoc.errors import DataError, KapocError, first_line
 from kapoc.recipe import Recipe
@@ -146,6 +147,9 @@ def run_sweep(
     notes = [f"measured with other package versions than the base: {', '.join(old)}"] if old else []
     for note in notes:
         tell(f"{note}; to do one again, remove its folder")
+    if (base := next((job.base for job in ready if job.base is not None), None)) is not None:
+        measured = load_run(base)
+        notes += warnings_of_sets(measured, measured)
     if waiting:
         tell(f"each trial tells its progress in {out / sweep.name / '<trial>' / LOG_FILE}")
 

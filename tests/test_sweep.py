@@ -294,6 +294,14 @@ def test_a_try_out_and_the_whole_sweep_leave_each_other_alone(rerun: Rerun) -> N
     assert "](sweep-limit2.svg)" in Path("out/first/sweep-limit2.md").read_text(encoding="utf-8")
 
 
+def test_leaking_sets_are_told_on_the_page(rerun: Rerun, monkeypatch: pytest.MonkeyPatch) -> None:
+    rerun(Worker())
+    assert "leaks" not in page()
+    monkeypatch.setattr(sweep_run, "warnings_of_sets", lambda *_: ["the audit found 3 leaks in the knowledge sets"])
+    rerun(Worker())
+    assert "Note: the audit found 3 leaks in the knowledge sets." in page()
+
+
 def test_a_recipe_of_which_a_trial_failed_is_not_called_best(rerun: Rerun) -> None:
     worker = Worker()
     worker.broken = {"plain-seed-1"}

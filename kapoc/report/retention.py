@@ -19,8 +19,11 @@ def render_retention(retention: Retention) -> str:
 def warnings_of(retention: Retention) -> tuple[str, ...]:
     """What a reader must know before using the numbers."""
     if retention.limit is None:
-        return ()
-    return (f"only {retention.limit} items a task were asked (--limit): nothing here is evidence",)
+        return retention.notes
+    return (
+        *retention.notes,
+        f"only {retention.limit} items a task were asked (--limit): nothing here is evidence",
+    )
 
 
 def title_of(retention: Retention) -> str:
