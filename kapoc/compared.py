@@ -120,7 +120,9 @@ def _given(path: Path, run: Run) -> TrainingRecord:
     return record
 
 
-def _may_be_of_one_recipe(records: Mapping[str, TrainingRecord | None], *, said: bool) -> tuple[bool, tuple[str, ...]]:
+def _may_be_of_one_recipe(
+    records: Mapping[str, TrainingRecord | None], *, said: bool = False
+) -> tuple[bool, tuple[str, ...]]:
     """Whether runs are of one recipe and several seeds: as their records say, or a user where there is none.
 
     Returns:
