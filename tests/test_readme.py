@@ -33,7 +33,7 @@ CHANGES = (
         r"\1 --recipe smollm2-135m",
     ),
     (r"--recipe ([\w.-]+)$", r"--recipe \1.toml"),
-    (r"^(kapoc retain) .*(--rehearse .*)", r"\1 few.yaml my_facts.yaml \2 --limit 6 --recipe smollm2-135m.toml"),
+    (r"^(kapoc retain) .*(--rehearse .*)", r"\1 few.yaml my_facts.yaml \2 --limit 24 --recipe smollm2-135m.toml"),
     (r"^(kapoc data check .*)--model base", r"\1--model my-model"),
     (r"^(kapoc bench .*|lm_eval run .*)", r"\1 --limit 2"),  # nothing limited can be a baseline, so that gates are
     (r"^(kapoc (?:baseline bless|gate) .*?)runs/models/\S+", r"\1reports/reference/trained"),  # of the reference run
@@ -121,7 +121,7 @@ def test_the_commands_leave_what_the_readme_says(reader: Path) -> None:
         for path in re.findall(r"(?:--out|--junit|--summary|>) (\S+)", " ".join(commands_of(fence))):
             assert (reader / path).exists(), path
     sweep = {path.name for path in (reader / "runs" / "sweeps" / "methods").iterdir()}
-    assert {"sweep.json", "sweep.md", "sweep.svg"} <= sweep
+    assert {"sweep-limit2.json", "sweep-limit2.md", "sweep-limit2.svg"} <= sweep
     results = {path.name for path in (reader / "runs" / "smollm2-135m" / "software-defects").iterdir()}
     assert {"base-limit2", "trained-limit2", "model"} <= results
 
