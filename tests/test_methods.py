@@ -12,11 +12,10 @@ from accelerate.state import AcceleratorState
 from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
 from safetensors.torch import load_file, save_file
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     LlamaForCausalLM,
     PreTrainedModel,
-    Qwen2MoeConfig,
-    Qwen2MoeForCausalLM,
 )
 
 from kapoc.batches import answer_logits, pack, packing_is_exact
@@ -56,6 +55,60 @@ def methods_of_this_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def examples(knowledge_file: Path) -> list[EncodedExample]:
     return training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
+
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 700,
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 12,
+    "max_position_embeddings": 1024,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 2,
+}
+MIXTURES: dict[str, dict[str, Any]] = {
+    "mixtral": {"num_local_experts": 4},
+    "qwen2_moe": {"num_experts": 4, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 32},
+    "deepseek_v3": {
+        "num_key_value_heads": 4,
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "n_group": 1,
+        "topk_group": 1,
+        "moe_intermediate_size": 32,
+        "kv_lora_rank": 16,
+        "q_lora_rank": 16,
+        "qk_rope_head_dim": 8,
+        "qk_nope_head_dim": 8,
+        "v_head_dim": 12,
+        "head_dim": 8,
+        "first_k_dense_replace": 1,
+    },
+    "granitemoeshared": {"num_local_experts": 4, "shared_intermediate_size": 32},
+    "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "phimoe": {"num_local_experts": 4},
+    "jetmoe": {"num_local_experts": 4, "num_experts_per_tok": 2, "kv_channels": 12},
+    "dbrx": {"d_model": 48, "n_heads": 4, "n_layers": 1, "attn_config": {"rope_theta": 1e4}},
+}
+
+
+def tiny(kind: str, **options: Any) -> PreTrainedModel:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, **{**SMALL, **options})
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    return model.eval()
+
+
+def tiny_mixture(kind: str) -> PreTrainedModel:
+    return tiny(kind, **MIXTURES[kind])
+
+
+def trained_names(model: PreTrainedModel) -> set[str]:
+    return {name for name, weight in model.named_parameters() if weight.requires_grad}
 
 
 def trained(
@@ -224,6 +277,47 @@ def test_feed_forward_layers_that_cannot_be_told_are_refused() -> None:
         LoraFineTuning({"targets": "mlp"}).prepare(model)
 
 
+@pytest.mark.parametrize("kind", ["mixtral", "qwen2_moe", "deepseek_v3", "granitemoeshared", "gpt_oss", "phimoe"])
+def test_lora_updates_every_layer_and_expert_of_a_mixture_but_no_router(kind: str) -> None:
+    method = LoraFineTuning({"rank": 3})
+    model = tiny_mixture(kind)
+    before = state(model)
+    tokens = torch.tensor([[3, 4, 5, 6, 7]])
+    wrapped = with_random_updates(method.prepare(model)).eval()
+    with torch.no_grad():
+        expected = wrapped(tokens).logits
+        finished = method.finish(wrapped)
+        assert torch.allclose(finished(tokens).logits, expected, atol=1e-4)
+    unchanged = {name for name, weight in before.items() if weight.ndim > 1} - changed(before, state(finished))
+    kept = (".gate.weight", ".router.weight", "_bias", "embed_tokens.weight", "lm_head.weight")
+    assert unchanged == {name for name in unchanged if name.endswith(kept)}
+
+
+def test_dropout_beside_experts_is_refused() -> None:
+    with pytest.raises(DataError, match=r"options: dropout: MixtralForCausalLM has experts.*; remove it"):
+        LoraFineTuning({"dropout": 0.1}).prepare(tiny_mixture("mixtral"))
+
+
+def test_experts_that_take_no_update_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    LoraFineTuning({}).prepare(tiny_mixture("dbrx"))
+    (message,) = [record.message for record in caplog.records]
+    assert message.startswith("DbrxForCausalLM has experts that get no update: transformer.blocks.*.ffn.experts.mlp.v1")
+
+
+def test_a_model_that_peft_refuses_is_refused_in_one_line() -> None:
+    with pytest.raises(DataError) as refused:
+        LoraFineTuning({}).prepare(tiny("mamba", state_size=8))
+    (line,) = refused.value.lines
+    assert line.startswith("train.method: peft puts no updates into MambaForCausalLM (")
+    assert line.endswith('); use method = "full"')
+
+
+def test_an_update_in_a_layer_that_was_not_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kapoc.methods.lora.linear_paths", lambda _: ["mlp.up_proj"])
+    with pytest.raises(DataError, match=r"the targets are wrong from mlp\.up_proj on"):
+        LoraFineTuning({}).prepare(tiny_llama())
+
+
 @pytest.mark.parametrize("damage", ["other names", "half of them"])
 def test_an_adapter_whose_weights_are_not_those_of_its_base_is_refused(
     llama_folder: Path, tmp_path: Path, damage: str
@@ -313,19 +407,8 @@ def test_a_model_without_feed_forward_layers_is_refused() -> None:
 def test_a_mixture_whose_experts_are_no_linear_layers_is_refused(
     prepare: Callable[[PreTrainedModel], PreTrainedModel],
 ) -> None:
-    config = Qwen2MoeConfig(
-        vocab_size=700,
-        hidden_size=32,
-        intermediate_size=48,
-        moe_intermediate_size=16,
-        shared_expert_intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        num_experts=4,
-    )
     with pytest.raises(DataError, match=r"Qwen2MoeForCausalLM has feed-forward weights that are no linear layers"):
-        prepare(Qwen2MoeForCausalLM(config))
+        prepare(tiny_mixture("qwen2_moe"))
 
 
 # --- all of them --------------------------------------------------------------------------------------------

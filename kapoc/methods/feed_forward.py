@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from kapoc.errors import DataError
+from kapoc.methods import language_modules
 
 _NAMES = ("mlp", "feed_forward")
 _LINEAR = (torch.nn.Linear, Conv1D)
@@ -47,6 +48,15 @@ class FeedForwardFineTuning:
         return model.requires_grad_(True)
 
 
+def linear_paths(model: PreTrainedModel) -> list[str]:
+    """Where the linear layers of a language model stand, without its output layer.
+
+    A router that is made from a linear layer gives more than one tensor and is none.
+    """
+    output = model.get_output_embeddings()
+    return [path for path, module in language_modules(model).items() if _is_linear(module) and module is not output]
+
+
 def feed_forward_paths(model: PreTrainedModel, setting: str, fix: str) -> list[str]:
     """Where the linear layers of the feed-forward parts stand in a model.
 
@@ -73,3 +83,7 @@ def feed_forward_paths(model: PreTrainedModel, setting: str, fix: str) -> list[s
 
 def _is_feed_forward(path: str) -> bool:
     return any(word in part for part in path.split(".") for word in _NAMES)
+
+
+def _is_linear(module: torch.nn.Module) -> bool:
+    return type(module) in _LINEAR or type(module).__name__ == "FalconLinear"  # which only multiplies in another order
