@@ -1,6 +1,7 @@
 """Every method changes the weights that it says it changes, no others, and leaves an ordinary model."""
 
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,11 +65,19 @@ SMALL: dict[str, Any] = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "head_dim": 12,
     "max_position_embeddings": 1024,
     "bos_token_id": 1,
     "eos_token_id": 2,
     "pad_token_id": 2,
+}
+ONE_LAYER = {"num_layers": 1}
+LFM2 = {"layer_types": ["conv", "full_attention"]}
+PER_LAYER = {
+    "num_hidden_layers": 4,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+    "vocab_size_per_layer_input": 700,
+    "hidden_size_per_layer_input": 8,
+    "num_kv_shared_layers": 2,
 }
 MIXTURES: dict[str, dict[str, Any]] = {
     "mixtral": {"num_local_experts": 4},
@@ -85,13 +94,11 @@ MIXTURES: dict[str, dict[str, Any]] = {
         "qk_rope_head_dim": 8,
         "qk_nope_head_dim": 8,
         "v_head_dim": 12,
-        "head_dim": 8,
         "first_k_dense_replace": 1,
     },
     "granitemoeshared": {"num_local_experts": 4, "shared_intermediate_size": 32},
     "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2},
     "phimoe": {"num_local_experts": 4},
-    "jetmoe": {"num_local_experts": 4, "num_experts_per_tok": 2, "kv_channels": 12},
     "dbrx": {"d_model": 48, "n_heads": 4, "n_layers": 1, "attn_config": {"rope_theta": 1e4}},
 }
 
@@ -100,11 +107,19 @@ def tiny(kind: str, **options: Any) -> PreTrainedModel:
     torch.manual_seed(0)
     config = AutoConfig.for_model(kind, **{**SMALL, **options})
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def tiny_mixture(kind: str) -> PreTrainedModel:
     return tiny(kind, **MIXTURES[kind])
+
+
+def tiny_with_vision() -> PreTrainedModel:
+    """Its vision tower has more blocks than its decoder."""
+    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
+    vision = {**vision, "image_size": 28, "patch_size": 14}
+    return tiny("gemma3", text_config=SMALL, vision_config=vision, mm_tokens_per_image=4, image_token_index=600)
 
 
 def trained_names(model: PreTrainedModel) -> set[str]:
@@ -354,6 +369,28 @@ def test_only_the_last_blocks_and_the_final_norm_change(
     assert all(weight.requires_grad for weight in result.model.parameters())
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "norm"),
+    [
+        ("lfm2", LFM2, "model.embedding_norm.weight"),
+        ("gemma4_text", PER_LAYER, "model.norm.weight"),
+        ("bloom", {"n_layer": 2, "n_head": 4}, "transformer.ln_f.weight transformer.ln_f.bias"),
+        ("gemma3", None, "model.language_model.norm.weight"),
+        ("bert", {"is_decoder": True}, ""),
+        ("modernbert-decoder", {}, "model.final_norm.weight"),
+    ],
+)
+def test_the_final_norm_is_the_one_that_is_read_last(kind: str, options: dict[str, Any] | None, norm: str) -> None:
+    model = tiny_with_vision() if options is None else tiny(kind, **options)
+    model.train()
+    names = trained_names(TopLayersFineTuning(ONE_LAYER).prepare(model))
+    last = max(int(number) for name in names for number in re.findall(r"\.(\d+)\.", name)[:1])
+    assert {name for name in names if f".{last}." not in name} == set(norm.split())
+    assert last == (3 if options is PER_LAYER else 1)
+    assert model.training
+    assert not any(module._forward_hooks for module in model.modules())
+
+
 def test_more_blocks_than_there_are_is_refused() -> None:
     assert TopLayersFineTuning({"num_layers": 2}).prepare(tiny_llama()) is not None
     for options in ({}, {"num_layers": 3}):
@@ -404,11 +441,41 @@ def test_a_model_without_feed_forward_layers_is_refused() -> None:
     "prepare",
     [FeedForwardFineTuning({}).prepare, LoraFineTuning({"targets": "mlp"}).prepare],
 )
-def test_a_mixture_whose_experts_are_no_linear_layers_is_refused(
-    prepare: Callable[[PreTrainedModel], PreTrainedModel],
+@pytest.mark.parametrize("kind", ["mixtral", "qwen2_moe", "deepseek_v3", "granitemoeshared", "gpt_oss"])
+def test_a_mixture_whose_experts_would_stay_is_refused(
+    kind: str, prepare: Callable[[PreTrainedModel], PreTrainedModel]
 ) -> None:
-    with pytest.raises(DataError, match=r"Qwen2MoeForCausalLM has feed-forward weights that are no linear layers"):
-        prepare(tiny_mixture("qwen2_moe"))
+    with pytest.raises(DataError, match=r"has feed-forward layers that are experts of a mixture, .*\.experts\); use"):
+        prepare(tiny_mixture(kind))
+
+
+def test_feed_forward_weights_that_are_no_linear_layers_are_refused() -> None:
+    with pytest.raises(DataError, match=r"weights that are no linear layers \(rwkv.blocks.0.feed_forward\)"):
+        FeedForwardFineTuning({}).prepare(tiny("rwkv", attention_hidden_size=48))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "layers"),
+    [
+        ("opt", {"ffn_dim": 96, "word_embed_proj_dim": 48}, {"fc1", "fc2"}),
+        ("mpt", {"d_model": 48, "n_heads": 4, "n_layers": 2}, {"up_proj", "down_proj"}),
+        ("lfm2", LFM2, {"w1", "w2", "w3"}),
+        ("falcon", {}, {"dense_h_to_4h", "dense_4h_to_h"}),
+    ],
+)
+def test_feed_forward_layers_under_other_names_are_found(kind: str, options: dict[str, Any], layers: set[str]) -> None:
+    model = FeedForwardFineTuning({}).prepare(tiny(kind, **options))
+    assert {name.split(".")[-2] for name in trained_names(model)} == layers
+
+
+@pytest.mark.parametrize(
+    "method",
+    [FeedForwardFineTuning({}), LoraFineTuning({}), LoraFineTuning({"targets": "mlp"}), TopLayersFineTuning(ONE_LAYER)],
+)
+def test_what_reads_images_is_not_trained(method: Method) -> None:
+    names = trained_names(method.prepare(tiny_with_vision()))
+    assert names
+    assert not [name for name in names if "language_model" not in name]
 
 
 # --- all of them --------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def language_decoder(model: PreTrainedModel) -> torch.nn.Module:
     """The part of a model that reads tokens, without what reads images or sound beside it."""
     decoder: torch.nn.Module = model.get_decoder()
     has_blocks = any(isinstance(module, torch.nn.ModuleList) for module in decoder.modules())
-    return decoder if has_blocks else model  # ModernBERT calls its output layer so
+    return decoder if has_blocks else model.base_model  # ModernBERT calls its output layer a decoder
 
 
 def language_modules(model: PreTrainedModel) -> dict[str, torch.nn.Module]:

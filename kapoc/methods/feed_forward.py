@@ -18,7 +18,9 @@ from transformers.pytorch_utils import Conv1D
 from kapoc.errors import DataError
 from kapoc.methods import language_modules
 
-_NAMES = ("mlp", "feed_forward")
+_NAMES = ("mlp", "feed_forward", "ffn")
+_WHOLE_NAMES = ("fc1", "fc2")  # OPT's, which stand in a block itself
+_EXPERTS = ("moe", "expert")
 _LINEAR = (torch.nn.Linear, Conv1D)
 
 
@@ -67,22 +69,31 @@ def feed_forward_paths(model: PreTrainedModel, setting: str, fix: str) -> list[s
     Raises:
         DataError: there are none, or other weights stand there, too, as the experts of a mixture do.
     """
-    modules = dict(model.named_modules())
-    paths = [path for path, module in modules.items() if isinstance(module, _LINEAR) and _is_feed_forward(path)]
+    name, modules = type(model).__name__, language_modules(model)
+    paths = [path for path, module in modules.items() if _is_linear(module) and _is_feed_forward(path)]
+    matrices = [path for path, module in modules.items() if any(one.ndim > 1 for one in module.parameters(False))]
+    others = [path for path in matrices if path not in paths and (_is_feed_forward(path) or _is_expert(path))]
+    if experts := sorted((path for path in others if _is_expert(path)), key=lambda path: "expert" not in path):
+        raise DataError(
+            f"{setting}: {name} has feed-forward layers that are experts of a mixture, which cannot be trained so "
+            f"({experts[0]}); {fix}"
+        )
+    if others:
+        raise DataError(f"{setting}: {name} has feed-forward weights that are no linear layers ({others[0]}); {fix}")
     if not paths:
         raise DataError(
-            f'{setting}: {type(model).__name__} has no linear layer under a name with "mlp" or "feed_forward"; {fix}'
-        )
-    owners = {name.rpartition(".")[0] for name, weight in model.named_parameters() if weight.ndim > 1}
-    if others := sorted(path for path in owners - {*paths} if _is_feed_forward(path)):
-        raise DataError(
-            f"{setting}: {type(model).__name__} has feed-forward weights that are no linear layers ({others[0]}); {fix}"
+            f'{setting}: {name} has no linear layer under a name with "mlp", "feed_forward", "ffn", "fc1" or "fc2"; '
+            f"{fix}"
         )
     return paths
 
 
 def _is_feed_forward(path: str) -> bool:
-    return any(word in part for part in path.split(".") for word in _NAMES)
+    return any(part in _WHOLE_NAMES or any(word in part for word in _NAMES) for part in path.split("."))
+
+
+def _is_expert(path: str) -> bool:
+    return any(word in path for word in _EXPERTS)
 
 
 def _is_linear(module: torch.nn.Module) -> bool:

@@ -14,7 +14,7 @@ from pydantic import Field
 from transformers import PreTrainedModel
 
 from kapoc.errors import DataError
-from kapoc.methods import read_options
+from kapoc.methods import language_decoder, read_options
 from kapoc.source import StrictRecord
 
 
@@ -36,7 +36,7 @@ class TopLayersFineTuning:
         Raises:
             DataError: the model has fewer blocks, or none that can be told.
         """
-        decoder, blocks = _decoder_blocks(model)
+        blocks = _decoder_blocks(model)
         num_layers = self.options.num_layers
         if num_layers > len(blocks):
             raise DataError(
@@ -44,7 +44,7 @@ class TopLayersFineTuning:
                 f"give at most {len(blocks)}"
             )
         model.requires_grad_(False)
-        for module in (*blocks[-num_layers:], *_norms(decoder)):
+        for module in (*blocks[-num_layers:], *_final_norm(model, blocks)):
             module.requires_grad_(True)
         return model
 
@@ -53,23 +53,40 @@ class TopLayersFineTuning:
         return model.requires_grad_(True)
 
 
-def _decoder_blocks(model: PreTrainedModel) -> tuple[torch.nn.Module, torch.nn.ModuleList]:
-    """The longest list of modules that lies in no other (as a block's experts do), and what it belongs to."""
-    lists = {path: module for path, module in model.named_modules() if isinstance(module, torch.nn.ModuleList)}
+def _decoder_blocks(model: PreTrainedModel) -> torch.nn.ModuleList:
+    """The longest list of modules of the decoder that lies in no other (as a block's experts do)."""
+    decoder = language_decoder(model)
+    lists = {path: module for path, module in decoder.named_modules() if isinstance(module, torch.nn.ModuleList)}
     outer = [path for path in lists if not any(path.startswith(f"{other}.") for other in lists)]
     if not outer:
         raise DataError(
             f"train.method: {type(model).__name__} has no list of transformer blocks, so its last ones cannot be told; "
             'use method = "full"'
         )
-    longest = max(outer, key=lambda path: len(lists[path]))
-    return model.get_submodule(longest.rpartition(".")[0]), lists[longest]
+    return lists[max(outer, key=lambda path: len(lists[path]))]
 
 
-def _norms(decoder: torch.nn.Module) -> list[torch.nn.Module]:
-    """The norms beside the blocks: the final one, and none of the embeddings (BLOOM has such a one)."""
-    return [
+def _final_norm(model: PreTrainedModel, blocks: torch.nn.ModuleList) -> list[torch.nn.Module]:
+    """The norm of the decoder through which the last block's output goes last; none where there is none.
+
+    A name does not tell it: LFM2 calls it a norm of embeddings, and Gemma 3n has another beside it that is read before
+    the blocks.
+    """
+    inside = set(blocks.modules())
+    norms = [
         module
-        for name, module in decoder.named_children()
-        if "norm" in type(module).__name__.lower() and "embed" not in name
+        for module in language_decoder(model).modules()
+        if "norm" in type(module).__name__.lower() and module not in inside
     ]
+    called: list[torch.nn.Module] = []
+    hooks = [norm.register_forward_hook(lambda module, *_: called.append(module)) for norm in norms]
+    hooks.append(blocks[-1].register_forward_hook(lambda *_: called.clear()))
+    is_training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(torch.tensor([[0, 1]], device=model.device), use_cache=False)
+    finally:
+        model.train(is_training)
+        for hook in hooks:
+            hook.remove()
+    return called[-1:]
