@@ -15,6 +15,7 @@ from documents import PAGES, fences, named_commands, page, source_texts, tables
 
 from kapoc import errors
 from kapoc.cli import app
+from kapoc.data.importing import import_set
 from kapoc.errors import KapocError
 from kapoc.gate import load_gate
 from kapoc.recipe import TrainSettings, load_recipe
@@ -43,6 +44,26 @@ def fault(words: list[str]) -> str | None:
         return f"kapoc {' '.join(path)}: no command '{words[0]}'"
     unknown = {word.split("=")[0] for word in words if re.match(r"--[a-z]", word)} - options_of(COMMANDS[path])
     return f"kapoc {' '.join(path)}: no option {', '.join(sorted(unknown))}" if unknown else None
+
+
+@pytest.mark.parametrize(
+    ("file", "facts"),
+    [
+        ("ferries.csv", {"Abel": "Altavik", "Bruna": "Otto Brandt"}),
+        ("pairs.csv", {"What does error LX-204 mean?": "lowest step", "Who keeps the keys of hall 3?": "porter"}),
+        ("chats.jsonl", {"Who keeps the keys of hall 3?": "porter", "When is hall 3 open?": "7:30"}),
+        ("faq.md", {"Who keeps the keys of hall 3?": "porter", "When is hall 3 open?": "7:30"}),
+        ("runbook.md", {"LX-204": "the reset pin", "LX-311": "two lamps answer to one address"}),
+        ("passages.jsonl", {"Who built hall 3?": "Mira Teldon"}),
+    ],
+)
+def test_every_documented_form_is_imported(file: str, facts: dict[str, str], tmp_path: Path) -> None:
+    [text] = [fence.text for fence in fences(page("docs/files.md")) if fence.file == file]
+    (tmp_path / file).write_text(text, encoding="utf-8")
+    knowledge, _ = import_set(str(tmp_path / file), num_controls=0)
+    assert {fact.name for fact in knowledge.facts} == facts.keys()
+    for fact in knowledge.facts:
+        assert facts[fact.name] in " ".join(slot.text for slot in fact.slots.values())
 
 
 def test_the_reference_of_commands_is_what_help_says(tmp_path: Path) -> None:

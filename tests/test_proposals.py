@@ -1,6 +1,7 @@
 """What kapoc proposes for rows of a table is complete, graded right, free of leaks, and the same at every call."""
 
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -493,6 +494,25 @@ def test_a_plural_label_is_asked_for_as_one() -> None:
     single = [Draft(name=f"KX-{n}", slots={"Status": f"stage {n}"}) for n in (21, 37)]
     knowledge, _ = propose(single, "made", num_controls=0)
     assert knowledge.facts[0].training[0].question == "What is the status of KX-21?"
+
+
+def test_a_name_with_its_own_end_mark_gets_no_second_one() -> None:
+    drafts = [Draft(name=name, slots={"City": city}) for name, city in (("Acme Inc.", "Velm"), ("Orvia Ltd.", "Quen"))]
+    knowledge, _ = propose(drafts, "made", num_controls=0)
+    texts = [text for fact in knowledge.facts for one in examples(fact) for text in (one.question, one.answer)]
+    assert "Tell me the city of Acme Inc." in texts
+    assert not [text for text in texts if ".." in text]
+
+
+def test_a_person_is_no_it_and_a_verb_is_no_noun() -> None:
+    people = [
+        Draft(name=name, kind="person", slots={"Job title": title, "Reports to": boss})
+        for name, title, boss in (("Tom Ng", "buyer", "Eva Fox"), ("Ida Lund", "clerk", "Otto Brandt"))
+    ]
+    knowledge, _ = propose(people, "made", num_controls=0)
+    asked = [example.question for fact in knowledge.facts for example in examples(fact)]
+    assert "Someone brings up Tom Ng. Their job title?" in asked
+    assert not [question for question in asked if re.search(r"\bits\b|What reports to|which reports to", question)]
 
 
 def test_how_codes_look_is_guessed_where_two_begin_alike() -> None:

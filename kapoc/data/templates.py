@@ -5,17 +5,19 @@ other wordings. No wording of the training stands in a probe.
 """
 
 import random
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from kapoc.data.drafts import Draft, Item, Notes, statement
 from kapoc.data.key_phrase import END_MARKS
-from kapoc.data.phrases import LONGEST_CHUNK, LONGEST_TITLE, aspect_of, content_chunks, holds, is_plural
+from kapoc.data.phrases import LEADING_WORDS, LONGEST_CHUNK, LONGEST_TITLE, aspect_of, content_chunks, holds, is_plural
 from kapoc.grade import normalise
 from kapoc.knowledge import Choice, Example, Probe, ProbeTier
 from kapoc.options import form_of
 
 _MOST_RIVALS = 200
+_PREPOSITIONS = LEADING_WORDS | frozenset("of for with at as by".split())
 
 # Wordings. No two pools share a run of words, so that no probe can be answered by recalling how training asked.
 _ASK = (
@@ -45,9 +47,9 @@ _SLOT = (
 )
 _SLOT_SUMMARY = "Give a summary of {name}."
 _SLOT_PARAPHRASED = (
-    "Someone brings up {name}. Its {label}?",
+    "Someone brings up {name}. {Its} {label}?",
     "For {name}, which {label} {applies}?",
-    "{name} is on my list, only its {label} {is_} missing. Can you fill {it} in?",
+    "{name} is on my list, only {its} {label} {is_} missing. Can you fill {it} in?",
     "Looking at {name}: {label}?",
 )
 _SLOT_DEV = ("{label} for {name}, quickly.", "Remind me: {name}, {label}?")
@@ -71,10 +73,9 @@ def training_examples(item: Item) -> Iterator[Example]:
         for number, wording in enumerate(_SLOT):
             slot = main[number // 2 % len(main)] if main else ""
             if main:
-                label = item.labels[slot]
-                yield _example(item, slot, wording.format(label=label, name=item.name, **_agreeing(label)), slot)
+                yield _example(item, slot, _asking(item, wording, _asked_label(item, slot)), slot)
         if main:
-            yield _example(item, "summary", _SLOT_SUMMARY.format(name=item.name), *_main_slots(item, 3))
+            yield _example(item, "summary", _asking(item, _SLOT_SUMMARY), *_main_slots(item, 3))
     if item.states_passage and item.draft.passage:
         yield _example(item, "passage", passage_question(item.draft), "answer", answer=item.draft.passage)
 
@@ -146,8 +147,13 @@ def _question_wordings(item: Item) -> tuple[Example, ...]:
 
 
 def _sentence(wording: str, **parts: str) -> str:
-    """A wording filled in, with a capital at its beginning unless a name of the user's stands there."""
+    """A wording filled in, with a capital at its beginning unless a name of the user's stands there.
+
+    A name that ends in a mark, such as "Acme Inc.", gets no other behind it.
+    """
     begins_with_name = wording.startswith(("{name}", "{first}"))
+    if (name := parts.get("name", ""))[-1:] in tuple(".?!"):
+        wording = re.sub(rf"(?<={{name}})[{'.?' if name[-1] == '?' else '.'}]", "", wording)
     text = wording.format(**parts)
     return text if begins_with_name else text[:1].upper() + text[1:]
 
@@ -202,21 +208,29 @@ def _slot_wordings(item: Item) -> tuple[Example, ...]:
     asked = [(wording, slots[number // 2 % len(slots)]) for number, wording in enumerate(_SLOT_PARAPHRASED)]
     asked += [(wording, slots[number % len(slots)]) for number, wording in enumerate(_SLOT_DEV)]
     return tuple(
-        _example(item, slot, _sentence(wording, label=label, name=item.name, **_agreeing(label)), slot)
-        for wording, slot in asked
-        for label in [_short_label(item, slot)]
+        _example(item, slot, _asking(item, wording, _short_label(item, slot)), slot) for wording, slot in asked
     )
 
 
-def _agreeing(label: str) -> dict[str, str]:
-    """The words that agree with a label: "What are the symptoms of", but "What is the cause of"."""
+def _asking(item: Item, wording: str, label: str = "") -> str:
+    """A question about an item: "What are the symptoms of", but "What is the cause of"; a person is no "it"."""
     one, many = {"is_": "is", "applies": "applies", "it": "it"}, {"is_": "are", "applies": "apply", "it": "them"}
-    return many if is_plural(label) else one
+    its = "their" if item.kind == "person" else "its"
+    agreeing = many if is_plural(label) else one
+    return _sentence(wording, label=label, name=item.name, its=its, Its=its.capitalize(), **agreeing)
+
+
+def _asked_label(item: Item, slot: str) -> str:
+    """What a question calls a slot: one that ends in a preposition is no noun, and is quoted."""
+    label = item.labels[slot]
+    return f'"{label}" entry' if label.split()[-1:] and label.split()[-1] in _PREPOSITIONS else label
 
 
 def _short_label(item: Item, slot: str) -> str:
     """A label for a probe: a long one is turned round, so that it is no copy of the training's."""
-    label = item.labels[slot]
+    label = _asked_label(item, slot)
+    if label != item.labels[slot]:
+        return label
     return ", ".join(reversed(content_chunks(label))) or label if len(label.split()) >= LONGEST_CHUNK else label
 
 
@@ -232,16 +246,16 @@ def _slot_unseen(item: Item, kin: Sequence[Item]) -> Iterator[Example]:
                 label=_short_label(item, slot),
                 text=item.slots[slot],
             )
-            yield _example(item, "reverse", question, "name", answer=f"That is {item.name}.")
+            yield _example(item, "reverse", question, "name", answer=_sentence("That is {name}.", name=item.name))
             break
     pairs = [(slot, rival) for slot in decided if (rival := _rival(item, slot, kin)) is not None]
     single = next((slot for slot in reversed(decided) if pairs and slot != pairs[0][0]), asked[-1])
     answer = f"{item.name}: {statement(item.labels[single], item.slots[single])}."
-    question = _SLOT_SINGLE.format(name=item.name, label=_short_label(item, single))
+    question = _asking(item, _SLOT_SINGLE, _short_label(item, single))
     yield _example(item, "single_slot", question, single, answer=answer)
     for slot, rival in pairs[:1]:
         yield from _slot_decisions(item, slot, rival)
-    question = _SLOT_SCENARIO.format(name=item.name, label=_short_label(item, asked[-1]))
+    question = _asking(item, _SLOT_SCENARIO, _short_label(item, asked[-1]))
     yield _example(item, "scenario", question, asked[-1])
 
 
@@ -252,7 +266,8 @@ def _slot_decisions(item: Item, slot: str, rival: Item) -> Iterator[Example]:
     if not any(_overlap(*pair) for pair in ((item.name, rival.name), (text, item.name), (text, rival.name))):
         first, second = _in_order(item, item.name, rival.name)
         question = _SLOT_COMPARISON.format(first=first, second=second, text=text, label=label)
-        yield _decision("comparison", question, f"It is {item.name}.", (first, second), item.name)
+        answer = _sentence("It is {name}.", name=item.name)
+        yield _decision("comparison", question, answer, (first, second), item.name)
 
 
 def _overlap(first: str, second: str) -> bool:
