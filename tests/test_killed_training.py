@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import kapoc_here
 from kills import EVERY_STEP, Killed, finish, kill_after_keeping, kill_at, train_command
 
 from kapoc import train_run
@@ -137,8 +136,7 @@ def test_a_process_killed_by_the_system_goes_on(tmp_path: Path, tiny_recipe: Pat
     kept = Keeper(state.parent, torch.load(state, weights_only=True)["key"], EVERY_STEP).restore()
     assert kept is not None
     assert 3 <= kept.done < kept.num_steps
-    resumed = finish(train_command(tiny_recipe, tmp_path / "killed"))
-    undisturbed = kapoc_here(*train_command(tiny_recipe, tmp_path / "undisturbed")[3:], folder=tmp_path)
+    resumed, undisturbed = (finish(train_command(tiny_recipe, tmp_path / runs)) for runs in ("killed", "undisturbed"))
     assert resumed["weights_sha256"] == undisturbed["weights_sha256"]
     assert resumed["epochs"] == undisturbed["epochs"]
     assert [path.name for path in folder.iterdir()] == ["model"]

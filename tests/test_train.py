@@ -285,10 +285,15 @@ def test_a_model_that_fails_its_checks_is_not_put_in_place(
     assert [path.name for path in workspace.folder.iterdir()] == []
 
 
+def record_called(name: str) -> str:
+    """As much of a training record as tells that kapoc wrote it."""
+    return f'{{"fingerprint": "{name}", "weights_sha256": "0"}}'
+
+
 def test_an_earlier_model_stays_when_the_next_one_fails(tmp_path: Path) -> None:
     target = tmp_path / "model"
     with writing(target) as folder:
-        (folder / "training.json").write_text("{}")
+        (folder / "training.json").write_text(record_called("old"))
     with pytest.raises(RuntimeError), writing(target) as folder:
         raise RuntimeError
     assert (target / "training.json").exists()
@@ -321,7 +326,7 @@ def test_killed_while_a_model_replaces_another_one(tmp_path: Path, monkeypatch: 
 
     target = tmp_path / "model"
     with writing(target) as folder:
-        (folder / "training.json").write_text("old")
+        (folder / "training.json").write_text(record_called("old"))
     calls = 0
 
     def count(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -336,7 +341,7 @@ def test_killed_while_a_model_replaces_another_one(tmp_path: Path, monkeypatch: 
 
     context = writing(target)
     folder = context.__enter__()
-    (folder / "training.json").write_text("new")
+    (folder / "training.json").write_text(record_called("new"))
     monkeypatch.setattr("shutil.rmtree", count(shutil.rmtree))
     monkeypatch.setattr(Path, "replace", count(Path.replace))
     monkeypatch.setattr(Path, "unlink", count(Path.unlink))
@@ -344,11 +349,11 @@ def test_killed_while_a_model_replaces_another_one(tmp_path: Path, monkeypatch: 
         checkpoint._put_in_place(folder, target)
     monkeypatch.undo()
     finish_swap(target)
-    assert (target / "training.json").read_text() == ("old" if step < 3 else "new")
+    assert (target / "training.json").read_text() == record_called("new" if step else "old")
     assert [path.name for path in target.iterdir()] == ["training.json"]
     with writing(target) as folder:
-        (folder / "training.json").write_text("next")
-    assert (target / "training.json").read_text() == "next"
+        (folder / "training.json").write_text(record_called("next"))
+    assert (target / "training.json").read_text() == record_called("next")
     assert not [path for path in tmp_path.iterdir() if path.name != "model" and path.name != ".model.old"]
 
 
