@@ -203,7 +203,7 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _common_knowledge(bases: Sequence[Recipe], path: Path) -> tuple[str, ...]:
-    first, *others = dict.fromkeys(base.knowledge for base in bases)
+    first, *others = dict.fromkeys(tuple(sorted(base.knowledge)) for base in bases)
     if others:
         raise DataError(f'{path}: knowledge: the recipes teach different sets; name one for all, knowledge = "..."')
     return first

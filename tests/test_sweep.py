@@ -84,6 +84,18 @@ def test_a_recipe_keeps_its_model_and_set_unless_others_are_named(place: Path, t
     assert [trial.name for trial in alike] == ["plain-a--small-seed-0", "plain-b--small-seed-0"]
 
 
+def test_the_same_sets_in_another_order_are_no_other_sets(place: Path) -> None:
+    text = (place / "tiny.toml").read_text(encoding="utf-8")
+    for name, sets in (
+        ("one.toml", '["events-2025", "software-defects"]'),
+        ("two.toml", '["software-defects", "events-2025"]'),
+    ):
+        (place / name).write_text(re.sub(r"knowledge = .*", f"knowledge = {sets}", text), encoding="utf-8")
+    recipes = "".join(f'[[recipes]]\nname = "{name}"\nbase = "{name}.toml"\n' for name in ("one", "two"))
+    one, two = planned(place, recipes)
+    assert one.recipe.knowledge == two.recipe.knowledge == ("events-2025", "software-defects")
+
+
 def test_lists_make_names_too(place: Path) -> None:
     trials = planned(place, f'{PLAIN}[grid]\nderived = [[], ["statement", "slot"]]\n')
     assert [trial.group for trial in trials] == ["plain-derived-none", "plain-derived-statement_slot"]
