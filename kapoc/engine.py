@@ -7,6 +7,7 @@ again. The scores and answers are those of HFLM.
 
 import logging
 import math
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from kapoc.attention import use_tree_attention
 from kapoc.chat import undated_template
 from kapoc.decoding import continue_prompts
 from kapoc.errors import ModelError
-from kapoc.models import FiniteLogits, LoadedModel, stop_tokens, usable_generation
+from kapoc.models import FiniteLogits, LoadedModel, context_of, stop_tokens, usable_generation
 from kapoc.reading import BROKEN_LOGITS, CannotShareError, local_window, sharing
 from kapoc.scoring import Request, Score, score_requests
 
@@ -62,7 +63,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             tokenizer=loaded.tokenizer,
             batch_size=batch_size,
             softmax_dtype=torch.float32,
-            max_length=getattr(loaded.model.config.get_text_config(), "max_seq_len", None),  # MPT's name of it
+            max_length=context_of(loaded.model),
             chat_template_args=direct if undated is None else {**direct, "chat_template": undated},
         )
         use_tree_attention(loaded.model)
@@ -75,12 +76,13 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         self._capacity = _ROW_TOKENS[loaded.model.device.type] * batch_size
         self._stop_tokens = stop_tokens(loaded.model, loaded.tokenizer)
         self._decodes = self._decoding_is_exact()
-        architecture = loaded.identity.architecture
         if not self._decodes:
             _logger.warning("%s is decoded by transformers: answers take longer", loaded.identity.architecture)
             if not self._padding_is_exact():
                 self.batch_size_per_gpu = 1
-                _logger.warning("%s does not pass over padding: answers are written one by one", architecture)
+                _logger.warning(
+                    "%s does not pass over padding: answers are written one by one", loaded.identity.architecture
+                )
         self._shares = self._sharing_is_exact()
         if not self._shares:
             _logger.warning("%s takes no tree of continuations: prompts are not shared", loaded.identity.architecture)
@@ -139,14 +141,12 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         ids = torch.tensor([[pad] * (width - len(short)) + short, long], device=self.device)
         mask = torch.tensor([[0] * (width - len(short)) + [1] * len(short), [1] * width], device=self.device)
         row = self._generate(ids, mask, 4, self._stop_tokens)[0, width:].tolist()
-        end = next((place for place, token in enumerate(row) if token in self._stop_tokens), len(row))
-        return [int(token) for token in row[:end]] == self._generated_alone(short, self._stop_tokens)
+        return row[: _end_of(row, self._stop_tokens)] == self._generated_alone(short, self._stop_tokens)
 
     def _generated_alone(self, prompt: _Tokens, stops: list[int]) -> _Tokens:
         ids = torch.tensor([prompt], device=self.device)
         written = self._generate(ids, torch.ones_like(ids), 4, stops)[0, len(prompt) :].tolist()
-        end = next((place for place, token in enumerate(written) if token in stops), len(written))
-        return [int(token) for token in written[:end]]
+        return [int(token) for token in written[: _end_of(written, stops)]]
 
     def _generate(self, ids: torch.Tensor, mask: torch.Tensor, max_new_tokens: int, stops: list[int]) -> torch.Tensor:
         with usable_generation(self.model):
@@ -174,10 +174,10 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         written = self._generate(context, mask, room, self._stop_tokens)
         for prompt, kept, row in zip(context, mask, written, strict=True):
             answer = row[context.shape[1] :].tolist()
-            end = next((place for place, token in enumerate(answer) if token in self._stop_tokens), None)
-            self._ended_behind[tuple(prompt[kept.bool()].tolist())] = end is not None
-            if end is not None:  # HFLM decodes the rest, and not every tokenizer knows an end token to be special
-                row[context.shape[1] + end :] = self.tokenizer.pad_token_id
+            end = _end_of(answer, self._stop_tokens)
+            self._ended_behind[tuple(prompt[kept.bool()].tolist())] = end < len(answer)
+            # HFLM decodes the rest, and not every tokenizer knows an end token to be special
+            row[context.shape[1] + end :] = self.tokenizer.pad_token_id
         return written
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:  # noqa: ARG002
@@ -313,6 +313,11 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         key = tuple(prompt)
         if len(answer) > len(self._known.get(key, ())):
             self._known[key] = answer
+
+
+def _end_of(tokens: Sequence[int], stops: Collection[int]) -> int:
+    """The place of the token that ends an answer; behind its last one where none does."""
+    return next((place for place, token in enumerate(tokens) if token in stops), len(tokens))
 
 
 def _refuse_unscorable(requests: list[_Pair], max_length: int) -> None:

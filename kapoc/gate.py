@@ -373,10 +373,8 @@ def _blind(comparison: Comparison, gate: Gate, gating: list[Check]) -> list[str]
         elif check.kind != "floor" and scores.before == scores.after:
             is_right = not scores.lower_is_better and check.quantity != "ended"
             lost = "right that could be lost" if is_right else "that could get worse"
-            blind, why = (
-                check.kind != "equivalence",
-                f"of {items} the baseline has none {lost}",
-            )  # it fails by gains, too
+            blind = check.kind != "equivalence"  # which fails by gains, too
+            why = f"of {items} the baseline has none {lost}"
             why += "; is it the last model that shipped?" if gate.mode == "pull_request" else ""
         else:
             blind, why = evidence.p_opposite * len(gating) > gate.alpha, f"{items} show no loss, however large"

@@ -13,6 +13,7 @@ from kapoc.report.retention import render_retention
 from kapoc.retention import RECALLED, TAUGHT, Retention, TaughtStage, measured_in, num_items, recall_change, transfers
 from kapoc.stages import MAX_UNRELATED, Stage, load_stages, write_stages, write_unrelated
 from kapoc.train_run import refuse_bad_settings, refuse_own_base, train_once
+from kapoc.trials import limit_suffix
 from kapoc.workflow import bench_once
 from kapoc.workspace import Listener, Rehearsal, Workspace
 
@@ -59,7 +60,7 @@ class RetainPlan:
     @property
     def suffix(self) -> str:
         """What keeps the results of fewer items apart."""
-        return "" if self.limit is None else f"-limit{self.limit}"
+        return limit_suffix(self.limit)
 
 
 def plan_retain(

@@ -21,7 +21,7 @@ from kapoc.source import StrictRecord, load_json
 from kapoc.sweep import Sweep, Trial
 from kapoc.train_run import refuse_bad_settings
 from kapoc.training_record import TRAINING_FILE, TrainingRecord
-from kapoc.trials import SweepResults, TrialFailure, TrialResult, scores_of, summarise
+from kapoc.trials import SweepResults, TrialFailure, TrialResult, limit_suffix, scores_of, summarise
 from kapoc.workflow import bench_base, bench_trained
 from kapoc.workspace import Listener, Workspace, open_workspace
 
@@ -81,7 +81,7 @@ class Job:
     @property
     def mark(self) -> Path:
         """The file that a finished trial leaves."""
-        return self.workspace.folder / TRIAL_FILE.format(limit=_suffix(self.limit))
+        return self.workspace.folder / TRIAL_FILE.format(limit=limit_suffix(self.limit))
 
     @property
     def workspace(self) -> Workspace:
@@ -195,11 +195,7 @@ def write_results(results: SweepResults, folder: Path) -> None:
 
 def page_of(results: SweepResults, folder: Path) -> Path:
     """Where the results of a sweep are shown."""
-    return folder / f"sweep{_suffix(results.limit)}.md"
-
-
-def _suffix(limit: int | None) -> str:
-    return "" if limit is None else f"-limit{limit}"
+    return folder / f"{results.stem}.md"
 
 
 def _refuse_missing_dev(workspace: Workspace) -> None:

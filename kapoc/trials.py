@@ -13,6 +13,11 @@ from kapoc.stats import seed_summary
 Unit = Literal["divergence", "bits_per_byte_difference"]
 
 
+def limit_suffix(limit: int | None) -> str:
+    """What keeps the results of fewer items a task apart, at the end of a name."""
+    return "" if limit is None else f"-limit{limit}"
+
+
 class TrialResult(StrictRecord):
     """One finished trial.
 
@@ -95,6 +100,11 @@ class SweepResults(StrictRecord):
     failures: Annotated[tuple[TrialFailure, ...], Field(strict=False)]
     notes: Annotated[tuple[str, ...], Field(strict=False)] = ()
     planned: dict[str, int] = Field(default_factory=dict)
+
+    @property
+    def stem(self) -> str:
+        """What its files are called, but for their endings."""
+        return f"sweep{limit_suffix(self.limit)}"
 
     @property
     def num_open(self) -> int:

@@ -13,6 +13,7 @@ from kapoc.knowledge import Fact, KnowledgeSet
 from kapoc.knowledge_file import Source, load_sources
 from kapoc.recipe import Recipe
 from kapoc.training_record import TRAINING_FILE
+from kapoc.trials import limit_suffix
 
 if TYPE_CHECKING:
     from kapoc.loop import StepReport
@@ -141,7 +142,7 @@ class Workspace:
         own += "".join(f"+off-{kind_of(Path(name))}" for name in self.off_topic)
         own += "" if self.context == "none" else f"-{self.context}"
         own += "" if self.batch_size is None else f"-batch{self.batch_size}"
-        return own if self.limit is None else f"{own}-limit{self.limit}"
+        return own + limit_suffix(self.limit)
 
 
 def _in_a_path(model: str) -> str:

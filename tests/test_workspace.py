@@ -138,11 +138,11 @@ def test_a_checkpoint_is_current_only_for_these_facts_this_base_and_these_settin
 
 
 def test_models_of_like_names_have_results_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "work" / "m").mkdir(parents=True)
+    (tmp_path / "yard" / "m").mkdir(parents=True)
     (tmp_path / "m").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "yard")
     workspace = open_workspace(Path("runs"), load_recipe("smollm2-135m"))
-    names = ("m", "./m", "../work/m", str(tmp_path / "work" / "m"), "../m", str(tmp_path / "m"), "org/m")
+    names = ("m", "./m", "../yard/m", str(tmp_path / "yard" / "m"), "../m", str(tmp_path / "m"), "org/m")
     found = [workspace.run_of(name).parent.name for name in names]
     elsewhere = "--".join(("", *(tmp_path / "m").parts[1:]))
     assert found == ["m", "m", "m", "m", elsewhere, elsewhere, "org--m"]

@@ -14,8 +14,7 @@ def render_sweep(results: SweepResults) -> str:
     for section in sweep_sections(results):
         parts += section_parts(section, folds=True)
         if section.title == "Recipes":
-            plot = "sweep.svg" if results.limit is None else f"sweep-limit{results.limit}.svg"
-            parts.append(f"![recall against forgetting; the larger, the longer it trained]({plot})")
+            parts.append(f"![recall against forgetting; the larger, the longer it trained]({results.stem}.svg)")
     return "\n\n".join(parts) + "\n"
 
 
