@@ -8,15 +8,18 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, get_args
 
+import regex as re
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from kapoc.errors import DataError, near_miss
 from kapoc.knowledge import Fact
 from kapoc.knowledge_file import load_knowledge
+from kapoc.normalise import CHARACTER
 
 Context = Literal["none", "oracle", "retrieved"]
 CONTEXTS: tuple[Context, ...] = get_args(Context)
 NUM_RETRIEVED = 3
+_WORD = re.compile(rf"{CHARACTER}|\w(?:(?!{CHARACTER})[\w.\-])*(?<=\w)", re.VERSION1)
 
 
 def checked_context(name: str) -> Context:
@@ -39,11 +42,14 @@ def fact_text(fact: Fact) -> str:
 
 
 class Retriever:
-    """A search over facts by TF-IDF over words and pairs of words (scikit-learn's defaults otherwise)."""
+    """A search over facts by TF-IDF over words and pairs of words (scikit-learn's defaults otherwise).
+
+    In scripts without spaces a character is taken for a word.
+    """
 
     def __init__(self, facts: Sequence[Fact]) -> None:
         self._texts = [fact_text(fact) for fact in facts]
-        self._vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w[\w.-]*\b")  # noqa: S106
+        self._vectorizer = TfidfVectorizer(ngram_range=(1, 2), tokenizer=_WORD.findall, token_pattern=None)
         self._matrix = self._vectorizer.fit_transform(self._texts)
 
     def search(self, question: str, num_results: int = NUM_RETRIEVED) -> tuple[str, ...]:

@@ -1,121 +1,24 @@
 """Grading of free answers: are the required slots in the text, and is nothing contradicting them?
 
-Texts are compared as sequences of normalised tokens, so that case, punctuation, spacing, articles and the
-way a number is written do not matter, while `95 seconds` is never found inside `195 seconds`.
+Texts are compared as sequences of tokens (`kapoc.normalise`), so that `95 seconds` is never found inside `195 seconds`.
 """
 
-import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 
-_UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_NUMBER_OF_WORD = {word: value for value, word in enumerate(_UNITS)} | {
-    word: 10 * value for value, word in enumerate(_TENS, start=2)
-}
-NUMBER_WORDS = frozenset(_NUMBER_OF_WORD)
-"""The words that are read as the numbers they name."""
-_ARTICLES = frozenset({"a", "an", "the"})
-_THOUSANDS_COMMA = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
-_NOON = re.compile(r"(?<![\w.])([ap])\.\s?m\b(?:\.(?=\s+[a-z0-9(]|[,;:)]))?")
-"""Before and after noon, however it is written: `7:30 a.m.` is `7:30 AM`."""
-_VERSION_LETTER = re.compile(r"\bv(?=\d)")
-_GLUED_SENTENCES = re.compile(r"(?<=[a-z])\.(?=[A-Z])")
-_SIGN_OF_WORDS = {"less than": "<", "fewer than": "<", "more than": ">", "at most": "\u2264", "at least": "\u2265"}
-_SIGNS = {"<=": "\u2264", ">=": "\u2265"}
-_COMPARISON = re.compile(rf"\b(?:{'|'.join(_SIGN_OF_WORDS)}) (?=-?\d)")
-# Dotted or underscored identifiers (session.ttl, authflow.yml), numbers and versions (-5, 4.7.2), signs before them,
-# words (C++) and letters with a sign (A-), and what ends a clause.
-_TOKEN = re.compile(
-    r"(?P<name>[^\W\d_]+\d*(?:[._][^\W_]+)+)|(?P<number>(?<!\w)-?\d+(?:\.\d+)*|\d+(?:\.\d+)*)"
-    r"|(?P<sign>(?:[<>]=?|[\u2264\u2265])(?=\s?-?\d))"
-    r"|(?P<word>(?<!\w)[^\W\d_][+-](?![\w+-])|[^\W\d_]+(?:\+\+|\#)?)|(?P<end>[.,;:!?\n])"
-)
-_NEGATIONS = frozenset({"not", "never", "cannot"})
+from kapoc.normalise import NEGATIONS, Tokens, normalise, positions, tokens_with_clauses
+
 _NEGATING_PAIRS = frozenset({("instead", "of"), ("rather", "than"), ("no", "longer")})
 _NO_NEGATION_BEFORE = frozenset({"only", "just", "merely", "simply"})
 """What stands behind a negation that adds and takes nothing away: not only this."""
 _NEGATED_TOKENS = 6
 """How far before a phrase, within its clause, a negation still speaks of it."""
-_CLAUSE_WORDS = frozenset({"but", "because", "due", "owing"})
-"""What begins a clause: users cannot log in because the ticket has expired. But not behind a negation: not because."""
-
-_NOWHERE = -9
-
-Tokens = tuple[str, ...]
-
-
-@lru_cache(maxsize=65536)
-def normalise(text: str) -> Tokens:
-    """Split a text into comparable tokens.
-
-    Lower case, no punctuation, no articles before a word; `1,350` is `1350`, `45.0` is `45`, `ninety-five` is `95`,
-    `37%` is `37 percent`, `95s` is `95 s`, `less than 5` is `< 5`; dotted names (`session.ttl`, `4.7.2`,
-    `authflow.yml`) stay whole.
-    """
-    return tuple(token for token, _ in _tokens_with_clauses(text))
-
-
-@lru_cache(maxsize=65536)
-def _tokens_with_clauses(text: str) -> tuple[tuple[str, int], ...]:
-    """The tokens of a text, each with the number of the clause that it stands in."""
-    plain = _GLUED_SENTENCES.sub(". ", unicodedata.normalize("NFKC", text)).lower().replace("%", " percent ")
-    plain = _NOON.sub(r"\1m", plain)
-    plain = plain.replace("\u2212", "-").replace("n't", " not").replace("n\u2019t", " not")
-    plain = _VERSION_LETTER.sub("", _DECIMAL_COMMA.sub(".", _THOUSANDS_COMMA.sub("", plain)))
-    plain = _COMPARISON.sub(lambda match: _SIGN_OF_WORDS[match.group().strip()] + " ", plain)
-    found: list[tuple[str, int]] = []
-    glued: set[int] = set()
-    clause, tens_end = 0, _NOWHERE
-    for match in _TOKEN.finditer(plain):
-        token = match.group()
-        if match.lastgroup == "end":
-            clause += 1
-        elif token in _NUMBER_OF_WORD:
-            value = _NUMBER_OF_WORD[token]
-            if 0 < value < 10 and match.start() - tens_end == 1:  # the "five" of "ninety-five"
-                value += int(found.pop()[0])
-            tens_end = match.end() if value >= 20 and value % 10 == 0 else _NOWHERE
-            found.append((str(value), clause))
-        elif match.lastgroup == "number":
-            found.append((_plain_number(token), clause))
-        else:
-            is_negated = bool(found) and found[-1][0] in _NEGATIONS and found[-1][1] == clause
-            clause += token in _CLAUSE_WORDS and not is_negated
-            if not plain[match.end() : match.end() + 1].isspace():
-                glued.add(len(found))
-            found.append((_SIGNS.get(token, token), clause))
-    return tuple(pair for index, pair in enumerate(found) if index in glued or not _is_idle_article(found, index))
-
-
-def _is_idle_article(found: list[tuple[str, int]], index: int) -> bool:
-    """Whether an article stands before another word, and so says nothing: not the `A` of `vitamin A`, or of `A-100`."""
-    return found[index][0] in _ARTICLES and index + 1 < len(found) and found[index + 1][1] == found[index][1]
-
-
-def _plain_number(token: str) -> str:
-    whole, _, fraction = token.partition(".")
-    return whole if fraction and not fraction.strip("0") else token
-
-
-def positions(phrase: Tokens, text: Tokens) -> list[int]:
-    """Where `phrase` begins in `text` as a run of whole tokens."""
-    if not phrase:
-        return []
-    size = len(phrase)
-    return [start for start in range(len(text) - size + 1) if text[start : start + size] == phrase]
 
 
 def assertions(phrase: str, text: str) -> list[int]:
     """Where `text` asserts `phrase`: the places at which it stands unnegated and not as the end of a longer number."""
-    marked = _tokens_with_clauses(text)
+    marked = tokens_with_clauses(text)
     tokens = tuple(token for token, _ in marked)
     return [start for start in positions(normalise(phrase), tokens) if _is_asserted(marked, start)]
 
@@ -128,7 +31,7 @@ def _is_negated(marked: tuple[tuple[str, int], ...], start: int) -> bool:
     clause = marked[start][1]
     before = [token for token, number in marked[max(0, start - _NEGATED_TOKENS) : start] if number == clause]
     pairs = list(pairwise([*before, ""]))
-    return any(one in _NEGATIONS and next_one not in _NO_NEGATION_BEFORE for one, next_one in pairs) or (
+    return any(one in NEGATIONS and next_one not in _NO_NEGATION_BEFORE for one, next_one in pairs) or (
         not _NEGATING_PAIRS.isdisjoint(pairs)
     )
 
@@ -156,7 +59,7 @@ class PhraseIndex:
 
     def assertions(self, text: str) -> list[tuple[int, int, str]]:
         """Where a text asserts which phrase: the first token, one behind the last, and the phrase."""
-        marked = _tokens_with_clauses(text)
+        marked = tokens_with_clauses(text)
         tokens = tuple(token for token, _ in marked)
         return [
             (start, start + size, phrase)

@@ -13,17 +13,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from kapoc.grade import (
-    NO_PHRASES,
-    Decision,
-    Grade,
-    PhraseIndex,
-    Requirement,
-    Tokens,
-    grade_decision,
-    grade_slots,
-    normalise,
-)
+from kapoc.grade import NO_PHRASES, Decision, Grade, PhraseIndex, Requirement, grade_decision, grade_slots
+from kapoc.normalise import Tokens, normalise
 from kapoc.source import StrictRecord
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]

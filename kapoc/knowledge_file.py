@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from kapoc.bundled import bundled_sets, checked
 from kapoc.errors import DataError, near_miss
-from kapoc.grade import normalise
 from kapoc.knowledge import KNOWLEDGE_TIERS, Example, Fact, KnowledgeSet, SetIdentity
+from kapoc.normalise import normalise
 from kapoc.paraphrase_file import paraphrase_faults, paraphrases_sha256, read_paraphrases, with_paraphrases
 from kapoc.source import Location, Places, complaints, dotted, read_jsonl, read_text, read_yaml, validate
 

@@ -1,12 +1,11 @@
 """The options of a multiple-choice question: the right sentence, and the same one with a sibling's slots in it."""
 
 import random
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from kapoc.grade import normalise
 from kapoc.knowledge import Example, Fact, KnowledgeSet
+from kapoc.normalise import normalise, whole_words
 
 NUM_OPTIONS = 4
 """How many options a multiple-choice item has: the right one and three of sibling facts."""
@@ -96,7 +95,7 @@ def _shuffled(pool: list[Fact], order: random.Random) -> Iterator[Fact]:
 
 
 def _stands_in(text: str, answer: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(text)}(?!\w)", answer) is not None
+    return whole_words(text).search(answer) is not None
 
 
 def _with_slots_of(example: Example, fact: Fact, sibling: Fact) -> str | None:
@@ -111,9 +110,5 @@ def _with_slots_of(example: Example, fact: Fact, sibling: Fact) -> str | None:
     if not set(example.requires) <= mentioned.keys() or not mentioned.keys() <= sibling.all_slots.keys():
         return None
     place = {text: name for name, text in mentioned.items()}
-    longest_first = sorted(map(re.escape, place), key=len, reverse=True)
-    return re.sub(
-        rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)",
-        lambda m: sibling.all_slots[place[m.group()]].text,
-        example.answer,
-    )
+    longest_first = whole_words(*sorted(place, key=len, reverse=True))
+    return longest_first.sub(lambda m: sibling.all_slots[place[m.group()]].text, example.answer)

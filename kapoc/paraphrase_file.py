@@ -14,8 +14,8 @@ from pydantic import RootModel
 
 from kapoc.bundled import bundled, checked
 from kapoc.errors import DataError, near_miss
-from kapoc.grade import Tokens, normalise, positions
 from kapoc.knowledge import Fact, Identifier, KnowledgeSet, Text
+from kapoc.normalise import Tokens, normalise, positions
 from kapoc.source import Location, Places, dotted, read_yaml, validate
 
 _ENDINGS = (".paraphrases.yaml", ".paraphrases.yml")

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from kapoc.grade import PhraseIndex, Tokens, normalise
+from kapoc.grade import PhraseIndex
 from kapoc.knowledge import Fact, KnowledgeSet
 from kapoc.knowledge_file import load_knowledge
+from kapoc.normalise import Tokens, normalise
 
 
 @dataclass(frozen=True, slots=True)

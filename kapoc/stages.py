@@ -9,9 +9,9 @@ from pathlib import Path
 from kapoc.bundled import bundled_sets
 from kapoc.data.generate import MAX_FACTS, TRAINING, generate
 from kapoc.errors import DataError, near_miss
-from kapoc.grade import normalise
 from kapoc.knowledge import Domain, Fact, KnowledgeSet
 from kapoc.knowledge_file import Source, load_source, load_sources, to_yaml
+from kapoc.normalise import normalise
 from kapoc.options import NUM_OPTIONS
 from kapoc.paraphrase_file import paraphrases_of
 from kapoc.record import write_atomically

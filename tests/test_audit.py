@@ -426,6 +426,19 @@ def test_three_yes_no_questions_cannot_be_more_even_than_two_to_one() -> None:
     assert "unbalanced yes/no" not in [check for check, _ in _checks(content)]
 
 
+def test_a_wording_of_a_script_without_spaces_is_found_in_training(tmp_path: Path) -> None:
+    """Twelve characters in a row are as six words; eleven are not."""
+    content = small_set()
+    content["facts"][0]["training"][0]["question"] = (
+        "\u5728\u4f01\u4e1a\u5185\u90e8\u7f51\u7edc\u91cc\u5e94\u5f53\u600e\u4e48\u5904\u7406?"
+    )
+    probe = content["facts"][0]["probes"][0]
+    probe["question"] = "\u8bf7\u95ee\u4f01\u4e1a\u5185\u90e8\u7f51\u7edc\u91cc\u5e94\u5f53\u600e\u4e48\u505a?"
+    assert "leak, n-gram" not in [check for check, _ in _checks(content)]
+    probe["question"] = "\u8bf7\u95ee\u4f01\u4e1a\u5185\u90e8\u7f51\u7edc\u91cc\u5e94\u5f53\u600e\u4e48\u5904\u7f6e?"
+    assert "leak, n-gram" in [check for check, _ in _checks(content)]
+
+
 def test_options_and_slots_that_nobody_can_tell_are_refused(tmp_path: Path) -> None:
     content = small_set()
     content["facts"][0]["probes"][3]["choice"]["options"] = ["yes", "Yes!"]
@@ -446,7 +459,7 @@ def test_facts_of_one_category_that_are_asked_about_by_name_are_no_error(tmp_pat
 
 def test_what_the_grader_cannot_tell_apart_and_what_comes_too_late_is_told(tmp_path: Path) -> None:
     text = yaml.safe_dump(small_set(), allow_unicode=True)
-    content = yaml.safe_load(text.replace("13 seconds", "$500").replace("20 seconds", "€500"))
+    content = yaml.safe_load(text.replace("13 seconds", "500 \u2191").replace("20 seconds", "500 \u2193"))
     late = content["facts"][0]["training"][0]
     late["answer"] = "blah " * 70 + late["answer"]
     found = list(find_flaws(load_knowledge(write_set(tmp_path / "late.yaml", content))[0]))

@@ -51,3 +51,9 @@ def test_no_context_changes_nothing() -> None:
     assert all(d["prompt"] == d["question"] for d in documents_of("seen/free"))
     with pytest.raises(DataError, match="did you mean 'oracle'"):
         checked_context("orakle")
+
+
+def test_the_search_finds_words_of_scripts_without_spaces() -> None:
+    notes = ("\u4f1a\u8bdd\u7684\u8d85\u65f6\u662f95\u79d2", "\u7f13\u5b58\u7684\u5927\u5c0f\u662f27\u5b57\u8282")
+    facts = [DEFECTS.taught[0].model_copy(update={"note": note}) for note in notes]
+    assert Retriever(facts).search("\u7f13\u5b58\u6709\u591a\u5927?", num_results=1) == notes[1:]

@@ -26,8 +26,8 @@ from kapoc.data.proposals import propose
 from kapoc.data.quotations import Quotations
 from kapoc.data.unknown_names import UnknownNames
 from kapoc.examples import derived_training_examples, training_examples, with_contrasts
-from kapoc.grade import normalise
 from kapoc.knowledge import Fact, KnowledgeSet, Slot
+from kapoc.normalise import normalise
 from kapoc.recipe import TrainSettings, load_recipe
 from kapoc.train_run import train_model
 from kapoc.workspace import open_workspace

@@ -18,8 +18,8 @@ from kapoc.data.phrases import holds
 from kapoc.data.quotations import LONGEST_QUOTE, Quotations, is_accepted
 from kapoc.data.unknown_names import UnknownNames
 from kapoc.errors import DataError
-from kapoc.grade import normalise
 from kapoc.knowledge import Choice, Example, Fact
+from kapoc.normalise import normalise
 
 SHIPPED = ("software-defects", "events-2025")
 SETS = (*SHIPPED, "starter", "generated", "questions", "machines")

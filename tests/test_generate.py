@@ -11,8 +11,8 @@ import pytest
 from kapoc.data import vocabulary
 from kapoc.data.generate import generate, load_wordings
 from kapoc.errors import DataError
-from kapoc.grade import normalise
 from kapoc.knowledge import KnowledgeSet, KnowledgeTier, summarise
+from kapoc.normalise import normalise
 from kapoc.options import HardOptions
 
 TIERS: tuple[KnowledgeTier, ...] = ("seen", "paraphrased", "dev", "unseen", "control")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from kapoc.grade import Decision, PhraseIndex, Requirement, assertions, grade_decision, grade_slots, normalise
+from kapoc.grade import Decision, PhraseIndex, Requirement, assertions, grade_decision, grade_slots
+from kapoc.normalise import normalise, whole_words
 
 SETTING = Requirement("setting", ("stepup.ticket_ttl",), PhraseIndex(("affinity.key_width", "delta.orphan_batch")))
 VALUE = Requirement("value", ("95 seconds", "95s"), PhraseIndex(("27 bytes", "1,430 entries", "38 seconds", "38s")))
@@ -20,6 +21,10 @@ LIMIT = Requirement("limit", ("five enrolled devices per account",), PhraseIndex
 A_100 = Requirement("name", ("A-100",), PhraseIndex(("B-100", "C-205")))
 BELOW_ZERO = Requirement("limit", ("\u22125 degrees",), PhraseIndex(("5 degrees",)))
 BLOOD = Requirement("group", ("A+",), PhraseIndex(("A-", "B+")))
+CAPITAL = Requirement("capital", ("\u6771\u4eac",), PhraseIndex(("\u5927\u962a",)))
+PRICE = Requirement("price", ("$5",), PhraseIndex(("\u20ac5",)))
+METRES = Requirement("height", ("5 m",))
+MILLION = Requirement("cells", ("10\u2076 cells",))
 DOSE = Requirement("dose", ("<5 mg",), PhraseIndex((">5 mg",)))
 
 # answer, what it must contain, whether a person calls it right
@@ -77,7 +82,27 @@ JUDGED = [
     ("It is AF-30011.", [NAME], False),
     ("1430 entries", [ENTRIES], True),
     ("1,430 entries", [ENTRIES], True),
-    ("1 430 entries", [ENTRIES], False),  # could as well be 1 and 430: add an alias where it is meant
+    ("1 430 entries", [ENTRIES], True),
+    ("1\u202f430 entries", [ENTRIES], True),
+    ("1'430 entries", [ENTRIES], True),
+    ("from 2025 430 entries", [ENTRIES], False),
+    ("It takes 5,00,000 kg.", [Requirement("load", ("500,000 kg",))], True),
+    ("It takes 5 kg.", [Requirement("load", ("5,00,000 kg",))], False),
+    ("It has 5 m\u00b2.", [METRES], False),
+    ("It has 5 m2.", [METRES], False),
+    ("It has 5 m2.", [Requirement("area", ("5 m\u00b2",))], True),
+    ("It does 5 m/s.", [METRES], False),
+    ("It does 5 m / s.", [METRES], True),
+    ("It is \u20135 m.", [METRES], False),
+    ("It is \u20135 m.", [Requirement("height", ("-5 m",))], True),
+    ("It is 4\u20135 m.", [METRES], False),
+    ("It is \u00b15 m.", [METRES], True),
+    ("It is 5 m.", [Requirement("error", ("\u00b15 m",))], False),
+    ("It is in B\u266d minor.", [Requirement("key", ("B minor",))], False),
+    ("%37", [PERCENT], True),
+    ("37\u2030", [PERCENT], False),
+    ("\u0661\u0662\u066b\u0665 km", [Requirement("way", ("12.5 km",))], True),
+    ("Alta\u00advik", [Requirement("port", ("Altavik",))], True),
     ("at most 5 enrolled devices per account", [LIMIT], True),
     ("five enrolled devices per account", [LIMIT], True),
     ("fifteen enrolled devices per account", [LIMIT], False),
@@ -129,6 +154,41 @@ JUDGED = [
     ("It has forty lamps.", [Requirement("lamps", ("40 lamps",))], True),
     ("It has eighteen lamps.", [Requirement("lamps", ("18 lamps",))], True),
     ("It has nineteen lamps.", [Requirement("lamps", ("19 lamps",))], True),
+    ("\u9996\u90fd\u306f\u6771\u4eac\u3067\u3059\u3002", [CAPITAL], True),
+    ("\u9996\u90fd\u306f\u5927\u962a\u3067\u3059\u3002", [CAPITAL], False),
+    ("\u9ed8\u8ba4\u503c\u662f95\u79d2\u3002", [Requirement("value", ("95\u79d2",))], True),
+    ("\u9ed8\u8ba4\u503c\u662f195\u79d2\u3002", [Requirement("value", ("95\u79d2",))], False),
+    ("\u8bbe\u7f6estepup.ticket_ttl\u4e3a95 seconds", [SETTING, VALUE], True),
+    ("\uc218\ub3c4\ub294 \uc11c\uc6b8\uc774\ub2e4", [Requirement("capital", ("\uc11c\uc6b8",))], True),
+    (
+        "\u0e40\u0e21\u0e37\u0e2d\u0e07\u0e2b\u0e25\u0e27\u0e07\u0e04\u0e37\u0e2d\u0e01\u0e23\u0e38\u0e07\u0e40\u0e17\u0e1e",
+        [Requirement("capital", ("\u0e01\u0e23\u0e38\u0e07\u0e40\u0e17\u0e1e",))],
+        True,
+    ),
+    ("\u0915\u0940", [Requirement("word", ("\u0915\u093f",))], False),  # they differ in a vowel sign alone
+    ("\u096f\u096b seconds", [VALUE], True),
+    ("\u0645\u064f\u062d\u064e\u0645\u0651\u064e\u062f", [Requirement("name", ("\u0645\u062d\u0645\u062f",))], True),
+    ("STRASSE", [Requirement("street", ("Stra\u00dfe",))], True),
+    ("I\u011eDIR", [Requirement("city", ("I\u011fd\u0131r",))], True),
+    ("\u0130STANBUL", [Requirement("city", ("Istanbul",))], True),
+    ("cafe\u0301", [Requirement("word", ("caf\u00e9",))], True),
+    ("It costs 5 USD.", [PRICE], True),
+    ("It costs US$5.", [PRICE], True),
+    ("a 5-dollar fee", [PRICE], True),
+    ("Set $PATH.", [Requirement("step", ("set PATH",))], True),
+    ("It costs 5dollars.", [PRICE], True),
+    ("It is paid in dollars.", [Requirement("currency", ("dollars",), PhraseIndex(("euros",)))], True),
+    ("It costs 5 EUR.", [PRICE], False),
+    ("It costs \u20ac5.", [PRICE], False),
+    ("It costs 5.", [PRICE], False),
+    ("It costs $5.", [Requirement("number", ("5",))], True),
+    ("It costs \u20ac5 million.", [Requirement("price", ("5 million euros",))], True),
+    ("It costs CHF 1,350.50.", [Requirement("price", ("1350.50 CHF",))], True),
+    ("It is 12 km.", [Requirement("way", ("12.000 km",))], False),
+    ("It is 12.0 km.", [Requirement("way", ("12 km",))], True),
+    ("106 cells", [MILLION], False),
+    ("10^6 cells", [MILLION], True),
+    ("1\u00bd cups", [Requirement("amount", ("1 1/2 cups",))], True),
     ("", [NAME], False),
     ("I do not know.", [NAME], False),
 ]
@@ -225,3 +285,10 @@ def test_the_index_finds_what_a_search_phrase_by_phrase_finds() -> None:
     phrases = ("95 seconds", "seconds", "authflow.yml", "red lamp", "red", "1,430 entries", "lamp red lamp")
     text = "Set 95 seconds, not 1430 entries; the red lamp is in authflow.yml, 1 430 entries."
     assert sorted(PhraseIndex(phrases).asserted(text)) == sorted(p for p in phrases if assertions(p, text))
+
+
+def test_an_option_has_whole_words_of_its_sibling_in_scripts_with_vowel_signs_and_without_spaces() -> None:
+    found = whole_words("\u0915\u092e", "\u4e0a\u6d77\u6e2f")
+    assert found.sub("-", "\u0915\u092e\u0940 \u0915\u092e") == "\u0915\u092e\u0940 -"
+    assert found.sub("-", "\u6bcd\u6e2f\u662f\u4e0a\u6d77\u6e2f\u3002") == "\u6bcd\u6e2f\u662f-\u3002"
+    assert whole_words("95 s").search("195 s; 95 seconds") is None

@@ -25,6 +25,23 @@ def written(folder: Path, name: str, text: str) -> str:
     return str(path)
 
 
+def test_questions_in_other_languages_are_read_and_the_english_rules_told(tmp_path: Path) -> None:
+    """Their question marks are known, and lines that begin with `R :`."""
+    pairs = (("\u6bcd\u6e2f\u5728\u54ea\u91cc", "\u4e0a\u6d77\u6e2f"), ("\u8c01\u662f\u8239\u957f", "\u674e\u660e"))
+    faq = "".join(f"# {question}\uff1f\n\n{answer}\u3002\n\n" for question, answer in pairs)
+    drafts, _ = drafts_from_faq(written(tmp_path, "zh.md", faq))
+    assert [draft.answer for draft in drafts] == ["\u4e0a\u6d77\u6e2f\u3002", "\u674e\u660e\u3002"]
+    french = (
+        "# Ferries\n\nQ : O\u00f9 est l'Abel ?\nR : \u00c0 Saint-Malo.\n\nQ : Qui est capitaine ?\nR : Signe Lund.\n"
+    )
+    source = written(tmp_path, "fr.md", french)
+    assert [draft.answer for draft in drafts_from_faq(source)[0]] == ["\u00c0 Saint-Malo.", "Signe Lund."]
+    said = [line for line in import_set(source)[1] if line.startswith("language:")]
+    assert len(said) == 1
+    english = written(tmp_path, "en.csv", "question,answer\nWho runs Zorblax?,Mira\nHow old is it?,7\n")
+    assert not [line for line in import_set(english)[1] if line.startswith("language:")]
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

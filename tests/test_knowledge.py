@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sets import asked, made_of
 
-from kapoc.grade import normalise
 from kapoc.knowledge import KNOWLEDGE_TIERS, KnowledgeSet, KnowledgeTier
 from kapoc.knowledge_file import load_knowledge
+from kapoc.normalise import normalise
 from kapoc.options import HardOptions
 
 REPORTED: tuple[KnowledgeTier, ...] = ("seen", "paraphrased", "unseen", "control")

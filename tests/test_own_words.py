@@ -12,8 +12,8 @@ from kapoc.data.drafts import Draft
 from kapoc.data.naming import is_question
 from kapoc.data.own_words import OwnWords
 from kapoc.data.proposals import propose
-from kapoc.grade import normalise
 from kapoc.knowledge import KnowledgeSet
+from kapoc.normalise import normalise
 
 AUTHORS = (
     ("Who was the mother of Ilsa Brandvik?", "Runa Haldor"),

@@ -16,8 +16,8 @@ from kapoc.data.phrases import keywords
 from kapoc.data.proposals import propose
 from kapoc.data.soundness import find_flaws
 from kapoc.errors import DataError
-from kapoc.grade import normalise, positions
 from kapoc.knowledge import KNOWLEDGE_TIERS, Example, Fact, KnowledgeSet
+from kapoc.normalise import normalise, positions
 from kapoc.options import HardOptions
 
 SYLLABLES = "zor blax vel tor min dra kul pen sha rix lom qua bri fen gol".split()

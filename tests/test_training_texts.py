@@ -16,8 +16,8 @@ from kapoc.data.naming import is_question, told_apart
 from kapoc.data.phrases import holds
 from kapoc.data.unknown_names import UnknownNames
 from kapoc.exposure import exposures, faint_facts
-from kapoc.grade import normalise
 from kapoc.knowledge import Fact, KnowledgeSet, Probe
+from kapoc.normalise import normalise
 from kapoc.recipe import TrainSettings
 from kapoc.rehearsal import spread
 from kapoc.training_texts import TrainingTexts, training_texts

@@ -14,9 +14,9 @@ from kapoc.data.derived_stock import around_note, askable, note_of
 from kapoc.data.naming import is_question
 from kapoc.data.quotations import Quotations, is_accepted
 from kapoc.data.unknown_names import UnknownNames
-from kapoc.grade import normalise
 from kapoc.knowledge import Choice, Example, Fact
 from kapoc.knowledge_file import load_knowledge
+from kapoc.normalise import normalise
 
 
 def test_a_code_that_is_also_asked_for_by_itself_is_no_question() -> None:

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from kapoc.grade import normalise
+from kapoc.normalise import normalise
 
 _SIZES = {
     "time": {

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from kapoc.data.phrases import IDENTIFIER, LEADING_WORDS, QUOTED_TITLE, STOP_WORDS, WORD_PATTERN
-from kapoc.grade import NUMBER_WORDS, normalise
+from kapoc.normalise import NUMBER_WORDS, normalise
 
 Span = tuple[int, int]
 """Where a part of an answer begins and ends."""

@@ -14,8 +14,8 @@ from types import MappingProxyType
 from kapoc.data.derived_forms import MAKERS, SIDES
 from kapoc.data.derived_stock import MOST_WORDS, Deck, Drawn, Stock, askable
 from kapoc.errors import DataError, near_miss
-from kapoc.grade import Tokens, normalise
 from kapoc.knowledge import Fact, KnowledgeSet
+from kapoc.normalise import Tokens, normalise
 
 FORMS: tuple[str, ...] = tuple(MAKERS)
 DEFAULT_PER_FACT: Mapping[str, int] = MappingProxyType(

@@ -12,8 +12,8 @@ from kapoc.data.derived_stock import Deck, Drawn, Stock, Wording, askable
 from kapoc.data.naming import is_question
 from kapoc.data.phrases import holds
 from kapoc.data.quotations import is_accepted, unended
-from kapoc.grade import normalise
 from kapoc.knowledge import Choice, Example, Fact
+from kapoc.normalise import normalise
 
 VERSION = "version"
 """The slot by which facts can be put in order: other numbers with dots may be dates, decimals or addresses."""

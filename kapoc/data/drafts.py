@@ -16,7 +16,8 @@ from kapoc.data.key_phrase import Rarity, key_phrase
 from kapoc.data.naming import name_of
 from kapoc.data.phrases import decision_of, keywords
 from kapoc.errors import DataError
-from kapoc.grade import Tokens, assertions, normalise
+from kapoc.grade import assertions
+from kapoc.normalise import Tokens, normalise
 
 _FEWEST_FOR_CONTROLS = 10
 _FEWEST_PASSAGES = 4

@@ -5,13 +5,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kapoc.data.drafts import Draft
+from kapoc.data.phrases import ends_asking
 from kapoc.data.runbooks import HEADING, Line, code_at, lines_of, plain_text, table_at, with_marks
 from kapoc.source import read_text
 
-_MARKED = r"\s*(?:[-*+]\s+)?(?:\*\*|__)?{}(?:\*\*|__)?\s*[:.)](?:\*\*|__)?\s*(?P<text>.*?)(?:\*\*|__)?\s*$"
-_QUESTION = re.compile(_MARKED.format(r"(?:Q|Question|F|Frage)\d{0,3}"), re.IGNORECASE)
-_ANSWER = re.compile(_MARKED.format(r"(?:A|Answer|Antwort)\d{0,3}"), re.IGNORECASE)
-_BOLD_QUESTION = re.compile(r"\s*(?:\d{1,3}[.)]\s+)?(?:\*\*|__)(?P<text>.+\?)(?:\*\*|__)\s*$")
+_MARKED = r"\s*(?:[-*+]\s+)?(?:\*\*|__)?{}(?:\*\*|__)?\s*[:.)\uff1a](?:\*\*|__)?\s*(?P<text>.*?)(?:\*\*|__)?\s*$"
+_QUESTION = re.compile(
+    _MARKED.format(r"(?:Q|Question|F|Frage|Pregunta|Domanda|Pergunta|\u95ee|\u554f)\d{0,3}"), re.IGNORECASE
+)
+_ELSEWHERE = r"(?:R|R\u00e9ponse|Respuesta|Risposta|Resposta|\u7b54)(?=\d{0,3}\s*[:\uff1a])"
+_ANSWER = re.compile(_MARKED.format(rf"(?:A|Answer|Antwort|{_ELSEWHERE})\d{{0,3}}"), re.IGNORECASE)
+_BOLD_QUESTION = re.compile(r"\s*(?:\d{1,3}[.)]\s+)?(?:\*\*|__)(?P<text>.+[?\uff1f\u061f])(?:\*\*|__)\s*$")
 _BULLET = re.compile(r"\s*(?:[-*+]|\d{1,3}[.)])\s+(?P<text>.*)$")
 _QUOTED = re.compile(r"^\s*(?:>\s?)+")
 _FEWEST = 2
@@ -61,7 +65,7 @@ def _pairs(source: str) -> Iterator[tuple[str, str, str, str]]:
         if heading:
             depth, title = len(heading[1]), _unnumbered(heading[2])
             above = {level: name for level, name in above.items() if level < depth}
-            if title.endswith("?"):
+            if ends_asking(title):
                 question = title
             else:
                 above[depth] = title

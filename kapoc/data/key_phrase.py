@@ -20,9 +20,10 @@ from kapoc.data.answer_parts import (
     without_marks,
 )
 from kapoc.data.phrases import LEADING_WORDS, STOP_WORDS, aspect_of, decision_of
-from kapoc.grade import Tokens, assertions, normalise, positions
+from kapoc.grade import assertions
+from kapoc.normalise import Tokens, normalise, positions
 
-END_MARKS = " \t\n.,;:!"
+END_MARKS = " \t\n.,;:!\u3002\uff0c\uff01\u0964\u06d4"
 """What is cut off both ends of a phrase."""
 _NAME_WEIGHT = 3.0
 """What a name of one word weighs against other words: it is what many questions ask for."""

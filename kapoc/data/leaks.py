@@ -4,10 +4,12 @@ A probe that overlaps the training texts measures memory of a wording and not kn
 share the wordings of training: they ask whether an untaught fact is answered like a taught one.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -16,13 +18,16 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from kapoc.data.finding import Finding
 from kapoc.data.quotations import english_stemmer
-from kapoc.grade import PhraseIndex, Tokens, normalise, positions
+from kapoc.grade import PhraseIndex
 from kapoc.knowledge import Example, Fact, KnowledgeSet, KnowledgeTier, Probe
 from kapoc.knowledge_file import located_examples
+from kapoc.normalise import Tokens, is_character, normalise, positions
 from kapoc.source import Location
 
 RUN_LENGTH = 6
 """So many words in a row, a fact's own words not counted, are an overlap."""
+_CHARACTERS_OF_A_WORD = 2
+"""As how many characters of a script without spaces a word counts."""
 NEAR_DUPLICATE = 0.62
 """Similarity from which two questions of one fact are the same question: the mean of the cosines of their TF-IDF
 vectors over words and over pairs of words. The shipped sets stay below it, and nearly every training question with one
@@ -197,8 +202,12 @@ def _shared_runs(training: Sequence[_Text], probes: Sequence[_Text], masks: _Mas
 
 
 def _runs(words: Tokens) -> Iterator[Tokens]:
-    for start in range(len(words) - RUN_LENGTH + 1):
-        yield words[start : start + RUN_LENGTH]
+    parts = [1 if is_character(word) else _CHARACTERS_OF_A_WORD for word in words]
+    ends = list(accumulate(parts, initial=0))
+    for start, begun in enumerate(ends):
+        end = bisect_left(ends, begun + RUN_LENGTH * _CHARACTERS_OF_A_WORD)
+        if end < len(ends):
+            yield words[start:end]
 
 
 def _reworded_little(training: Sequence[_Text], probes: Sequence[_Text]) -> Iterator[tuple[str, Finding]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from kapoc.data.drafts import Draft, label_of
 from kapoc.data.passages import EXPECTED
-from kapoc.data.phrases import is_plural
+from kapoc.data.phrases import ends_asking, is_plural
 from kapoc.data.tables import Table
 from kapoc.errors import DataError, near_miss
 
@@ -146,7 +146,7 @@ def _guess_pair(table: Table, chosen: dict[str, str], lines: list[str]) -> None:
         return
     found, missing = ("question", "answer") if "question" in chosen else ("answer", "question")
     texts = [row[chosen[found]] for row in table.rows if row[chosen[found]]]
-    asks = found == "question" and sum(text.endswith("?") for text in texts) * 2 > len(texts)
+    asks = found == "question" and sum(ends_asking(text) for text in texts) * 2 > len(texts)
     if found in given or asks or _bare(chosen[found]) in _SURE:
         raise DataError(
             f"{table.source}: no column of {missing}s was found; name it with --{missing}, or the columns with a "
@@ -211,7 +211,7 @@ def _guess_name(table: Table, chosen: dict[str, str], slots: Sequence[str], line
         chosen["name"] = name
     lines.append(f"name: column '{chosen['name']}' (guessed; --name to change)")
     texts = [row[chosen["name"]] for row in table.rows if row[chosen["name"]]]
-    if sum(text.endswith("?") for text in texts) * 2 > len(texts):
+    if sum(ends_asking(text) for text in texts) * 2 > len(texts):
         raise DataError(
             f"{table.source}: the column '{chosen['name']}' holds questions; name it with --question, and that of "
             "their answers with --answer"

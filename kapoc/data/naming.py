@@ -5,9 +5,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
 
-from kapoc.data.phrases import holds
-from kapoc.grade import Tokens, normalise
+from kapoc.data.phrases import QUESTION_MARKS, ends_asking, holds
 from kapoc.knowledge import Fact, KnowledgeSet
+from kapoc.normalise import Tokens, normalise
 
 _ASKING = re.compile(
     r"(?i)(who|whom|whose|what|when|where|which|why|how|is|are|am|was|were|do|does|did|has|have|had|can|could|will|would|"
@@ -36,15 +36,15 @@ def is_question(fact: Fact) -> bool:
 
 @lru_cache(maxsize=65536)
 def _is_question(fact_name: str, questions: tuple[str, ...]) -> bool:
-    name = fact_name.rstrip("? ")
+    name = fact_name.rstrip(QUESTION_MARKS + " ")
     asked = [question.strip() for question in questions]
-    same = [question for question in asked if question.rstrip("? ") == name]
-    others = [question for question in asked if question.rstrip("? ") != name]
-    is_marked = any(question.endswith("?") for question in same)
+    same = [question for question in asked if question.rstrip(QUESTION_MARKS + " ") == name]
+    others = [question for question in asked if question.rstrip(QUESTION_MARKS + " ") != name]
+    is_marked = any(ends_asking(question) for question in same)
     reads_so = bool(_ASKING.match(name)) or (is_marked and bool(_ASKED_LATER.search(name)))
     may_be_term = not reads_so or (len(name.split()) <= LONGEST_TERM and not is_marked)
     is_term = may_be_term and any(holds(question, fact_name) for question in others)
-    return fact_name.endswith("?") or (bool(same) and (reads_so or is_marked or not others) and not is_term)
+    return ends_asking(fact_name) or (bool(same) and (reads_so or is_marked or not others) and not is_term)
 
 
 def codes_in(text: str) -> list[str]:
@@ -85,13 +85,13 @@ def goes_by_its_name(fact: Fact) -> bool:
 
 def asked_name(fact: Fact) -> str:
     """What a question calls a fact; without the mark where that is a question itself."""
-    return fact.name.rstrip("? ") if is_question(fact) else fact.name
+    return fact.name.rstrip(QUESTION_MARKS + " ") if is_question(fact) else fact.name
 
 
 def name_of(question: str) -> str:
     """What a fact is called of which only a question is known: that question; a few words may be a term with a mark."""
     text = question.strip()
-    return text.rstrip("? ") if len(text.split()) <= LONGEST_TERM else text
+    return text.rstrip(QUESTION_MARKS + " ") if len(text.split()) <= LONGEST_TERM else text
 
 
 def told_apart(knowledge: KnowledgeSet) -> dict[str, str]:

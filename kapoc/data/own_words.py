@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from kapoc.data.naming import asked_name, codes_in, is_question
 from kapoc.data.phrases import aspect_of, content_chunks, holds
-from kapoc.grade import normalise
 from kapoc.knowledge import Fact
+from kapoc.normalise import normalise
 
 _LEAST_SHARE = 0.5
 """The share of a question's pieces that is said at least: with fewer, hardly anyone would know what is meant."""

@@ -5,8 +5,9 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from kapoc.grade import normalise, positions
+from kapoc.normalise import normalise, positions
 
+QUESTION_MARKS = "?\uff1f\u061f"
 LONGEST_CHUNK = 4
 """How many words of a question are kept together at most."""
 LONGEST_TITLE = 5
@@ -61,6 +62,11 @@ _DECIDING = re.compile(
 )
 """How a question begins that is answered by yes or no; "Can you tell me when ..." is answered by a time."""
 _DECIDED = re.compile(r"(?i)(?P<side>yes|no)\b(?!-)[\s,.;:!\u2013\u2014-]*(?!longer|one|matter)")
+
+
+def ends_asking(text: str) -> bool:
+    """Whether a text ends with a question mark, of whichever script."""
+    return text.rstrip().endswith(tuple(QUESTION_MARKS))
 
 
 def decision_of(question: str, answer: str) -> tuple[str, str]:

@@ -23,12 +23,13 @@ from kapoc.data.drafts import (
 )
 from kapoc.data.key_phrase import END_MARKS
 from kapoc.data.leaks import find_leaks
-from kapoc.data.phrases import holds
+from kapoc.data.phrases import STOP_WORDS, holds
 from kapoc.data.spillover_guesses import guess_distinctive, guess_patterns
 from kapoc.data.templates import passage_question, probe_examples, training_examples
 from kapoc.errors import DataError
 from kapoc.grade import PhraseIndex, Requirement, assertions
 from kapoc.knowledge import KNOWLEDGE_TIERS, Domain, Example, Fact, KnowledgeSet, Slot, SlotKind
+from kapoc.normalise import normalise
 
 AnyExample = TypeVar("AnyExample", bound=Example)
 
@@ -238,6 +239,12 @@ def _summary(knowledge: KnowledgeSet, items: Sequence[Item]) -> Iterator[str]:
         yield (
             f"answer: of {len(phrases)} longer answers only a phrase is graded, such as "
             f"'{phrases[0].slots['answer']}' of {phrases[0].id}; read them, and put what matters in their place"
+        )
+    questions = [normalise(item.draft.question) for item in asked if item.draft.question]
+    if sum(word in STOP_WORDS for words in questions for word in words) < len(questions):
+        yield (
+            "language: the questions do not look English; what kapoc proposes is, and the phrase of an answer that is "
+            "graded was chosen by English rules, so read every one"
         )
     if decided := [item for item in items if item.decision]:
         yield (

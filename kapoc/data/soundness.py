@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from kapoc.data.finding import Finding, Level
 from kapoc.data.naming import goes_by_its_name
 from kapoc.data.ordinary_text import standing_in_ordinary_text
-from kapoc.grade import grade_slots, normalise, positions
+from kapoc.grade import grade_slots
 from kapoc.knowledge import Fact, KnowledgeSet
 from kapoc.knowledge_file import located_examples
+from kapoc.normalise import normalise, positions
 from kapoc.options import NUM_OPTIONS, HardOptions
 
 MAX_LOPSIDED = 0.7
@@ -97,7 +98,7 @@ def _alike_to_the_grader(knowledge: KnowledgeSet) -> Iterator[Finding]:
 
 def _marks(text: str) -> list[str]:
     """The signs of a text that may mean something and are not compared."""
-    return [letter for letter in text if unicodedata.category(letter) in {"Sc", "Sm", "So"}]
+    return [letter for letter in text if unicodedata.category(letter) in {"Sm", "So"}]
 
 
 def _late_answers(knowledge: KnowledgeSet) -> Iterator[Finding]:

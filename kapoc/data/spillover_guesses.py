@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from kapoc.data.naming import codes_in
 from kapoc.data.ordinary_text import standing_in_ordinary_text
 from kapoc.data.phrases import LEADING_WORDS, STOP_WORDS, is_identifier
-from kapoc.grade import PhraseIndex, Tokens, normalise
+from kapoc.grade import PhraseIndex
 from kapoc.knowledge import Fact, SlotKind
+from kapoc.normalise import Tokens, normalise
 
 _SEVERAL = 3
 """In how many other facts a text may not stand that is to show a spillover."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kapoc.data.conversations import as_pair
+from kapoc.data.phrases import ends_asking
 from kapoc.errors import DataError
 from kapoc.source import json_fault, read_jsonl, read_text
 
@@ -149,7 +150,7 @@ def _header(place: str, cells: Sequence[str]) -> tuple[str, ...]:
 
 
 def _looks_like_data(cell: str) -> bool:
-    return cell.endswith("?") or len(cell) > _LONGEST_COLUMN_NAME or not re.search(r"[^\W\d_]", cell)
+    return ends_asking(cell) or len(cell) > _LONGEST_COLUMN_NAME or not re.search(r"[^\W\d_]", cell)
 
 
 def _as_typed(number: str) -> str:

@@ -12,8 +12,8 @@ from functools import partial
 from kapoc.data.drafts import Draft, Item, Notes, statement
 from kapoc.data.key_phrase import END_MARKS
 from kapoc.data.phrases import LEADING_WORDS, LONGEST_CHUNK, LONGEST_TITLE, aspect_of, content_chunks, holds, is_plural
-from kapoc.grade import normalise
 from kapoc.knowledge import Choice, Example, Probe, ProbeTier
+from kapoc.normalise import normalise
 from kapoc.options import form_of
 
 _MOST_RIVALS = 200

@@ -5,10 +5,14 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from kapoc.data.naming import codes_in, gone_by, is_question
-from kapoc.grade import PhraseIndex, Tokens, normalise, positions
-from kapoc.knowledge import Fact, KnowledgeSet
+import regex
 
+from kapoc.data.naming import codes_in, gone_by, is_question
+from kapoc.grade import PhraseIndex
+from kapoc.knowledge import Fact, KnowledgeSet
+from kapoc.normalise import Tokens, normalise, positions
+
+_OTHER_SCRIPT = regex.compile(r"(?!\p{Latin})\p{L}")
 _LETTER = re.compile(r"[^\W\d_]")
 _CODE = re.compile(r"(?P<head>(?:\S*[^\W\d_](?:\S*\D)?)?)(?P<digits>\d{2,})(?P<tail>\S*)")
 _NUMBERED = re.compile(r"(?P<head>.*\s)(?P<digits>\d{1,3})(?P<tail>)")
@@ -86,7 +90,8 @@ class UnknownNames:
 
     def _other_words(self, name: str, names: "_Names", order: random.Random) -> str | None:
         """A name that is put together of taught ones or, where these are no descriptions, of one and a word."""
-        if not self._words or _is_description(name) or order.random() < _TAUGHT_WORDS_ALONE:
+        takes_words = bool(self._words) and not _is_description(name) and not _OTHER_SCRIPT.search(name)
+        if not takes_words or order.random() < _TAUGHT_WORDS_ALONE:
             return _recombined(name, names, order)
         words = [word.strip(_MARKS) for other in (name, order.choice(names.all)) for word in other.split()]
         taught = [word for word in words if len(word) > 2 and word.isalpha() and word.lower() not in _GRAMMAR]
