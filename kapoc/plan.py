@@ -10,20 +10,22 @@ from kapoc.errors import DataError, near_miss
 from kapoc.gate import Check, Gate, Mode, is_of_shares
 from kapoc.knowledge import KNOWLEDGE_TIERS, RESERVED_NAMES, KnowledgeSet
 from kapoc.stats import (
-    DEFAULT_CORRELATION,
     POWER,
     detectable_difference,
     detectable_level,
     detectable_margin,
     difference_above,
-    needed_clusters_for_margin,
+    estimate_design,
+    paired_sample,
     share_above,
 )
 
+Sizes = tuple[int, ...]
+"""How many items each cluster has."""
 EXPECTED_CHURN = 0.05
 """Share of items taken to change either way without any true difference; of spillover and unended answers, which
 start at none, no change is expected."""
-_MAX_CLUSTERS = 100_000
+_MAX_ITEMS = 100_000
 _NO_CONTROLS = "add control facts (`taught: false`), or judge by checks of your own (--gate)"
 
 
@@ -37,7 +39,8 @@ class Planned:
         can_show: in words: the smallest margin, or the largest floor, that these items can show in a good model; of
             what only a shown regression fails, the smallest loss, or the level, that would be caught.
         is_enough: whether that covers the check's own threshold; of such a check, whether any loss would be caught.
-        needed_clusters: facts (or items) that would cover it; none where no number does.
+        needed_clusters: facts (or items) that would cover it, with as many questions as these have; none where no
+            number does.
     """
 
     name: str
@@ -50,10 +53,8 @@ class Planned:
     needed_clusters: int | None
 
 
-def sizes_of(
-    knowledge: Sequence[KnowledgeSet], num_general: int, off_topic: Sequence[str]
-) -> dict[str, tuple[int, int]]:
-    """Quantity -> how many items and clusters a measurement of these sets will have.
+def sizes_of(knowledge: Sequence[KnowledgeSet], num_general: int, off_topic: Sequence[str]) -> dict[str, Sizes]:
+    """Quantity -> how many items each of its clusters will have in a measurement of these sets.
 
     Args:
         knowledge: the sets.
@@ -68,19 +69,23 @@ def sizes_of(
                     for name in (tier, f"{tier}/{example.kind}", f"{known.name}/{tier}"):
                         tiers.setdefault(name, []).append(f"{known.name}/{fact.id}")
     asked = [cluster for tier in KNOWLEDGE_TIERS for cluster in tiers.get(tier, ())]
-    found = {name: (len(clusters), len(set(clusters))) for name, clusters in tiers.items()}
-    found["general"] = (num_general, num_general)
+    found = {name: _sizes(clusters) for name, clusters in tiers.items()}
+    found["general"] = (1,) * num_general
     for kind, number in Counter(off_topic).items():
-        found[f"spillover/off_topic/{kind}"] = (number, number)
-    found["spillover/off_topic"] = (len(off_topic), len(off_topic))
-    found["ended"] = (len(asked) + len(off_topic), len(set(asked)) + len(off_topic))
+        found[f"spillover/off_topic/{kind}"] = (1,) * number
+    found["spillover/off_topic"] = (1,) * len(off_topic)
+    found["ended"] = _sizes(asked) + (1,) * len(off_topic)
     found |= {f"spillover/{name}": size for name, size in found.items() if name.split("/")[0] == "control"}
     of_sets = {f"{known.name}/control": f"{known.name}/spillover/control" for known in knowledge}
     found |= {spilled: found[asked] for asked, spilled in of_sets.items() if asked in found}
     return found
 
 
-def plan_gate(sizes: Mapping[str, tuple[int, int]], gate: Gate) -> list[Planned]:
+def _sizes(clusters: Sequence[str]) -> Sizes:
+    return tuple(Counter(clusters).values())
+
+
+def plan_gate(sizes: Mapping[str, Sizes], gate: Gate) -> list[Planned]:
     """What each check of shares can show at the gate's level, corrected as the gate does for the gating checks.
 
     A check is first held to its share of the level (Bonferroni); once some can be shown, the others share what is left
@@ -88,9 +93,9 @@ def plan_gate(sizes: Mapping[str, tuple[int, int]], gate: Gate) -> list[Planned]
     only a shown regression fails has its share of the level throughout.
 
     Args:
-        sizes: quantity -> items and clusters. Quantities in other units than shares are left out: what they can show
-            depends on how much they vary, which only a measurement tells. So are the user's own general tasks and
-            off-topic prompts.
+        sizes: quantity -> the items of each cluster. Quantities in other units than shares are left out: what they
+            can show depends on how much they vary, which only a measurement tells. So are the user's own general tasks
+            and off-topic prompts.
         gate: the checks.
 
     Raises:
@@ -110,7 +115,7 @@ def plan_gate(sizes: Mapping[str, tuple[int, int]], gate: Gate) -> list[Planned]
     found: dict[str, Planned] = {}
     while waiting:
         levels |= {check.name: gate.alpha / num_waiting for check in claims if check in waiting}
-        planned = {c.name: _plan(c, *sizes[c.quantity], levels.get(c.name, gate.alpha), gate.mode) for c in waiting}
+        planned = {c.name: _plan(c, sizes[c.quantity], levels.get(c.name, gate.alpha), gate.mode) for c in waiting}
         found |= planned
         shown = [check for check in claims if check in waiting and planned[check.name].is_enough]
         waiting = [check for check in claims if check in waiting and check not in shown] if shown else []
@@ -118,7 +123,7 @@ def plan_gate(sizes: Mapping[str, tuple[int, int]], gate: Gate) -> list[Planned]
     return [found[check.name] for check in gate.check if check.name in found]
 
 
-def _lacks_controls(quantity: str, sizes: Mapping[str, tuple[int, int]]) -> bool:
+def _lacks_controls(quantity: str, sizes: Mapping[str, Sizes]) -> bool:
     """Whether a quantity is missing because there are no controls at all, or none in the set that it names."""
     first, *others = quantity.split("/")
     if first in RESERVED_NAMES:
@@ -126,18 +131,17 @@ def _lacks_controls(quantity: str, sizes: Mapping[str, tuple[int, int]]) -> bool
     return others[-1:] == ["control"] and any(name.startswith(f"{first}/") for name in sizes)
 
 
-def _plan(check: Check, n: int, clusters: int, alpha: float, mode: Mode) -> Planned:
-    foretold = partial(Planned, check.name, check.quantity, check.claim, n, clusters)
-    each = n / clusters
-    effective = n / (1 + (each - 1) * DEFAULT_CORRELATION)
+def _plan(check: Check, sizes: Sizes, alpha: float, mode: Mode) -> Planned:
+    foretold = partial(Planned, check.name, check.quantity, check.claim, sum(sizes), len(sizes))
+    effective = _effective(sizes)
     if check.kind == "floor" and mode == "pull_request":
         return foretold(*_level_caught(check, effective, alpha), None)
     if check.kind == "floor":
         threshold = check.at_least if check.at_least is not None else 1 - (check.at_most or 0.0)
-        shown = _floor_shown(n, clusters, threshold, alpha)
+        shown = _floor_shown(sizes, threshold, alpha)
         percent = f"{_tenths_below(shown):g}%"  # never more than is shown
         words = f"{'at least' if check.at_least is not None else 'all but'} {percent} with every item right"
-        needed = _fewest(each, lambda size, some: _floor_shown(size, some, threshold, alpha) >= threshold)
+        needed = _fewest(sizes, lambda some: _floor_shown(some, threshold, alpha) >= threshold)
         return foretold(words, shown >= threshold, needed)
     churn = 0.0 if check.quantity == "ended" or check.quantity.startswith("spillover/") else EXPECTED_CHURN
     if check.kind == "superiority" and mode == "release":
@@ -152,11 +156,14 @@ def _plan(check: Check, n: int, clusters: int, alpha: float, mode: Mode) -> Plan
         words = f"a true loss of {100 * caught:.1f} points or more" if caught < 1 else "no loss at all"
         return foretold(words, caught < 1, None)
     power = POWER if check.kind == "non_inferiority" else (1 + POWER) / 2  # equivalence takes two tests that both hold
-    shown = detectable_margin(effective, churn, alpha=alpha, power=power) if churn else _unchanged(n, clusters, alpha)
-    if churn:
-        needed = needed_clusters_for_margin(check.margin, churn, items_per_cluster=each, alpha=alpha, power=power)
-    else:
-        needed = _fewest(each, lambda size, some: _unchanged(size, some, alpha) <= check.margin)
+
+    def margin_shown(some: Sizes) -> float:
+        if churn:
+            return detectable_margin(_effective(some), churn, alpha=alpha, power=power)
+        return _unchanged(some, alpha)
+
+    shown = margin_shown(sizes)
+    needed = _fewest(sizes, lambda some: margin_shown(some) <= check.margin)
     words = f"{-_tenths_below(-shown):.1f} points, " + (
         f"with {100 * churn:.0f}% of the items changing" if churn else "at no change"
     )
@@ -182,35 +189,45 @@ def _tenths_below(share: float) -> float:
     return math.floor(1000 * share + 1e-9) / 10
 
 
-def _unchanged(n: int, clusters: int, alpha: float) -> float:
-    """The smallest margin that so many items show if none of them changes."""
-    nothing = [0.0] * n
-    return -difference_above(nothing, nothing, _clusters_of(n, clusters), 0.0, alpha=alpha).low
+def _effective(sizes: Sizes) -> float:
+    """How many independent items they are worth to the gate while nothing says how alike the items of a fact are."""
+    nothing = [0.0] * sum(sizes)
+    return estimate_design(paired_sample(nothing, nothing, _clusters_of(sizes))).effective_items
 
 
-def _floor_shown(n: int, clusters: int, threshold: float, alpha: float) -> float:
-    return share_above([1.0] * n, _clusters_of(n, clusters), threshold, alpha=alpha).low
+def _unchanged(sizes: Sizes, alpha: float) -> float:
+    """The smallest margin that these items show if none of them changes."""
+    nothing = [0.0] * sum(sizes)
+    return -difference_above(nothing, nothing, _clusters_of(sizes), 0.0, alpha=alpha).low
 
 
-def _clusters_of(n: int, clusters: int) -> list[int]:
-    return [index % clusters for index in range(n)]
+def _floor_shown(sizes: Sizes, threshold: float, alpha: float) -> float:
+    return share_above([1.0] * sum(sizes), _clusters_of(sizes), threshold, alpha=alpha).low
 
 
-def _fewest(each: float, shows: Callable[[int, int], bool]) -> int | None:
-    """The fewest clusters of so many items that show something; by doubling and halving.
+def _clusters_of(sizes: Sizes) -> list[int]:
+    return [cluster for cluster, size in enumerate(sizes) for _ in range(size)]
+
+
+def _scaled(sizes: Sizes, number: int) -> Sizes:
+    """So many clusters, whose sizes are mixed as these are."""
+    ordered = sorted(sizes)
+    return tuple(ordered[(2 * place + 1) * len(ordered) // (2 * number)] for place in range(number))
+
+
+def _fewest(sizes: Sizes, shows: Callable[[Sizes], bool]) -> int | None:
+    """The fewest clusters, mixed as these are, that show something; by doubling and halving.
 
     Args:
-        each: items a cluster.
-        shows: whether so many items in so many clusters do.
+        sizes: of the clusters that there are.
+        shows: whether clusters of such sizes do.
     """
-    size = max(1, round(each))
-    high = 2
-    while not shows(high * size, high):
-        high *= 2
-        if high * size > _MAX_CLUSTERS:
+    low, high = (1, len(sizes)) if len(sizes) > 1 and shows(sizes) else (len(sizes), max(len(sizes) + 1, 2))
+    while low >= len(sizes) and not shows(_scaled(sizes, high)):
+        low, high = high, 2 * high
+        if sum(_scaled(sizes, high)) > _MAX_ITEMS:
             return None
-    low = high // 2
     while high - low > 1:
-        middle = math.ceil((low + high) / 2)
-        low, high = (low, middle) if shows(middle * size, middle) else (middle, high)
+        middle = (low + high) // 2
+        low, high = (low, middle) if shows(_scaled(sizes, middle)) else (middle, high)
     return high

@@ -8,30 +8,31 @@ import pytest
 from scipy.stats import binom
 
 from kapoc.calibrate import calibrate, held_out_tokens, replayed_tokens
+from kapoc.comparison import PairedScores
 from kapoc.errors import DataError
-from kapoc.evidence import CheckKind
+from kapoc.evidence import CheckKind, Evidence, weigh
 from kapoc.gate import RELEASE_GATE, Check, Gate
 from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import Loop
 from kapoc.models import load_model
-from kapoc.plan import plan_gate, sizes_of
+from kapoc.plan import Sizes, plan_gate, sizes_of
 from kapoc.recipe import MOST_PASSAGES, BudgetSettings, ReplaySettings, TrainSettings, load_recipe
-from kapoc.stats import difference_above, share_above, share_below
+from kapoc.stats import detectable_difference, difference_above, share_above, share_below
 from kapoc.task_list import load_tasks
 
 SIZES = sizes_of([load_knowledge("software-defects")[0]], 735, ["any"] * 120)
 
 
 def test_sizes_are_those_of_a_measurement() -> None:
-    assert SIZES["seen"] == (145, 29)
-    assert SIZES["unseen/yes_no"] == (58, 29)
-    assert SIZES["control"] == SIZES["spillover/control"] == (52, 13)
-    assert SIZES["control/fix"] == SIZES["spillover/control/fix"] == (26, 13)
-    assert SIZES["spillover/off_topic/any"] == SIZES["spillover/off_topic"] == (120, 120)
-    assert SIZES["ended"] == (145 + 116 + 203 + 52 + 120, 42 + 120)
-    assert SIZES["software-defects/spillover/control"] == SIZES["software-defects/control"] == (52, 13)
+    assert SIZES["seen"] == (5,) * 29
+    assert SIZES["unseen/yes_no"] == (2,) * 29
+    assert SIZES["control"] == SIZES["spillover/control"] == (4,) * 13
+    assert SIZES["control/fix"] == SIZES["spillover/control/fix"] == (2,) * 13
+    assert SIZES["spillover/off_topic/any"] == SIZES["spillover/off_topic"] == (1,) * 120
+    assert sorted(SIZES["ended"]) == [1] * 120 + [4] * 13 + [16] * 29
+    assert SIZES["software-defects/spillover/control"] == SIZES["software-defects/control"] == (4,) * 13
     both = sizes_of([load_knowledge(name)[0] for name in ("software-defects", "events-2025")], 735, ["any"] * 120)
-    assert both["seen"] == (145 + 195, 29 + 39)
+    assert both["seen"] == (5,) * (29 + 39)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_what_is_timed_is_a_step_of_the_recipe(
     assert min(found.bench_seconds, found.train_seconds, found.train_tokens_per_second) > 0
 
 
-def _one(check: Check, sizes: dict[str, tuple[int, int]]) -> tuple[bool, int | None]:
+def _one(check: Check, sizes: dict[str, Sizes]) -> tuple[bool, int | None]:
     (planned,) = plan_gate(sizes, Gate(check=(check,)))
     return planned.is_enough, planned.needed_clusters
 
@@ -75,21 +76,21 @@ def test_own_off_topic_prompts_are_not_foretold_and_missing_controls_are_named()
     assert plan_gate(SIZES, gate) == []
     gate = Gate(check=(Check(name="x", kind="non_inferiority", quantity="spillover/control/why", margin=0.05),))
     with pytest.raises(DataError, match="add control facts"):
-        plan_gate({"seen": (4, 2)}, gate)
+        plan_gate({"seen": (2, 2)}, gate)
 
 
 def test_a_margin_of_three_points_needs_about_400_items() -> None:
     check = Check(name="x", kind="non_inferiority", quantity="general", margin=0.03)
-    enough, needed = _one(check, {"general": (400, 400)})
+    enough, needed = _one(check, {"general": (1,) * 400})
     assert needed == pytest.approx(400, abs=15)
-    assert not _one(check, {"general": (200, 200)})[0]
-    assert _one(check, {"general": (450, 450)})[0]
+    assert not _one(check, {"general": (1,) * 200})[0]
+    assert _one(check, {"general": (1,) * 450})[0]
     assert enough is (needed is not None and needed <= 400)
 
 
 def test_the_fewest_facts_for_a_floor_show_it_and_one_fewer_does_not() -> None:
     check = Check(name="x", kind="floor", quantity="seen", at_least=0.9)
-    _, needed = _one(check, {"seen": (20, 5)})
+    _, needed = _one(check, {"seen": (4,) * 5})
     assert needed is not None
 
     def shown(clusters: int) -> bool:
@@ -97,6 +98,76 @@ def test_the_fewest_facts_for_a_floor_show_it_and_one_fewer_does_not() -> None:
 
     assert shown(needed)
     assert not shown(needed - 1)
+
+
+UNEVEN: tuple[Sizes, ...] = (
+    (16,) * 29 + (4,) * 13 + (1,) * 120,
+    (20, 20) + (1,) * 27,
+    (9,) * 5 + (1,) * 24,
+    (1, 2, 3, 4, 5, 6, 7, 8) * 4,
+    (4,) * 29,
+    (7,) * 3,
+)
+
+
+def _items(sizes: Sizes) -> tuple[str, ...]:
+    return tuple(f"F{cluster}" for cluster, size in enumerate(sizes) for _ in range(size))
+
+
+def _weighed(sizes: Sizes, check: Check, after: float, alpha: float) -> Evidence:
+    clusters = _items(sizes)
+    same = (after,) * len(clusters)
+    scores = PairedScores(before=same, after=same, clusters=clusters, lower_is_better="spill" in check.quantity)
+    return weigh(scores, check.kind, check.margin, check.at_least, check.at_most, alpha)
+
+
+@pytest.mark.parametrize("sizes", UNEVEN, ids=lambda sizes: f"{sum(sizes)} in {len(sizes)}")
+@pytest.mark.parametrize("quantity", ["ended", "spillover/control", "seen"])
+def test_what_is_planned_for_uneven_facts_is_the_bound_that_the_gate_finds(quantity: str, sizes: Sizes) -> None:
+    """With nothing changed, or every item right."""
+    alpha, right = 0.00625, 0.0 if "spill" in quantity else 1.0
+    fields = {"kind": "floor", "at_least": 0.5} if quantity == "seen" else {"kind": "non_inferiority", "margin": 0.5}
+    check = Check.model_validate({"name": "x", "quantity": quantity, **fields})
+    [planned] = plan_gate({quantity: sizes}, Gate(alpha=alpha, check=(check,)))
+    low, high = _weighed(sizes, check, right, alpha).bounds
+    told = float(re.findall(r"[\d.]+", planned.can_show)[0])
+    if quantity == "seen":
+        assert told == pytest.approx(100 * low - 0.05, abs=0.051)  # a tenth of a percent that is not above it
+    else:
+        assert told == pytest.approx(100 * (high if "spill" in quantity else -low) + 0.05, abs=0.051)
+
+
+@pytest.mark.parametrize("name", ["seen learned", "paraphrased learned", "control spillover", "answers end"])
+def test_what_is_planned_for_the_default_set_is_what_the_gate_finds(name: str) -> None:
+    [check] = [check for check in RELEASE_GATE.check if check.name == name]
+    [planned] = plan_gate(SIZES, Gate(check=(check,)))
+    right = 0.0 if "spill" in check.quantity else 1.0
+    found = _weighed(SIZES[check.quantity], check, right, 0.05)
+    assert planned.is_enough == (found.p_claim <= 0.05)
+    told = float(re.findall(r"[\d.]+", planned.can_show)[0])
+    bounds = [100 * abs(bound) for bound in found.bounds]
+    assert min(abs(told - bound) for bound in bounds) <= 0.101
+
+
+@pytest.mark.parametrize("threshold", [0.6, 0.8, 0.85, 0.9])
+@pytest.mark.parametrize("sizes", UNEVEN, ids=lambda sizes: f"{sum(sizes)} in {len(sizes)}")
+def test_a_floor_is_provable_exactly_where_a_perfect_run_passes(sizes: Sizes, threshold: float) -> None:
+    check = Check(name="x", kind="floor", quantity="seen", at_least=threshold)
+    [planned] = plan_gate({"seen": sizes}, Gate(check=(check,)))
+    assert planned.is_enough == (_weighed(sizes, check, 1.0, 0.05).p_claim <= 0.05)
+    assert planned.needed_clusters is not None
+    assert planned.is_enough == (planned.needed_clusters <= len(sizes))
+
+
+def test_the_loss_of_ended_answers_that_is_foretold_counts_facts_and_not_prompts() -> None:
+    """29 facts x 16, 13 controls x 4 and 120 prompts are 82.5 items at a correlation of 0.6."""
+    check = Check(name="x", kind="no_regression", quantity="ended", margin=0.01)
+    [planned] = plan_gate(SIZES, Gate(mode="pull_request", check=(check,)))
+    items = 636**2 / (0.4 * 636 + 0.6 * (29 * 16**2 + 13 * 4**2 + 120))
+    assert items == pytest.approx(82.5, abs=0.1)
+    assert (
+        planned.can_show == f"a true loss of {100 * detectable_difference(items, 0.0, margin=0.01):.1f} points or more"
+    )
 
 
 @pytest.mark.parametrize("quantity", ["control", "spillover/control"])
@@ -122,7 +193,7 @@ def test_the_default_set_is_enough_for_the_default_gate() -> None:
 
 
 def test_a_tier_of_one_set_is_foretold_as_the_tier_is() -> None:
-    sizes = {"seen": (145, 29), "software-defects/seen": (145, 29)}
+    sizes = {"seen": (5,) * 29, "software-defects/seen": (5,) * 29}
     both = [Check(name=q, kind="non_inferiority", quantity=q, margin=0.1, gating=q == "seen") for q in sizes]
     one, other = plan_gate(sizes, Gate(check=tuple(both)))
     assert (one.can_show, one.needed_clusters) == (other.can_show, other.needed_clusters)
@@ -131,7 +202,7 @@ def test_a_tier_of_one_set_is_foretold_as_the_tier_is() -> None:
 @pytest.mark.parametrize("margin", [0.05, 0.08, 0.12, 0.16, 0.24, 0.28, 0.33, 0.39])
 def test_the_controls_that_are_asked_for_show_the_margin_and_one_fewer_does_not(margin: float) -> None:
     check = Check(name="x", kind="non_inferiority", quantity="spillover/control", margin=margin)
-    _, needed = _one(check, {"spillover/control": (52, 13)})
+    _, needed = _one(check, {"spillover/control": (4,) * 13})
     assert needed is not None
 
     def p_value(clusters: int) -> float:
@@ -156,7 +227,7 @@ def test_what_only_a_shown_regression_fails_is_told_what_it_would_catch() -> Non
 @pytest.mark.parametrize(("field", "floor"), [("at_least", 0.85), ("at_most", 0.15)])
 def test_a_floor_of_a_pull_request_is_told_the_level_that_it_would_probably_catch(field: str, floor: float) -> None:
     check = Check.model_validate({"name": "x", "kind": "floor", "quantity": "general", field: floor})
-    [planned] = plan_gate({"general": (400, 400)}, Gate(mode="pull_request", check=(check,)))
+    [planned] = plan_gate({"general": (1,) * 400}, Gate(mode="pull_request", check=(check,)))
     told = re.fullmatch(r"a true level of ([\d.]+)% or (less|more)", planned.can_show)
     assert told is not None and planned.is_enough and planned.needed_clusters is None
     assert told[2] == ("less" if field == "at_least" else "more")
@@ -171,7 +242,7 @@ def test_a_floor_of_a_pull_request_is_told_the_level_that_it_would_probably_catc
 
 def test_what_too_few_items_never_catch_is_told() -> None:
     check = Check(name="x", kind="floor", quantity="seen", at_least=0.3)
-    [planned] = plan_gate({"seen": (4, 2)}, Gate(mode="pull_request", check=(check,)))
+    [planned] = plan_gate({"seen": (2, 2)}, Gate(mode="pull_request", check=(check,)))
     assert (planned.can_show, planned.is_enough) == ("no level at all", False)
 
 
@@ -197,11 +268,11 @@ def test_a_superiority_of_a_pull_request_fails_from_any_loss_on() -> None:
 def test_controls_are_asked_for_only_where_there_are_none(quantity: str, hint: str) -> None:
     check = Check(name="x", kind="non_inferiority", quantity=quantity, margin=0.2)
     with pytest.raises(DataError, match=re.escape(f"these sets have no quantity '{quantity}'; {hint}")):
-        plan_gate({**SIZES, "doors/seen": (4, 2)}, Gate(check=(check,)))
+        plan_gate({**SIZES, "doors/seen": (2, 2)}, Gate(check=(check,)))
 
 
 def test_equivalence_takes_more_items_than_one_of_its_two_tests() -> None:
-    sizes = {"general": (400, 400)}
+    sizes = {"general": (1,) * 400}
     kinds: tuple[CheckKind, ...] = ("non_inferiority", "equivalence")
     one, both = (_one(Check(name="x", kind=kind, quantity="general", margin=0.0303), sizes) for kind in kinds)
     assert (one[0], both[0]) == (True, False)
@@ -211,7 +282,7 @@ def test_equivalence_takes_more_items_than_one_of_its_two_tests() -> None:
 
 
 def test_two_facts_can_show_no_gain_by_ten_points() -> None:
-    sizes = {**SIZES, "unseen": (4, 2)}
+    sizes = {**SIZES, "unseen": (2, 2)}
     [planned] = [check for check in plan_gate(sizes, RELEASE_GATE) if check.quantity == "unseen"]
     assert (planned.is_enough, planned.can_show) == (False, "no gain at all")
 

@@ -15,7 +15,6 @@ from kapoc.stats.power import (
     detectable_difference,
     detectable_level,
     detectable_margin,
-    needed_clusters_for_margin,
     smallest_difference,
 )
 from kapoc.stats.proportion import Proportion, proportion, share_above, share_below, wilson
@@ -40,7 +39,6 @@ __all__ = [
     "estimate_design",
     "holm",
     "mcnemar_exact",
-    "needed_clusters_for_margin",
     "paired_difference",
     "paired_sample",
     "proportion",

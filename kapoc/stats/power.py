@@ -1,9 +1,8 @@
-"""What a set of items could have shown, and how many facts a claim needs."""
+"""What a set of items could have shown."""
 
 import math
 from collections.abc import Hashable, Sequence
 
-from kapoc.stats.design import DEFAULT_CORRELATION
 from kapoc.stats.evidence import ShareEvidence, evidence_of
 from kapoc.stats.sample import paired_sample
 from kapoc.stats.score import crossing, quantile, restricted_loss
@@ -97,36 +96,6 @@ def detectable_margin(
         return _lacking(margin, effective_items, supposed, discordant_share, alpha, power)
 
     return crossing(lacking, 0.0, 0.0, 1.0)
-
-
-def needed_clusters_for_margin(
-    margin: float,
-    discordant_share: float,
-    *,
-    items_per_cluster: float = 1,
-    correlation: float = DEFAULT_CORRELATION,
-    alpha: float = ALPHA,
-    power: float = POWER,
-) -> int:
-    """How many clusters a set needs so that it shows non-inferiority: the inverse of `detectable_margin`.
-
-    Args:
-        margin: above 0.
-        discordant_share, alpha, power: as in `detectable_margin`.
-        items_per_cluster: questions a fact.
-        correlation: of the changes of two items of one cluster.
-
-    Raises:
-        ValueError: a margin that is not between 0 and 1, a correlation or a share that is not.
-    """
-    _check(items_per_cluster, discordant_share)
-    if not 0 < margin < 1 or not 0 <= correlation <= 1:
-        raise ValueError(f"need a margin and a correlation between 0 and 1: {margin}, {correlation}")
-    loss = restricted_loss(-margin, discordant_share / 2, discordant_share / 2, 1.0)
-    supposed = 2 * loss - margin - margin**2
-    items = (_required(supposed, discordant_share, alpha, power) / margin) ** 2
-    effect = 1 + (items_per_cluster - 1) * correlation
-    return math.ceil(items * effect / items_per_cluster - 1e-9)
 
 
 def smallest_difference(
