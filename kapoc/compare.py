@@ -162,7 +162,7 @@ def _forgetting(headline: Sequence[Pair], scores: Mapping[str, PairedScores]) ->
     found = None
     if divergence is not None:
         nothing = (0.0,) * len(divergence.after)
-        found = paired_difference(nothing, divergence.after, divergence.clusters, binary=False)
+        found = paired_difference(nothing, divergence.after, divergence.clusters, shares=False)
     return Forgetting(
         num_lost=num_lost,
         num_gained=num_gained,

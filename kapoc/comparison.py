@@ -28,7 +28,7 @@ class PairedScores(StrictRecord):
         clusters: what each item belongs to.
         weights: what each item counts; one each if none.
         lower_is_better: whether a decrease is an improvement.
-        is_share: whether every number is 0 or 1 by its nature, and not by chance.
+        is_share: whether every number lies from 0 to 1 by its nature, and not by chance.
     """
 
     before: Floats

@@ -78,8 +78,8 @@ def _level_claims(
         below = share_below(values, clusters, threshold, weights, alpha=alpha)
     else:
         nothing = (0.0,) * len(values)
-        above = difference_above(nothing, values, clusters, threshold, weights, alpha=alpha, binary=False)
-        below = difference_below(nothing, values, clusters, threshold, weights, alpha=alpha, binary=False)
+        above = difference_above(nothing, values, clusters, threshold, weights, alpha=alpha, shares=False)
+        below = difference_below(nothing, values, clusters, threshold, weights, alpha=alpha, shares=False)
     return (above, below.p_value) if at_least is not None else (below, above.p_value)
 
 
@@ -92,13 +92,13 @@ def _difference_claims(scores: PairedScores, kind: CheckKind, margin: float, alp
         Schuirmann (1987), J. Pharmacokinet. Biopharm. 15:657-680.
     """
     before, after, clusters, weights = scores.before, scores.after, scores.clusters, scores.weights
-    binary = scores.is_share
+    shares = scores.is_share
 
     def above(threshold: float) -> Decision:
-        return difference_above(before, after, clusters, threshold, weights, alpha=alpha, binary=binary)
+        return difference_above(before, after, clusters, threshold, weights, alpha=alpha, shares=shares)
 
     def below(threshold: float) -> Decision:
-        return difference_below(before, after, clusters, threshold, weights, alpha=alpha, binary=binary)
+        return difference_below(before, after, clusters, threshold, weights, alpha=alpha, shares=shares)
 
     better, worse, sign = (below, above, -1.0) if scores.lower_is_better else (above, below, 1.0)
     if kind == "superiority":

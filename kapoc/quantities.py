@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from kapoc.comparison import PairedScores, Result, finite
 from kapoc.pairing import Pair
 from kapoc.record import TIERS, Item, Run
-from kapoc.stats import detectable_difference, estimate_design, paired_difference, paired_sample, smallest_difference
+from kapoc.stats import paired_difference, smallest_difference
 
 _HEADLINE = {"free", "completion"}
 SPILLOVER: dict[str, Callable[[Item], bool]] = {
@@ -91,14 +91,14 @@ def paired_scores(
         clusters=tuple(before.cluster for before, _ in pairs),
         weights=None if weights is None else tuple(weights),
         lower_is_better=lower_is_better,
-        is_share=is_share and {*first, *second} <= {0.0, 1.0},  # some lm-eval metrics lie in between
+        is_share=is_share,
     )
 
 
 def result_of(scores: PairedScores) -> Result:
     """The summary of one quantity."""
     before, after, clusters, weights = scores.before, scores.after, scores.clusters, scores.weights
-    found = paired_difference(before, after, clusters, weights, binary=scores.is_share)
+    found = paired_difference(before, after, clusters, weights, shares=scores.is_share)
     sizes = weights or (1.0,) * len(before)
     return Result(
         n=len(before),
@@ -115,16 +115,6 @@ def result_of(scores: PairedScores) -> Result:
 
 
 def _detectable(scores: PairedScores) -> float | None:
-    """The smallest change that these items could have shown, next to the churn that was seen.
-
-    Of shares, as many items as came and went are taken to do so whatever training does; the rest changes one way.
-    """
-    before, after, clusters = scores.before, scores.after, scores.clusters
-    if not scores.is_share:
-        smallest = smallest_difference(before, after, clusters, scores.weights)
-        return smallest if math.isfinite(smallest) else None
-    gained = sum(a > b for b, a in zip(before, after, strict=True))
-    lost = sum(a < b for b, a in zip(before, after, strict=True))
-    design = estimate_design(paired_sample(before, after, clusters, scores.weights))
-    smallest = detectable_difference(design.effective_items, 2 * min(gained, lost) / len(before))
-    return smallest if smallest < 1 else None
+    """The smallest change that these items could have shown; none where they could have shown none."""
+    smallest = smallest_difference(scores.before, scores.after, scores.clusters, scores.weights, shares=scores.is_share)
+    return smallest if smallest < (1 if scores.is_share else math.inf) else None

@@ -201,7 +201,7 @@ def _judge(row: Floats, layout: Layout, truth: float, weights: Sequence[float] |
 
 
 def _plain_t_covers(sample: Sample, truth: float) -> bool:
-    found = evidence_of(replace(sample, is_binary=False))
+    found = evidence_of(replace(sample, is_share=False))
     assert isinstance(found, MeanEvidence)
     return abs(found.estimate - truth) <= quantile(found.degrees, 0.975) * found.error
 

@@ -30,7 +30,7 @@ def make_items(
         for number in range(120):
             spillover = ("F1.colour",) if tier == "control" and number < spilled else ()
             items.append(
-                _item(
+                make_item(
                     tier,
                     "free",
                     f"F{number // 4}",
@@ -44,13 +44,13 @@ def make_items(
     for n in range(400):
         right = score("general", n)
         if n % 4:
-            items.append(_item("general", "choice", f"g{n}", n, right, kind="world"))
+            items.append(make_item("general", "choice", f"g{n}", n, right, kind="world"))
         else:
             gold = round(last_word + n % 7 / 10, 6)
-            items.append(_item("general", "completion", f"g{n}", n, right, kind="last_word", gold_logprob=gold))
-    items += [_item("control", "off_topic", f"o{n}", n, 1.0, kind="everyday", ended=ended) for n in range(100)]
+            items.append(make_item("general", "completion", f"g{n}", n, right, kind="last_word", gold_logprob=gold))
+    items += [make_item("control", "off_topic", f"o{n}", n, 1.0, kind="everyday", ended=ended) for n in range(100)]
     items += [
-        _item(
+        make_item(
             "general",
             "text",
             f"t{n}",
@@ -65,7 +65,7 @@ def make_items(
     return tuple(items)
 
 
-def _item(tier: Tier, form: Form, cluster: str, number: int, score: float, **more: Any) -> Item:
+def make_item(tier: Tier, form: Form, cluster: str, number: int, score: float, **more: Any) -> Item:
     return Item(
         id=f"{tier}/{form}/{cluster}/{number}",
         task=f"kapoc_{tier}",

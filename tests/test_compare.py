@@ -6,6 +6,7 @@ import pytest
 from results import LAMPS, everything, make_items, make_run, nothing
 
 from kapoc.compare import compare
+from kapoc.comparison import PairedScores
 from kapoc.errors import IncomparableError
 from kapoc.quantities import result_of
 from kapoc.record import Item, Run, to_json
@@ -262,6 +263,14 @@ def test_a_quantity_that_could_not_have_been_shown_is_told() -> None:
     assert general is not None
     assert seen is not None
     assert 0 < general < seen < 0.2
+
+
+@pytest.mark.parametrize("value", [1.0, 1.1])
+def test_nats_that_happen_to_be_whole_are_no_shares(value: float) -> None:
+    same = PairedScores(before=(value,) * 3, after=(value,) * 3, clusters=("a", "b", "c"), is_share=False)
+    assert result_of(same).detectable == 0
+    changed = PairedScores(before=(0.0, 0.0), after=(0.0, 1.0), clusters=("a", "a"), is_share=False)
+    assert result_of(changed).detectable is None
 
 
 def _trained(divergence: float | None, base: str, weights: str) -> Run:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 from conftest import kapoc_here, run_kapoc
-from results import everything, make_items, make_run, nothing
+from results import everything, make_item, make_items, make_run, nothing
 
 from kapoc.baseline import bless, load_baseline
 from kapoc.compare import compare
@@ -106,6 +106,25 @@ def test_every_kind_of_check_says_its_part() -> None:
     assert outcome(kind="floor", quantity="text", at_most=10) == "pass"
     assert outcome(kind="floor", quantity="text", at_most=1) == "fail"
     assert outcome(kind="non_inferiority", quantity="spillover/off_topic", margin=0.05) == "pass"
+
+
+def _own_task(before: list[float], after: list[float], **check: object) -> str:
+    def run(scores: list[float], weights: str) -> Run:
+        items = [make_item("general", "completion", f"g{n}", n, s, kind="squad_f1") for n, s in enumerate(scores)]
+        return make_run(tuple(items), weights=weights * 64)
+
+    gate = Gate(check=(Check.model_validate({"name": "f1", "quantity": "general/squad_f1", **check}),))
+    return judge(compare(run(before, "0"), run(after, "1")), gate).outcome
+
+
+@pytest.mark.parametrize("scores", [[0.4, 0.5, 1.0], [0.4, 0.4, 0.4], [0.0, 0.0, 1.0]])
+def test_three_unchanged_items_show_no_small_margin_whatever_their_scores(scores: list[float]) -> None:
+    assert _own_task(scores, scores, kind="non_inferiority", margin=0.001) == "inconclusive"
+
+
+def test_two_items_that_gain_alike_are_not_shown_to_be_better() -> None:
+    assert _own_task([0.4, 0.5], [0.5, 0.6], kind="superiority", margin=0.05) == "inconclusive"
+    assert _own_task([0.1] * 200, [0.9] * 200, kind="superiority", margin=0.05) == "pass"
 
 
 def test_what_no_release_has_to_show_takes_nothing_from_its_claims() -> None:

@@ -121,6 +121,34 @@ def test_the_correlation_is_that_of_the_analysis_of_variance() -> None:
     assert found.correlation == pytest.approx(0.8 * estimate + 0.2 * DEFAULT_CORRELATION)
 
 
+def test_an_item_that_changes_by_a_part_counts_as_that_part() -> None:
+    before, after, clusters = pairs(8, 4, 60)
+    halves = [0.5 * number for number in before], [0.5 * number for number in after]
+    found = paired_difference(*halves, clusters, shares=True)
+    whole = paired_difference(*pairs(4, 2, 60))
+    assert (found.low, found.high) == pytest.approx((whole.low, whole.high))
+    assert found.mean == pytest.approx(2 / 60)
+
+
+@pytest.mark.parametrize("outcomes", [[0.4, 0.5, 1.0], [0.4, 0.4, 0.4], [0.0, 0.0, 1.0], [0.5, 1.0, 1.0]])
+def test_three_scores_that_did_not_change_prove_as_little_whatever_they_are(outcomes: list[float]) -> None:
+    found = difference_above(outcomes, outcomes, range(3), -0.01, shares=True)
+    assert not found.is_shown
+    assert (found.low, found.high) == pytest.approx((-0.4742, 0.4742), abs=5e-4)  # z² / (n + z²)
+
+
+def test_no_bound_of_fractional_scores_lies_beyond_what_they_can_be() -> None:
+    found = paired_difference([0.0, 0.5, 0.0], [1.0, 0.9, 0.2], range(3), shares=True)
+    assert -1 <= found.low < found.mean < found.high <= 1
+
+
+def test_gains_and_losses_that_cancel_have_the_largest_p_value_whatever_the_rounding() -> None:
+    """0.9 + 0.5 - 0.9 - 0.5 is not quite 0 in floating point."""
+    found = paired_difference([1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0], range(4), [0.9, 0.5, 0.9, 0.5])
+    assert found.p_value == 1
+    assert paired_difference([0.0] * 4, [1.0] * 4, range(4), [0.9, 0.5, 0.9, 0.5]).p_value == 2 / 2**4
+
+
 def test_symmetric_continuous_differences_get_students_t() -> None:
     half = np.random.default_rng(3).normal(0, 1, size=12)
     change = 0.1 + np.concatenate([half, [0], -half])
@@ -307,8 +335,14 @@ def test_a_gain_beyond_a_margin_is_shown_four_times_in_five() -> None:
 
 def test_what_a_set_could_have_shown() -> None:
     nothing, churned = pairs(0, 0, 116, 4), pairs(6, 6, 116, 4)
-    assert smallest_difference(*nothing) == pytest.approx(detectable_difference(116 / 2.8, 0.0))
+    degrees = estimate_design(paired_sample(*nothing)).degrees
+    assert smallest_difference(*nothing) == pytest.approx(detectable_difference(116 / 2.8, 0.0, degrees=degrees))
+    assert smallest_difference(*nothing) > detectable_difference(116 / 2.8, 0.0)
     assert smallest_difference(*churned) > smallest_difference(*pairs(6, 6, 116))
+    assert smallest_difference(*pairs(6, 6, 116)) == pytest.approx(detectable_difference(116, 12 / 116))
+    fewer = 2 * 4 + math.sqrt(2 * 12 / math.pi)
+    assert smallest_difference(*pairs(8, 4, 116)) == pytest.approx(detectable_difference(116, min(fewer, 12) / 116))
+    assert smallest_difference(*pairs(100, 0, 116)) < 0.1  # a large gain is no churn
     change = np.random.default_rng(6).normal(size=50).tolist()
     error = float(np.std(change, ddof=1)) / math.sqrt(50)
     expected = error * (scipy_stats.t.ppf(0.95, 49) + scipy_stats.t.ppf(0.8, 49))
@@ -333,7 +367,7 @@ def test_what_cannot_be_paired_is_refused(before: list[float], after: list[float
     [
         (lambda: paired_difference([0.0], [math.nan], [1]), "must be finite"),
         (lambda: paired_difference([0.0], [1.0], [1], [0.0]), "above 0"),
-        (lambda: paired_difference([0.0], [0.5], [1], binary=True), "must be 0 or 1"),
+        (lambda: paired_difference([0.0], [1.5], [1], shares=True), "between 0 and 1"),
         (lambda: wilson(3, 2), "0 to all successes"),
         (lambda: proportion([1.5], [1]), "between 0 and 1"),
         (lambda: holm([0.5, 1.5]), "between 0 and 1"),

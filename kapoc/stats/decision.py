@@ -42,19 +42,19 @@ def difference_above(
     weights: Numbers | None = None,
     *,
     alpha: float = 0.05,
-    binary: bool | None = None,
+    shares: bool | None = None,
 ) -> Decision:
     """The claim that after - before is larger than a threshold.
 
     Args:
-        before, after, clusters, weights, binary: as in `paired_sample`.
+        before, after, clusters, weights, shares: as in `paired_sample`.
         threshold: in the unit of the outcomes.
         alpha: one-sided level.
 
     Raises:
         ValueError: as `paired_sample`.
     """
-    found = evidence_of(paired_sample(before, after, clusters, weights, binary=binary))
+    found = evidence_of(paired_sample(before, after, clusters, weights, shares=shares))
     return Decision(found.estimate, *found.bounds(alpha), found.above(threshold), alpha)
 
 
@@ -66,8 +66,8 @@ def difference_below(
     weights: Numbers | None = None,
     *,
     alpha: float = 0.05,
-    binary: bool | None = None,
+    shares: bool | None = None,
 ) -> Decision:
     """The claim that after - before is smaller than a threshold; arguments as in `difference_above`."""
-    found = evidence_of(paired_sample(before, after, clusters, weights, binary=binary))
+    found = evidence_of(paired_sample(before, after, clusters, weights, shares=shares))
     return Decision(found.estimate, *found.bounds(alpha), found.below(threshold), alpha)

@@ -75,7 +75,7 @@ def _shared(sample: Sample, sizes: Floats) -> Sample:
     """The items that are not alone in their cluster, of which there are some."""
     kept = sizes[sample.clusters] > 1
     clusters = np.unique(sample.clusters[kept], return_inverse=True)[1]
-    return Sample(sample.values[kept], sample.weights[kept], clusters, sample.is_binary)
+    return Sample(sample.values[kept], sample.weights[kept], clusters, sample.is_share)
 
 
 def _correlation(sample: Sample, sizes: Floats, typical: float) -> float:

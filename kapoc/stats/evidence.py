@@ -12,7 +12,10 @@ from kapoc.stats.score import cautious, cautious_quantile, cautious_t, crossing,
 
 @dataclass(frozen=True, slots=True)
 class ShareEvidence:
-    """Of differences -1, 0 and 1: Tango's score with an effective number of items.
+    """Of differences from -1 to 1: Tango's score with an effective number of items.
+
+    An item that changes by a part of 1 counts as that part of an item that changes whole. No difference within these
+    ends varies more than such items do, so the score is cautious about it.
 
     Attributes:
         gained, lost: effective numbers of items.
@@ -104,16 +107,16 @@ class MeanEvidence:
 
 
 def evidence_of(sample: Sample) -> ShareEvidence | MeanEvidence:
-    """The evidence that suits the outcomes: shares where all are 0 or 1, else means."""
-    return _of_shares(sample) if sample.is_binary else _of_means(sample)
+    """The evidence that suits the outcomes: shares, or means."""
+    return _of_shares(sample) if sample.is_share else _of_means(sample)
 
 
 def _of_shares(sample: Sample) -> ShareEvidence:
     design = estimate_design(sample)
     scale = design.effective_items / sample.total_weight
     return ShareEvidence(
-        gained=float(sample.weights @ (sample.values > 0)) * scale,
-        lost=float(sample.weights @ (sample.values < 0)) * scale,
+        gained=float(sample.weights @ np.maximum(sample.values, 0)) * scale,
+        lost=float(sample.weights @ np.maximum(-sample.values, 0)) * scale,
         num_items=design.effective_items,
         degrees=design.degrees,
     )

@@ -33,25 +33,25 @@ def paired_difference(
     weights: Sequence[float] | None = None,
     *,
     confidence: float = CONFIDENCE,
-    binary: bool | None = None,
+    shares: bool | None = None,
     seed: int = 0,
 ) -> PairedDifference:
     """Compare two measurements of the same items.
 
-    Outcomes that are all 0 or 1 get Tango's score interval with an effective number of items and Student's t
-    (`kapoc.stats.design`), which keeps its width where no item, or every item, changed. Others get a t interval with a
-    cluster-robust error, longer on the side of their skewness (`kapoc.stats.evidence`); it has no width where every
-    cluster changed by exactly the same.
+    Shares get Tango's score interval with an effective number of items and Student's t (`kapoc.stats.design`), which
+    keeps its width where no item, or every item, changed, and is wider than it need be where some lie between 0 and 1.
+    Others get a t interval with a cluster-robust error, longer on the side of their skewness (`kapoc.stats.evidence`);
+    it has no width where every cluster changed by exactly the same.
     A percentile bootstrap over clusters covers too little at 30 of them and has no width at zero discordant items.
 
     Args:
-        before, after, clusters, weights, binary: as in `paired_sample`.
+        before, after, clusters, weights, shares: as in `paired_sample`.
         confidence: of the interval.
         seed: of the random sign flips that many continuous clusters need.
 
     Raises:
         ValueError: as `paired_sample`.
     """
-    sample = paired_sample(before, after, clusters, weights, binary=binary)
+    sample = paired_sample(before, after, clusters, weights, shares=shares)
     low, high = evidence_of(sample).interval(confidence)
     return PairedDifference(mean=sample.mean, low=low, high=high, p_value=sign_flip(sample, seed))

@@ -7,6 +7,8 @@ from kapoc.stats.sample import Floats, Sample
 
 NUM_RESAMPLES = 10_000
 _MAX_ENUMERATED = 14
+_ROUNDING = 1e-12
+"""By how much of all that moved two totals may differ and still be the same."""
 
 
 def mcnemar_exact(gained: int, lost: int) -> float:
@@ -29,7 +31,8 @@ def mcnemar_exact(gained: int, lost: int) -> float:
 def sign_flip(sample: Sample, seed: int) -> float:
     """The two-sided p-value of the total when every cluster's sum could as well have had the other sign.
 
-    Exact for unweighted binary outcomes and wherever fewer than 14 clusters changed; of 10,000 random flips otherwise.
+    Exact for unweighted outcomes of 0 and 1 and wherever fewer than 14 clusters changed; of 10,000 random flips
+    otherwise.
 
     Args:
         sample: differences.
@@ -42,9 +45,9 @@ def sign_flip(sample: Sample, seed: int) -> float:
     moved = sums[sums != 0]
     if len(moved) == 0:
         return 1.0
-    if sample.is_binary and (sample.weights == 1).all():
+    if sample.is_share and (sample.weights == 1).all() and (moved == np.rint(moved)).all():
         return _exact_of_whole(moved.astype(np.int64))
-    observed = abs(float(moved.sum())) * (1 - 1e-9)
+    observed = abs(float(moved.sum())) - _ROUNDING * float(np.abs(moved).sum())
     if len(moved) < _MAX_ENUMERATED:
         bits = (np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved))) & 1
         return float(np.mean(np.abs((2.0 * bits - 1) @ moved) >= observed))

@@ -17,6 +17,7 @@ def detectable_difference(
     margin: float = 0.0,
     alpha: float = ALPHA,
     power: float = POWER,
+    degrees: float = math.inf,
 ) -> float:
     """The smallest true gain (or loss) that a one-sided test against a margin shows with the given power.
 
@@ -27,6 +28,7 @@ def detectable_difference(
         margin: that the difference is to be shown to exceed; 0 for any change, below 1.
         alpha: one-sided level.
         power: wanted chance of showing it.
+        degrees: of freedom of the number of independent items.
 
     Returns:
         A difference of shares; 1 where no difference could be shown.
@@ -46,7 +48,7 @@ def detectable_difference(
         share = max(discordant_share, difference)
         loss = restricted_loss(margin, (share + difference) / 2, (share - difference) / 2, 1.0)
         supposed = 2 * loss + margin - margin**2
-        return _lacking(difference - margin, effective_items, supposed, share - difference**2, alpha, power)
+        return _lacking(difference - margin, effective_items, supposed, share - difference**2, alpha, power, degrees)
 
     return crossing(lacking, 0.0, margin, 1.0)
 
@@ -104,40 +106,60 @@ def smallest_difference(
     clusters: Sequence[Hashable],
     weights: Sequence[float] | None = None,
     *,
+    shares: bool | None = None,
     alpha: float = ALPHA,
     power: float = POWER,
 ) -> float:
     """The smallest difference that these items could have shown, from their clusters and how they varied.
 
+    Of shares, about as many items as came and went are taken to do so whatever training does; the rest changes one way.
+
     Args:
-        before, after, clusters, weights: as in `paired_sample`. The correlation within clusters is estimated, and is
-            `DEFAULT_CORRELATION` where nothing changed.
+        before, after, clusters, weights, shares: as in `paired_sample`. The correlation within clusters is estimated,
+            and is assumed where nothing changed.
         alpha: one-sided level.
         power: wanted chance of showing it.
 
     Returns:
         A difference in the unit of the outcomes, 0 where continuous ones did not change; infinite for continuous items
-        of one cluster.
+        of one cluster, 1 where no difference of shares could have been shown.
 
     Raises:
         ValueError: as `paired_sample`.
     """
-    found = evidence_of(paired_sample(before, after, clusters, weights))
+    found = evidence_of(paired_sample(before, after, clusters, weights, shares=shares))
     if isinstance(found, ShareEvidence):
-        discordant = min((found.gained + found.lost) / found.num_items, 1.0)
-        return detectable_difference(found.num_items, discordant, alpha=alpha, power=power)
+        discordant = min(_churn(found.gained, found.lost) / found.num_items, 1.0)
+        return detectable_difference(found.num_items, discordant, alpha=alpha, power=power, degrees=found.degrees)
     return found.error * (quantile(found.degrees, 1 - alpha) + quantile(found.degrees, power))
 
 
-def _lacking(difference: float, items: float, supposed: float, actual: float, alpha: float, power: float) -> float:
-    """By how many standard errors a difference falls short of being shown: decreasing in the difference."""
-    return _required(supposed, actual, alpha, power) - difference * math.sqrt(items)
+def _churn(gained: float, lost: float) -> float:
+    """How many items change either way without any true difference.
+
+    Twice the fewer of gained and lost would be too few: of m items that fall either way by chance, the fewer are half
+    of them less sqrt(m / 2 pi) on average.
+    """
+    changed = gained + lost
+    return min(changed, 2 * min(gained, lost) + math.sqrt(2 * changed / math.pi))
 
 
-def _required(supposed: float, actual: float, alpha: float, power: float) -> float:
-    """The quantiles of level and power, each times the standard deviation where it applies."""
-    level, reach = quantile(math.inf, 1 - alpha), quantile(math.inf, power)
-    return level * math.sqrt(max(supposed, 0.0)) + reach * math.sqrt(max(actual, 0.0))
+def _lacking(
+    difference: float,
+    items: float,
+    supposed: float,
+    actual: float,
+    alpha: float,
+    power: float,
+    degrees: float = math.inf,
+) -> float:
+    """By how many standard errors a difference falls short of being shown: decreasing in the difference.
+
+    The quantiles of level and power, each times the standard deviation where it applies, less the difference.
+    """
+    level, reach = quantile(degrees, 1 - alpha), quantile(degrees, power)
+    required = level * math.sqrt(max(supposed, 0.0)) + reach * math.sqrt(max(actual, 0.0))
+    return required - difference * math.sqrt(items)
 
 
 def _check(items: float, share: float) -> None:

@@ -129,7 +129,7 @@ def _share_sample(
     values = np.asarray(outcomes, dtype=np.float64)
     if ((values < 0) | (values > 1)).any():
         raise ValueError("outcomes must be between 0 and 1")
-    sample = make_sample(values, clusters, weights, is_binary=True)
+    sample = make_sample(values, clusters, weights, is_share=True)
     return sample, estimate_design(sample)
 
 

@@ -18,13 +18,13 @@ class Sample:
         values: one an item: a difference after - before, or an outcome.
         weights: what each item counts.
         clusters: the number of each item's cluster, from 0 without gaps.
-        is_binary: whether the outcomes behind the values are all 0 or 1.
+        is_share: whether the outcomes behind the values are shares: 0 or 1, or between.
     """
 
     values: Floats
     weights: Floats
     clusters: Indices
-    is_binary: bool
+    is_share: bool
 
     @property
     def num_items(self) -> int:
@@ -57,7 +57,7 @@ def paired_sample(
     clusters: Sequence[Hashable],
     weights: Sequence[float] | None = None,
     *,
-    binary: bool | None = None,
+    shares: bool | None = None,
 ) -> Sample:
     """The differences after - before of the same items.
 
@@ -65,8 +65,8 @@ def paired_sample(
         before, after: one number an item, in the same order.
         clusters: what each item belongs to.
         weights: what each item counts (bytes, for bits per byte); one each if left out.
-        binary: whether the outcomes are shares of 0 and 1; found out from the numbers if left out. Say False for a
-            continuous measure that may happen to be 0 everywhere.
+        shares: whether the outcomes are shares, from 0 to 1; if left out, they are where all are 0 or 1. Say False for
+            a continuous measure that may happen to be 0 everywhere, True for scores of which some lie in between.
 
     Raises:
         ValueError: no items, lengths that differ, a number that is not finite, or a weight that is not positive.
@@ -74,10 +74,10 @@ def paired_sample(
     first, second = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     if len(first) != len(second):
         raise ValueError(f"need equally many items, at least one: {len(first)}, {len(second)}, {len(clusters)}")
-    is_binary = _is_binary(first) and _is_binary(second) if binary is None else binary
-    if binary and not (_is_binary(first) and _is_binary(second)):
-        raise ValueError("binary outcomes must be 0 or 1")
-    return make_sample(second - first, clusters, weights, is_binary=is_binary)
+    if shares and not all(((values >= 0) & (values <= 1)).all() for values in (first, second)):
+        raise ValueError("shares must be between 0 and 1")
+    is_share = _is_binary(first) and _is_binary(second) if shares is None else shares
+    return make_sample(second - first, clusters, weights, is_share=is_share)
 
 
 def make_sample(
@@ -85,7 +85,7 @@ def make_sample(
     clusters: Sequence[Hashable],
     weights: Sequence[float] | None,
     *,
-    is_binary: bool,
+    is_share: bool,
 ) -> Sample:
     """Check and number what belongs together.
 
@@ -100,7 +100,7 @@ def make_sample(
         raise ValueError("values must be finite and weights finite and above 0")
     number: dict[Hashable, int] = {}
     index = np.array([number.setdefault(cluster, len(number)) for cluster in clusters], dtype=np.intp)
-    return Sample(values=found, weights=weight, clusters=index, is_binary=is_binary)
+    return Sample(values=found, weights=weight, clusters=index, is_share=is_share)
 
 
 def _is_binary(values: Floats) -> bool:
