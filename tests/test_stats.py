@@ -118,7 +118,35 @@ def test_the_correlation_is_that_of_the_analysis_of_variance() -> None:
     estimate = (f_value - 1) / (f_value + 3)
     found = estimate_design(paired_sample([0.0] * 16, values.tolist(), [number // 4 for number in range(16)]))
     assert found.num_informative == 4
-    assert found.correlation == pytest.approx(0.8 * estimate + 0.2 * DEFAULT_CORRELATION)
+    assert found.correlation == pytest.approx(0.8 * estimate + 0.2)
+
+
+def test_where_ten_clusters_say_little_the_correlation_is_drawn_to_the_one_that_is_assumed() -> None:
+    values = 4 * [1.0, 1, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0]
+    f_value = scipy_stats.f_oneway(*np.split(np.array(values), 12)).statistic
+    trust = 12**2 / (12**2 + 2**2)
+    expected = trust * (f_value - 1) / (f_value + 3) + (1 - trust) * DEFAULT_CORRELATION
+    found = estimate_design(paired_sample([0.0] * 48, values, [number // 4 for number in range(48)]))
+    assert found.correlation == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("facts", [2, 3, 5, 9])
+def test_few_facts_that_are_all_right_count_as_facts_and_not_as_questions(facts: int) -> None:
+    """Facts that are learned as wholes: Wilson's and Tango's bounds for as many items."""
+    clusters = [number // 5 for number in range(5 * facts)]
+    right, nothing = [1.0] * len(clusters), [0.0] * len(clusters)
+    assert share_above(right, clusters, 0.8).low == pytest.approx(share_above([1.0] * facts, range(facts), 0.8).low)
+    assert not share_above(right, clusters, 0.8).is_shown
+    gained = difference_above(nothing, right, clusters, 0.0)
+    assert gained.low == pytest.approx(difference_above([0.0] * facts, [1.0] * facts, range(facts), 0.0).low)
+
+
+def test_false_alarms_of_a_floor_stay_rare_with_six_facts_that_are_learned_as_wholes() -> None:
+    generator, clusters = np.random.default_rng(12), [number // 5 for number in range(30)]
+    for share in (0.5, 0.7, 0.8):
+        facts = (generator.random((400, 6)) < share).astype(float)
+        shown = [share_above(np.repeat(row, 5).tolist(), clusters, share).is_shown for row in facts]
+        assert np.mean(shown) <= 0.06
 
 
 def test_an_item_that_changes_by_a_part_counts_as_that_part() -> None:

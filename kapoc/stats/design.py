@@ -9,6 +9,8 @@ from kapoc.stats.sample import Floats, Sample
 
 DEFAULT_CORRELATION = 0.6
 """The correlation within a cluster that is assumed where the data say nothing about it."""
+FEW_CLUSTERS = 10
+"""Where fewer clusters have several items, their items are assumed to be all alike, and each cluster counts as one."""
 PRIOR_CLUSTERS = 2.0
 """With how many informative clusters that assumption and the estimate count alike."""
 
@@ -18,7 +20,7 @@ class Design:
     """What clustering leaves of a sample.
 
     Attributes:
-        correlation: of two items of one cluster, estimated and then drawn towards `DEFAULT_CORRELATION`; 0 to 1.
+        correlation: of two items of one cluster, estimated and then drawn towards what is assumed; 0 to 1.
         effective_items: how many independent items of equal weight would give the mean the same variance.
         degrees: of freedom of the estimate of that variance; infinite where nothing had to be estimated.
         num_informative: clusters of several items that hold one unlike the most common; where all items are alone,
@@ -38,7 +40,8 @@ def estimate_design(sample: Sample) -> Design:
     where one or two clusters did. It is therefore averaged with `DEFAULT_CORRELATION`, the estimate's weight growing
     as the square of the number of informative clusters: half at `PRIOR_CLUSTERS`, nearly all at ten. Both were
     chosen by simulation, as the least cautious of several (0.5 to 1; growth with the number or its square) that kept
-    one-sided tests honest at a true correlation of 0.6 with no or one discordant cluster.
+    one-sided tests honest at a true correlation of 0.6 with no or one discordant cluster. Of fewer than `FEW_CLUSTERS`
+    it is averaged with 1: of so few facts, learned as wholes, all are right by chance too often.
     Negative results count as 0: items are never worth more than their number.
 
     Items that are alone in their cluster say nothing of that correlation and are left out of its estimate: prompts of
@@ -64,7 +67,8 @@ def estimate_design(sample: Sample) -> Design:
     typical = (num_items - float(sizes @ sizes) / num_items) / (num_clusters - 1)
     estimate = _correlation(shared, sizes, typical)
     trust = informative**2 / (informative**2 + PRIOR_CLUSTERS**2)
-    correlation = min(max(trust * estimate + (1 - trust) * DEFAULT_CORRELATION, 0.0), 1.0)
+    assumed = DEFAULT_CORRELATION if num_clusters >= FEW_CLUSTERS else 1.0
+    correlation = min(max(trust * estimate + (1 - trust) * assumed, 0.0), 1.0)
     inflated = (1 - correlation) * single + correlation * together
     spread = (1 - correlation) * (1 + (typical - 1) * correlation) * (together - single) / inflated
     degrees = typical * (typical - 1) * (num_clusters - 1) / spread**2 if spread > 0 else math.inf
