@@ -69,6 +69,9 @@ class Check(StrictRecord):
                 number = getattr(self, field)
                 if number is not None and not 0 <= number <= 1:
                     raise ValueError(f"check '{self.name}': {field}: shares go from 0 to 1; write 0.05 for 5%")
+            if self.at_least == 0 or self.at_most == 1:
+                field, room = ("at_least", "above 0") if self.at_least is not None else ("at_most", "below 1")
+                raise ValueError(f"check '{self.name}': {field}: must be {room}, or every share would keep to it")
             if self.margin == 1:
                 raise ValueError(f"check '{self.name}': margin: must be below 1, as no share changes by more")
         return self

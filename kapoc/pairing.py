@@ -18,6 +18,7 @@ def pair_runs(before: Run, after: Run) -> list[Pair]:
     """
     _check_sets(before, after)
     for what, first, second in (
+        ("own general tasks", before.data.general, after.data.general),
         ("own off-topic prompts", before.data.off_topic, after.data.off_topic),
         ("general items' sha256", before.data.general_sha256, after.data.general_sha256),
         ("context", before.settings.context, after.settings.context),

@@ -79,6 +79,8 @@ class Item(StrictRecord):
     def _score_of_its_form(self) -> "Item":
         if self.form != "text" and not 0 <= self.score <= 1:
             raise ValueError(f"score: must be from 0 to 1 (found {self.score:g})")
+        if self.form == "text" and self.num_bytes < 1:
+            raise ValueError(f"num_bytes: must be at least 1, as bits are counted per byte (found {self.num_bytes})")
         return self
 
     @field_validator("score", "gold_logprob", "divergence")

@@ -149,7 +149,7 @@ def summarise(
 ) -> SweepResults:
     """Every trial, every recipe over its seeds, and which recipes are Pareto-optimal.
 
-    A recipe of which a trial failed is none of them: those that are left may be the lucky ones.
+    A recipe of which a trial failed, or is still to come, is none of them: those that are there may be the lucky ones.
     """
     unit = common_unit([trial.scores for trial in trials])
     groups: dict[str, list[TrialResult]] = {}
@@ -157,6 +157,7 @@ def summarise(
         groups.setdefault(trial.recipe, []).append(trial)
     recipes = [_summary(recipe, group) for recipe, group in groups.items()]
     broken = {failure.recipe for failure in failures}
+    broken |= {recipe for recipe, group in groups.items() if len(group) < (planned or {}).get(recipe, 0)}
     points = {
         recipe.recipe: point
         for recipe in recipes

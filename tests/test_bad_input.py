@@ -506,6 +506,12 @@ def test_a_score_out_of_range(shell: Shell, runs: Path) -> None:
     shell.fails("gate", "--baseline", "base", "--run", "trained", says=r"items\.jsonl:1: score: must be from 0 to 1")
 
 
+def test_a_text_without_bytes(shell: Shell, runs: Path) -> None:
+    path = runs / "trained" / "items.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"num_bytes":100,', '"num_bytes":0,', 1), encoding="utf-8")
+    shell.fails("compare", "base", "trained", says=r"items\.jsonl:\d+: num_bytes: must be at least 1")
+
+
 def test_a_run_given_by_its_file(shell: Shell, runs: Path) -> None:
     shell.fails("compare", "base", "trained/run.json", says=r"trained/run\.json: is a file; name the run's folder")
 

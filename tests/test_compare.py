@@ -87,6 +87,7 @@ def test_the_ledger_holds_every_free_item_with_both_answers() -> None:
         ),
         ({"general_sha256": "d" * 64}, "general items' sha256"),
         ({"knowledge": (LAMPS.model_copy(update={"name": "others"}),)}, "knowledge sets: lamps; and others"),
+        ({"general": ("piqa",), "documents_sha256": "d" * 64}, "own general tasks: none and piqa"),
         ({"off_topic": ("near",)}, "own off-topic prompts: none and near"),
         ({"tasks": {"kapoc_seen": 2}}, "task versions"),
         ({"documents_sha256": "d" * 64}, "documents' sha256"),

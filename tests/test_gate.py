@@ -162,6 +162,15 @@ def test_what_no_number_of_items_could_show_is_refused(fields: dict[str, object]
         Gate.model_validate({"check": [{"name": "x", **fields}]})
 
 
+@pytest.mark.parametrize("mode", ["release", "pull_request"])
+@pytest.mark.parametrize(("field", "value", "room"), [("at_least", 0, "above 0"), ("at_most", 1, "below 1")])
+def test_a_floor_that_every_share_keeps_to_is_refused(mode: str, field: str, value: int, room: str) -> None:
+    check = {"name": "x", "kind": "floor", "quantity": "seen", field: value}
+    with pytest.raises(ValueError, match=f"check 'x': {field}: must be {room}, or every share would keep to it"):
+        Gate.model_validate({"mode": mode, "check": [check]})
+    assert Gate.model_validate({"check": [{**check, "quantity": "text"}]})
+
+
 def test_a_floor_without_room_is_for_pull_requests_alone(tmp_path: Path) -> None:
     path = tmp_path / "gate.toml"
     check = '[[check]]\nname = "quiet"\nkind = "floor"\nquantity = "spillover/control"\nat_most = 0\n'

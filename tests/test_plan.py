@@ -272,7 +272,7 @@ def test_controls_are_asked_for_only_where_there_are_none(quantity: str, hint: s
 
 
 def test_equivalence_takes_more_items_than_one_of_its_two_tests() -> None:
-    sizes = {"general": (1,) * 400}
+    sizes: dict[str, Sizes] = {"general": (1,) * 400}
     kinds: tuple[CheckKind, ...] = ("non_inferiority", "equivalence")
     one, both = (_one(Check(name="x", kind=kind, quantity="general", margin=0.0303), sizes) for kind in kinds)
     assert (one[0], both[0]) == (True, False)

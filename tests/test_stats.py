@@ -185,6 +185,15 @@ def test_symmetric_continuous_differences_get_students_t() -> None:
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 
 
+@pytest.mark.parametrize("scale", [1e-110, 1e-160, 1e-300])
+def test_tiny_continuous_differences_are_told_apart_as_large_ones_are(scale: float) -> None:
+    change = [0.0, 1.0, 3.0, 0.5, 2.0]
+    found, large = (mean_evidence([by * number for number in change], list(range(5))) for by in (scale, 1.0))
+    assert found.estimate == pytest.approx(scale * large.estimate, rel=1e-9, abs=0)
+    if scale > 1e-150:  # else the square of an error is no number any more
+        assert (found.skewness, found.error) == pytest.approx((large.skewness, scale * large.error), rel=1e-6, abs=0)
+
+
 def test_skewed_continuous_differences_get_a_longer_interval_on_that_side() -> None:
     change = np.random.default_rng(5).exponential(size=30)
     found = paired_difference([0.0] * 30, change.tolist(), range(30))

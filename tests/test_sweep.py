@@ -176,6 +176,14 @@ def test_recipes_are_means_over_their_seeds() -> None:
     assert summarise("s", "k", [trial("a", 0, 0.5, None, 1)]).forgetting == "bits_per_byte_difference"
 
 
+def test_a_recipe_of_which_a_seed_is_still_to_come_is_not_called_best() -> None:
+    trials = [trial("whole", 0, 0.5, 0.5, 100), trial("lucky", 0, 0.7, 0.2, 90)]
+    found = summarise("s", "k", trials, planned={"whole": 1, "lucky": 2})
+    assert [(row.recipe, row.is_optimal) for row in found.recipes] == [("whole", True), ("lucky", False)]
+    found = summarise("s", "k", [*trials, trial("lucky", 1, 0.7, 0.2, 90)], planned={"whole": 1, "lucky": 2})
+    assert [(row.recipe, row.is_optimal) for row in found.recipes] == [("whole", False), ("lucky", True)]
+
+
 def test_a_trial_is_summed_up_from_its_comparison() -> None:
     base = make_run(make_items(nothing))
     items = make_items(lambda tier, n: float(tier in {"seen", "paraphrased"}), 1.1, 60, divergence=0.25)
@@ -331,7 +339,7 @@ def test_trials_that_have_not_ended_are_counted(rerun: Rerun) -> None:
     with pytest.raises(KeyboardInterrupt):
         rerun(Worker(stop_after=1))
     assert "1 of 2" in page()
-    assert "1 trials have not ended yet." in page()
+    assert "1 trials have not ended yet; a recipe has no star before all of its own have." in page()
 
 
 def test_a_choice_by_dev_needs_dev_paraphrases_before_any_work(rerun: Rerun) -> None:

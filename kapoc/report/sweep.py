@@ -56,7 +56,7 @@ def _recipes(results: SweepResults) -> Section:
     if results.failures:
         note += " A recipe of which a trial failed has no star."
     if results.num_open:
-        note += f" {results.num_open} trials have not ended yet."
+        note += f" {results.num_open} trials have not ended yet; a recipe has no star before all of its own have."
     if results.limit is not None:
         note += f" Only {results.limit} items a task were asked: nothing here is evidence."
     shown = [name for name in COLUMNS if any(name in recipe.scores for recipe in results.recipes)]

@@ -150,5 +150,6 @@ def _of_means(sample: Sample) -> MeanEvidence:
         - 4 * total * cross * squared
         + total**2 * squared**2
     )
-    skewness = float(share**3 @ residuals**3) / variance**1.5 if variance > 0 else 0.0
-    return MeanEvidence(sample.mean, math.sqrt(variance), max(trace**2 / trace_of_square, 1.0), skewness)
+    error = math.sqrt(variance)
+    skewness = float(share**3 @ (residuals / error) ** 3) if error > 0 else 0.0
+    return MeanEvidence(sample.mean, error, max(trace**2 / trace_of_square, 1.0), skewness)
