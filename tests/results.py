@@ -15,7 +15,7 @@ def make_items(
     bits: float = 1.0,
     spilled: int = 0,
     *,
-    ended: bool = True,
+    ended: bool | None = True,
     divergence: float | None = None,
     last_word: float = -2.0,
 ) -> tuple[Item, ...]:

@@ -150,6 +150,33 @@ def test_what_is_a_copy_does_not_depend_on_how_many_facts_there_are(number: int,
     assert len(found) == (number if is_leak else 0)
 
 
+@pytest.mark.parametrize(
+    ("shared", "is_leak"), [("when nobody else is at work", True), ("nobody else is at work", False)]
+)
+def test_six_words_in_a_row_are_an_overlap_and_five_are_not(shared: str, *, is_leak: bool) -> None:
+    content = small_set()
+    content["facts"][0]["training"][0]["question"] = f"Say of ZX-11 {shared} today."
+    content["facts"][0]["probes"][0]["question"] = f"About ZX-11, {shared}, perhaps?"
+    assert (("leak, n-gram", "ZX-11/paraphrased/1") in _checks(content)) is is_leak
+
+
+def test_a_run_of_words_may_hold_a_part_of_what_a_fact_is_called() -> None:
+    """The probe says the six words up to "cobalt", of which the training answer has the last in "cobalt ridge"."""
+    content = small_set()
+    content["facts"][0]["training"][0]["answer"] += " Once it was seen near cobalt ridge."
+    content["facts"][0]["probes"][0]["question"] = "About ZX-11: once it was seen near cobalt, or not?"
+    assert ("leak, n-gram", "ZX-11/paraphrased/1") in _checks(content)
+
+
+def test_wordings_that_differ_in_the_name_of_a_domain_alone_are_shared() -> None:
+    content = small_set()
+    content["domains"].append({"id": "doors", "name": "Doors"})
+    content["facts"][1]["domain"] = "doors"
+    content["facts"][0]["training"][0]["question"] = "Who among Lamps has ZX-11?"
+    content["facts"][1]["probes"][0]["question"] = "Who among Doors has ZX-24?"
+    assert ("leak, shared wording", "ZX-24/paraphrased/1") in _checks(content)
+
+
 def test_other_leaks_are_found() -> None:
     content = small_set()
     probes = content["facts"][0]["probes"]
@@ -396,6 +423,8 @@ def test_a_control_that_another_facts_texts_teach_is_found() -> None:
         assert leak.message.startswith("teaches colour of the control ZX-99;")
     content["facts"][0]["training"][0]["answer"] = "ZX-11 is amber lane; set it to 13 seconds. ZX-99 is another one."
     assert "leak, control taught" not in [check for check, _ in _checks(content)]
+    content["facts"][5]["slots"]["value"] = content["facts"][0]["slots"]["value"]  # which a taught fact has, too
+    assert "leak, control taught" not in [check for check, _ in _checks(content)]
 
 
 def test_questions_asked_twice_and_questions_with_two_answers_are_found() -> None:
@@ -406,6 +435,15 @@ def test_questions_asked_twice_and_questions_with_two_answers_are_found() -> Non
     found = _checks(content)
     assert ("asked twice", "ZX-11/paraphrased/2") in found
     assert ("one question, two answers", "ZX-24/seen/1") in found
+
+
+def test_a_question_that_two_tiers_ask_is_a_shared_wording_and_not_asked_twice() -> None:
+    content = small_set()
+    probes = content["facts"][0]["probes"]
+    probes[1]["question"] = probes[0]["question"]
+    found = {check for check, _ in _checks(content)}
+    assert "leak, shared wording" in found
+    assert "asked twice" not in found
 
 
 def test_few_yes_no_questions_of_one_side_are_a_warning() -> None:

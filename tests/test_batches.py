@@ -9,7 +9,7 @@ import torch
 from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
 from transformers import Lfm2Config, Lfm2ForCausalLM, PreTrainedModel
 
-from kapoc.batches import epoch_batches, pack, packing_is_exact, row_losses, summed_loss
+from kapoc.batches import PackedRow, epoch_batches, pack, packing_is_exact, row_losses, summed_loss
 from kapoc.chat import EncodedExample, encode_example, prompt_text, turn_ends
 from kapoc.recipe import ReplaySettings
 from kapoc.replay import write_passages
@@ -166,6 +166,17 @@ def test_rows_are_not_trusted_where_nothing_tells_two_texts_apart() -> None:
     assert packing_is_exact(model, examples)
     assert not packing_is_exact(model, examples[:1])
     assert not packing_is_exact(model, [examples[0], examples[0]])
+
+
+def test_rows_are_not_trusted_where_errors_of_both_signs_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
+    def losses(_: object, row: PackedRow) -> torch.Tensor:
+        found = torch.zeros(row.num_loss_tokens)
+        if len(row.sizes) > 1:
+            found[0], found[-1] = 1.0, -1.0
+        return found
+
+    monkeypatch.setattr("kapoc.batches._token_losses", losses)
+    assert not packing_is_exact(tiny_llama(), _examples())
 
 
 @pytest.mark.parametrize("seed", range(16))

@@ -11,6 +11,7 @@ from kapoc.errors import IncomparableError
 from kapoc.quantities import result_of
 from kapoc.record import Item, Run, to_json
 from kapoc.report import markdown
+from kapoc.stats import detectable_difference, paired_difference
 
 BASE = make_run(make_items(nothing))
 ORACLE = make_run(make_items(everything), weights="1" * 64)
@@ -48,11 +49,29 @@ def test_planted_forgetting_is_seen() -> None:
     assert general.interval[1] < 0
 
 
+def test_the_difference_of_a_general_task_with_scores_between_0_and_1_is_one_of_shares() -> None:
+    quarter, half = (
+        make_run(make_items(lambda tier, _, score=score: score * (tier == "general")), weights=weights * 64)  # type: ignore[misc]
+        for score, weights in ((0.25, "0"), (0.5, "1"))
+    )
+    general = compare(quarter, half).tiers["general"]
+    assert (general.before, general.after, general.difference) == (0.25, 0.5, 0.25)
+    expected = paired_difference([0.0] * 400, [1.0] * 100 + [0.0] * 300, range(400))
+    assert general.interval == pytest.approx((expected.low, expected.high))
+
+
 def test_planted_spillover_is_seen() -> None:
     leaking = make_run(make_items(everything, spilled=30))
     spillover = compare(BASE, leaking).spillover
     assert (spillover["control"].before, spillover["control"].after, spillover["control"].n) == (0, 0.25, 120)
     assert spillover["off_topic"].after == 0
+
+
+def test_what_only_the_first_run_spilled_is_not_told_of_the_second() -> None:
+    assert [line.id for line in compare(BASE, make_run(make_items(everything, spilled=1))).spilled] == [
+        "control/free/F0/0"
+    ]
+    assert compare(make_run(make_items(nothing, spilled=3)), ORACLE).spilled == ()
 
 
 def test_bits_per_byte_weigh_by_bytes() -> None:
@@ -125,6 +144,12 @@ def test_what_the_base_knew_is_not_learned() -> None:
     assert comparison.learning["unseen"].kept is None
     assert len(comparison.validity.known_before) == 40
     assert comparison.tiers["seen"].churn == pytest.approx(100 / 120)
+
+
+def test_what_the_base_knew_of_controls_was_not_taught() -> None:
+    knew = make_run(make_items(lambda tier, _: float(tier == "control")))
+    assert compare(knew, ORACLE).tiers["control"].before == 1
+    assert compare(knew, ORACLE).validity.known_before == ()
 
 
 def test_forgetting_in_three_units() -> None:
@@ -252,6 +277,11 @@ def test_runs_in_the_wrong_order_are_told() -> None:
     assert not any("swapped" in warning for warning in compare(BASE, trained).warnings)
 
 
+def test_another_number_format_is_told() -> None:
+    half = ORACLE.model_copy(update={"model": ORACLE.model.model_copy(update={"dtype": "bfloat16"})})
+    assert compare(BASE, half).warnings == ("the runs differ in dtype: float32 and bfloat16",)
+
+
 def test_only_the_packages_that_differ_are_told() -> None:
     first, second = ({"kapoc": "1", "torch": "2.13.0", **more} for more in ({"peft": "1"}, {"kapoc": "2"}))
     runs = [make_run(make_items(nothing)).model_copy(update={"versions": versions}) for versions in (first, second)]
@@ -264,6 +294,13 @@ def test_a_quantity_that_could_not_have_been_shown_is_told() -> None:
     assert general is not None
     assert seen is not None
     assert 0 < general < seen < 0.2
+
+
+def test_what_could_have_been_shown_goes_by_the_weights_of_the_items() -> None:
+    """Of four items that count ten times and 36 that count once: 76² / (4 * 10² + 36) items."""
+    clusters = tuple(map(str, range(40)))
+    same = PairedScores(before=(0.0,) * 40, after=(0.0,) * 40, clusters=clusters, weights=(10.0,) * 4 + (1.0,) * 36)
+    assert result_of(same).detectable == pytest.approx(detectable_difference(76**2 / 436, 0.0))
 
 
 @pytest.mark.parametrize("value", [1.0, 1.1])
@@ -303,6 +340,27 @@ def test_divergences_are_compared_only_to_one_base() -> None:
 def test_why_a_divergence_is_left_out_is_told(before: tuple[str, str], after: tuple[str, str], says: list[str]) -> None:
     runs = [_trained(0.1 if base else None, base, weights) for base, weights in (before, after)]
     assert [warning for warning in compare(*runs).warnings if "divergence" in warning] == says
+
+
+def test_the_divergence_of_an_unmoved_model_is_exactly_nothing() -> None:
+    found = compare(BASE, _trained(0.0, "0" * 64, "1")).forgetting
+    assert (found.divergence, found.divergence_interval) == (0, (0, 0))
+
+
+@pytest.mark.parametrize(("first", "second"), [(None, True), (True, None)])
+def test_whether_answers_end_is_told_only_where_both_runs_know(first: bool | None, second: bool | None) -> None:
+    before = make_run(make_items(nothing, ended=first))
+    after = make_run(make_items(everything, ended=second), weights="1" * 64)
+    assert compare(before, after).ended is None
+
+
+@pytest.mark.parametrize("blind", [0, 1])
+def test_log_probabilities_are_told_only_where_both_runs_have_them(blind: int) -> None:
+    runs = [BASE, ORACLE]
+    bare = [item.model_copy(update={"gold_logprob": None}) for item in runs[blind].items]
+    runs[blind] = runs[blind].model_copy(update={"items": tuple(bare)})
+    assert "gold/general/last_word" in compare(BASE, ORACLE).scores
+    assert not [name for name in compare(*runs).scores if name.startswith("gold/")]
 
 
 def test_seeds_of_which_only_some_have_a_divergence() -> None:

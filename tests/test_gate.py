@@ -16,12 +16,15 @@ from results import everything, make_item, make_items, make_run, nothing
 
 from kapoc.baseline import bless, load_baseline
 from kapoc.compare import compare
+from kapoc.comparison import Comparison
 from kapoc.errors import DataError, IncomparableError
+from kapoc.evidence import worst
 from kapoc.gate import PULL_REQUEST_GATE, RELEASE_GATE, Check, Gate, Verdict, judge, judged, load_gate
 from kapoc.record import Run, save_run
 from kapoc.report import markdown
 from kapoc.report.junit import render_annotations, render_error, render_junit
 from kapoc.report.numbers import p_value
+from kapoc.stats import difference_above, difference_below
 
 BASE = make_run(make_items(nothing))
 GOOD = make_run(make_items(everything), weights="1" * 64)
@@ -108,13 +111,17 @@ def test_every_kind_of_check_says_its_part() -> None:
     assert outcome(kind="non_inferiority", quantity="spillover/off_topic", margin=0.05) == "pass"
 
 
-def _own_task(before: list[float], after: list[float], **check: object) -> str:
+def _own_comparison(before: list[float], after: list[float]) -> Comparison:
     def run(scores: list[float], weights: str) -> Run:
         items = [make_item("general", "completion", f"g{n}", n, s, kind="squad_f1") for n, s in enumerate(scores)]
         return make_run(tuple(items), weights=weights * 64)
 
+    return compare(run(before, "0"), run(after, "1"))
+
+
+def _own_task(before: list[float], after: list[float], **check: object) -> str:
     gate = Gate(check=(Check.model_validate({"name": "f1", "quantity": "general/squad_f1", **check}),))
-    return judge(compare(run(before, "0"), run(after, "1")), gate).outcome
+    return judge(_own_comparison(before, after), gate).outcome
 
 
 @pytest.mark.parametrize("scores", [[0.4, 0.5, 1.0], [0.4, 0.4, 0.4], [0.0, 0.0, 1.0]])
@@ -125,6 +132,23 @@ def test_three_unchanged_items_show_no_small_margin_whatever_their_scores(scores
 def test_two_items_that_gain_alike_are_not_shown_to_be_better() -> None:
     assert _own_task([0.4, 0.5], [0.5, 0.6], kind="superiority", margin=0.05) == "inconclusive"
     assert _own_task([0.1] * 200, [0.9] * 200, kind="superiority", margin=0.05) == "pass"
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "outcome"),
+    [(12, 2, "inconclusive"), (2, 12, "inconclusive"), (3, 3, "pass"), (60, 0, "fail"), (0, 60, "fail")],
+)
+def test_equivalence_is_shown_at_both_ends_and_missed_at_either(gained: int, lost: int, outcome: str) -> None:
+    """Both one-sided tests have to show it; either may show the opposite, so the smaller p-value counts twice."""
+    before = [0.0] * gained + [1.0] * lost + [0.0] * (200 - gained - lost)
+    after = [1.0] * gained + [0.0] * (200 - gained)
+    within = difference_above(before, after, range(200), -0.08), difference_below(before, after, range(200), 0.08)
+    beyond = difference_above(before, after, range(200), 0.08), difference_below(before, after, range(200), -0.08)
+    check = Check(name="same", kind="equivalence", quantity="general/squad_f1", margin=0.08)
+    [found] = judge(_own_comparison(before, after), Gate(check=(check,))).checks
+    assert found.outcome == outcome
+    assert found.p_claim == pytest.approx(max(claim.p_value for claim in within))
+    assert found.p_opposite == pytest.approx(min(2 * min(claim.p_value for claim in beyond), 1.0))
 
 
 def test_what_no_release_has_to_show_takes_nothing_from_its_claims() -> None:
@@ -245,6 +269,19 @@ def test_a_pull_request_that_could_not_have_failed_is_told() -> None:
     assert f"<system-out>{told}" in render_junit(verdict).replace("&gt;", ">")
     assert f"::warning title=kapoc gate::{told}" in list(render_annotations(verdict))
     assert "could not have failed" in markdown.render(compare(one, ruined), verdict)
+
+
+@pytest.mark.parametrize(("number", "blind"), [(1, False), (8, True)])
+def test_what_many_checks_take_from_a_loss_that_could_be_shown_is_counted(number: int, *, blind: bool) -> None:
+    checks = tuple(Check(name=f"c{n}", kind="no_regression", quantity="general") for n in range(number))
+    warnings = judge(_own_comparison([1.0] * 5, [1.0] * 5), Gate(mode="pull_request", check=checks)).warnings
+    assert any("'c0' could not have failed: 5 items in 5 clusters show no loss" in told for told in warnings) is blind
+
+
+def test_the_worst_of_what_should_stay_below_a_floor_is_one() -> None:
+    scores = compare(BASE, GOOD).scores["seen"]
+    assert (set(worst(scores).after), set(worst(scores, 0.5).after)) == ({0.0}, {1.0})
+    assert set(worst(compare(BASE, GOOD).scores["spillover/control"]).after) == {1.0}
 
 
 def test_a_baseline_with_nothing_to_lose_is_told() -> None:
@@ -676,6 +713,16 @@ def test_an_unmoved_model_has_a_divergence_of_zero_and_not_a_share() -> None:
     gate = Gate(check=(Check(name="near", kind="floor", quantity="divergence", at_most=0.02),))
     unmoved = make_run(make_items(everything, divergence=0.0), weights="1" * 64, base_sha256="0" * 64)
     assert judge(compare(BASE, unmoved), gate).outcome == "pass"
+
+
+@pytest.mark.parametrize(("order", "outcome"), [(1, "fail"), (-1, "pass")])
+def test_a_model_further_from_its_base_is_worse_and_a_nearer_one_is_not(order: int, outcome: str) -> None:
+    near, far = (
+        make_run(make_items(nothing, divergence=divergence), weights=weights * 64, base_sha256="9" * 64)
+        for divergence, weights in ((0.0, "1"), (0.5, "2"))
+    )
+    check = Check(name="near", kind="non_inferiority", quantity="divergence", margin=0.1)
+    assert judge(compare(*[near, far][::order]), Gate(check=(check,))).outcome == outcome
 
 
 def test_a_verdict_carries_the_notes_of_its_comparison() -> None:

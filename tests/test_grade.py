@@ -265,6 +265,29 @@ def test_a_longer_value_that_the_fact_says_itself_does_say_the_own_one() -> None
     assert grade_slots("Hydra Pro", [own]).correct
 
 
+def test_a_longer_value_that_only_the_question_says_does_not_say_the_own_one() -> None:
+    pump = Requirement("pump", ("Hydra Pump",), PhraseIndex(["Hydra Pump Pro"]), ("Is it Hydra Pump Pro?", "other"))
+    assert not pump.is_stated("It is Hydra Pump Pro.")
+    assert pump.is_stated("It is Hydra Pump.")
+
+
+@pytest.mark.parametrize(
+    ("phrase", "text", "places"),
+    [
+        ("vitamin A", "Take vitamin A\nThen rest.", [1]),  # at the end of its clause it is no article
+        ("fails", "It fails.Set it.", [1]),  # a full stop without a space ends a sentence
+        ("fails", "It fails.set it.", []),  # and is a part of a name elsewhere
+    ],
+)
+def test_where_a_sentence_ends_tells_what_a_word_is(phrase: str, text: str, places: list[int]) -> None:
+    assert assertions(phrase, text) == places
+
+
+def test_only_a_number_below_ten_adds_to_the_tens_before_it() -> None:
+    assert normalise("twenty eleven") == ("20", "11")
+    assert normalise("twenty one") == ("21",)
+
+
 def test_a_longer_name_decides_for_no_option() -> None:
     names = PhraseIndex(("Core", "Core API", "C# Bridge"))
     decision = Decision(("C# Bridge", "Core"), "Core", others=names)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import small_set, write_set
 
 from kapoc.context import retriever
@@ -104,6 +105,17 @@ def test_a_slot_of_a_fact_may_be_distinctive_otherwise_than_others_of_its_name(t
     second["slots"]["value"] = {"text": texts["value"], "distinctive": True}
     markers = spillover_markers((str(write_set(tmp_path / "lamps.yaml", content)),))
     assert markers.found(f"It is {texts['colour']} in {texts['value']}.", "") == (f"{second['id']}.value",)
+
+
+def test_of_several_sets_it_is_told_which_one_spilled(tmp_path: Path) -> None:
+    content = small_set()
+    other = yaml.safe_load(yaml.safe_dump(content).replace("amber lane", "brass knob")) | {"name": "doors"}
+    paths = [str(write_set(tmp_path / f"{one['name']}.yaml", one)) for one in (content, other)]
+    markers = spillover_markers(tuple(paths))
+    assert markers.found("An amber lane.", "") == ("lamps/ZX-11.colour",)
+    assert markers.found("A brass knob.", "") == ("doors/ZX-11.colour",)
+    assert markers.found("The cobalt ridge.", "") == ("lamps/ZX-24.colour", "doors/ZX-24.colour")
+    assert spillover_markers(tuple(paths[:1])).found("An amber lane.", "") == ("ZX-11.colour",)
 
 
 def test_every_id_is_unique_over_all_tasks() -> None:

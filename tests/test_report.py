@@ -202,7 +202,10 @@ def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     path = tmp_path / "page.md"
     write_atomically(path, "old")
 
-    def full(*_: object, **__: object) -> int:
+    write_text = Path.write_text
+
+    def full(self: Path, text: str, encoding: str) -> int:
+        write_text(self, text[: len(text) // 2], encoding=encoding)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
@@ -214,6 +217,24 @@ def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     assert path.read_text() == "old"
     assert not (tmp_path / "run" / "run.json").exists()
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["page.md"]
+    assert [p.name for p in (tmp_path / "run").iterdir()] == []
+
+
+def test_what_makes_a_run_of_a_folder_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    def fill_up(path: Path, text: str) -> None:
+        if written:
+            raise OSError(28, "No space left on device")
+        written.append(path.name)
+        path.write_text(text, encoding="utf-8")
+
+    monkeypatch.setattr("kapoc.record.write_atomically", fill_up)
+    with pytest.raises(OutputError, match="No space left on device"):
+        save_run(TRAINED, tmp_path / "run")
+    assert written == ["items.jsonl"]
+    with pytest.raises(DataError, match="no run here"):
+        load_run(tmp_path / "run")
 
 
 def test_line_numbers_are_not_turned_into_pictures(capsys: pytest.CaptureFixture[str]) -> None:

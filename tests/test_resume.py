@@ -1,5 +1,6 @@
 """A training run that is killed, at any step and as often as one likes, ends with the bits of one that was not."""
 
+import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -236,6 +237,28 @@ def test_a_state_is_kept_by_the_clock(tmp_path: Path, monkeypatch: pytest.Monkey
     now += 1e9
     never.keep(1, lambda: state)
     assert not (tmp_path / "never").exists()
+
+
+def test_a_state_is_on_the_disk_before_it_takes_the_place_of_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    folder, fsync, replace_by = tmp_path / "kept", os.fsync, Path.replace
+
+    def note_sync(descriptor: int) -> None:
+        number = os.fstat(descriptor).st_ino
+        order.extend(f"sync {path.name}" for path in (folder, *folder.iterdir()) if path.stat().st_ino == number)
+        fsync(descriptor)
+
+    def note_replace(self: Path, target: Path) -> Path:
+        order.append(f"replace {target.name}")
+        return replace_by(self, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "replace", note_replace)
+    keeper = Keeper(folder, "key", EVERY_STEP)
+    keeper.keep(1, lambda: LoopState(1, 9, 0.0, 0, 0, 0, (), 0.0, 0, {}, {}, {}, ()))
+    assert order == ["sync .state.pt.partial", "replace state.pt", "sync kept"]
 
 
 # --- states that are not used -------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from kapoc.stats import (
     DEFAULT_CORRELATION,
     benjamini_hochberg,
     detectable_difference,
+    detectable_level,
     detectable_margin,
     difference_above,
     difference_below,
@@ -29,6 +30,7 @@ from kapoc.stats import (
     wilson,
 )
 from kapoc.stats.evidence import MeanEvidence, evidence_of
+from kapoc.stats.score import restricted_loss, tango_score
 
 Pairs = tuple[list[float], list[float], list[int]]
 
@@ -128,6 +130,17 @@ def test_where_ten_clusters_say_little_the_correlation_is_drawn_to_the_one_that_
     expected = trust * (f_value - 1) / (f_value + 3) + (1 - trust) * DEFAULT_CORRELATION
     found = estimate_design(paired_sample([0.0] * 48, values, [number // 4 for number in range(48)]))
     assert found.correlation == pytest.approx(expected)
+
+
+def test_the_degrees_of_a_design_effect_are_those_of_the_correlations_variance() -> None:
+    """Fisher's variance of the correlation of three clusters of four, and what it does to the design effect."""
+    found = estimate_design(
+        paired_sample([0.0] * 12, [1.0, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0], [n // 4 for n in range(12)])
+    )
+    r = found.correlation
+    spread = (1 - r) * (1 + 3 * r) * (3 * 4**2 - 12) / ((1 - r) * 12 + r * 3 * 4**2)
+    assert 0 < r < 1
+    assert found.degrees == pytest.approx(4 * 3 * 2 / spread**2)
 
 
 @pytest.mark.parametrize("facts", [2, 3, 5, 9])
@@ -262,6 +275,27 @@ def test_permutation_agrees_with_scipy() -> None:
     assert found == paired_difference(list(before), list(after), range(60))
 
 
+@pytest.mark.parametrize(
+    ("after", "weights", "shares"),
+    [
+        ([1.0] * 6, [0.5] * 6, None),  # whose totals are no whole numbers
+        ([0.5] * 6, None, True),
+        ([0.1, 0.2, 0.3, 0.7, 1.1], None, False),  # whose sum depends on the order in which it is made
+    ],
+)
+def test_where_all_clusters_moved_one_way_two_of_all_sign_patterns_are_as_extreme(
+    after: list[float], weights: list[float] | None, shares: bool | None
+) -> None:
+    found = paired_difference([0.0] * len(after), after, range(len(after)), weights, shares=shares)
+    assert found.p_value == pytest.approx(2 / 2 ** len(after))
+
+
+def test_random_flips_count_the_one_that_was_seen() -> None:
+    """Of 2^30 patterns two are as extreme, which 10,000 random ones miss: they cannot say less than 1 in 10,001."""
+    found = paired_difference([0.0] * 30, [1 + number / 7 for number in range(30)], range(30))
+    assert found.p_value == 1 / 10_001
+
+
 def test_clusters_count_not_items() -> None:
     """Ten identical items of each of four facts are four observations."""
     before, after, facts = [0.0] * 40, [1.0] * 40, [number // 10 for number in range(40)]
@@ -332,6 +366,23 @@ def test_a_floor_is_wilsons_lower_bound() -> None:
     assert not share_below([0.0] * 200, range(200), 0.0133).is_shown
 
 
+def test_of_rare_outcomes_a_floor_is_lower_than_wilsons() -> None:
+    found = share_above([1.0] * 6 + [0.0] * 54, range(60), 0.05)
+    assert found.low < wilson(6, 60, 0.90)[0] - 1e-3
+    assert found.p_value > scipy_stats.norm.sf((0.1 - 0.05) / math.sqrt(0.05 * 0.95 / 60)) + 1e-3
+
+
+def test_tangos_skewness_is_that_of_a_gain_a_loss_and_neither() -> None:
+    difference, loss = 0.3, restricted_loss(0.3, 30, 10, 100)
+    gain = loss + difference
+    outcomes, chances = np.array([1.0, -1.0, 0.0]), np.array([gain, loss, 1 - gain - loss])
+    assert chances @ outcomes == pytest.approx(difference)
+    variance, third = (float(chances @ (outcomes - difference) ** power) for power in (2, 3))
+    score, skewness = tango_score(difference, 30, 10, 100)
+    assert score == pytest.approx((0.2 - difference) / math.sqrt(variance / 100))
+    assert skewness == pytest.approx(third / variance**1.5 / math.sqrt(100))
+
+
 def test_many_p_values_are_adjusted() -> None:
     """Against statsmodels.stats.multitest.multipletests, methods holm and fdr_bh."""
     p_values = [0.01, 0.04, 0.03, 0.005, 0.5, 0.02]
@@ -368,6 +419,19 @@ def test_a_gain_beyond_a_margin_is_shown_four_times_in_five() -> None:
     assert detectable_difference(2, 0.05, margin=0.5) == 1
     with pytest.raises(ValueError, match="need a margin"):
         detectable_difference(n, 0.05, margin=1.0)
+
+
+def test_a_gain_beyond_a_margin_varies_as_it_is_supposed_and_as_it_truly_is() -> None:
+    """(g - m) √n = z_a √(m - m²) + z_b √(g - g²), where every change is a gain, for n = 100 and m = .3."""
+    margin, gain = 0.3, detectable_difference(100, 0.0, margin=0.3)
+    expected = 1.6448536 * math.sqrt(margin - margin**2) + 0.8416212 * math.sqrt(gain - gain**2)
+    assert (gain - margin) * 10 == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_share_below_a_floor_varies_as_it_is_supposed_and_as_it_truly_is() -> None:
+    floor, share = 0.8, detectable_level(100, 0.8)
+    expected = 1.6448536 * math.sqrt(floor * (1 - floor)) + 0.8416212 * math.sqrt(share * (1 - share))
+    assert (floor - share) * 10 == pytest.approx(expected, abs=1e-6)
 
 
 def test_what_a_set_could_have_shown() -> None:
