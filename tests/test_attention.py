@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 import kapoc.attention
 from kapoc.attention import blocks_of, use_tree_attention
 from kapoc.prefix_tree import Row, plan_rows
-from kapoc.reading import read_prefix, read_row, tree_mask
+from kapoc.reading import local_window, read_prefix, read_row, tree_mask
 
 
 def _sequences(seed: int, num: int = 12) -> list[list[int]]:
@@ -122,3 +122,39 @@ def test_what_a_model_asks_beside_sdpa_is_not_passed_over() -> None:
     assert torch.allclose(found, expected.transpose(1, 2), atol=1e-6)
     with pytest.raises(ValueError, match="softcap"):
         kapoc.attention._attended(layer, query, shared, shared, mask, softcap=5.0)
+
+
+@pytest.mark.parametrize("scaling", [0.05, 1.0, None])
+def test_a_models_own_scale_of_attention_is_kept(scaling: float | None) -> None:
+    """As of Gemma and Granite, which do not scale by the width of a head."""
+    layer, mask = tiny_llama().model.layers[0].self_attn, torch.zeros(1, 1, 5, 5)
+    query, key, value = torch.randn(3, 1, 4, 5, 12)
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, mask, scale=scaling)
+    found = kapoc.attention._attended(layer, query, key, value, mask, scaling=scaling)
+    assert torch.allclose(found, expected.transpose(1, 2), atol=1e-6)
+
+
+def test_dropout_of_attention_is_kept() -> None:
+    layer, mask = tiny_llama().model.layers[0].self_attn, torch.zeros(1, 1, 5, 5)
+    query, key, value = torch.randn(3, 1, 4, 5, 12)
+    torch.manual_seed(0)
+    found = kapoc.attention._attended(layer, query, key, value, mask, dropout=0.5)
+    assert not torch.allclose(found, kapoc.attention._attended(layer, query, key, value, mask), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "window"),
+    [
+        ({}, None),
+        ({"sliding_window": 0}, None),
+        ({"sliding_window": 9}, 9),
+        ({"attention_chunk_size": 7}, 7),
+        ({"sliding_window": 9, "attention_chunk_size": 7}, 7),
+        ({"sliding_window": 9, "window_size": 256}, 0),
+    ],
+)
+def test_texts_share_a_row_only_within_the_smallest_window(settings: dict[str, int], window: int | None) -> None:
+    model = tiny_llama()
+    for name, value in settings.items():
+        setattr(model.config, name, value)
+    assert local_window(model) == window

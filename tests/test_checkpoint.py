@@ -13,7 +13,7 @@ from transformers import BertConfig, BertLMHeadModel, MptConfig, MptForCausalLM
 from kapoc import checkpoint, train_run
 from kapoc.answers import generate_answers
 from kapoc.checkpoint import locked, read_training_record, refuse_foreign, refuse_without_room, writing
-from kapoc.errors import DataError, ModelError, OutputError
+from kapoc.errors import DataError, ModelError, OutputError, TrainingError
 from kapoc.models import context_of, load_model, prepare_tokenizer, save_model, stop_tokens
 from kapoc.recipe import load_recipe
 from kapoc.workspace import open_workspace
@@ -214,6 +214,16 @@ def test_an_answer_ends_where_its_template_closes_it() -> None:
     model.generation_config.eos_token_id = int(tokenizer.eos_token_id)
     assert closing != tokenizer.eos_token_id
     assert stop_tokens(model, tokenizer) == sorted({int(tokenizer.eos_token_id), closing})
+    model.generation_config.eos_token_id = [300, int(tokenizer.eos_token_id)]
+    assert stop_tokens(model, tokenizer) == sorted({300, int(tokenizer.eos_token_id), closing})
+
+
+def test_a_model_that_is_another_one_when_it_is_read_back_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "save_model", lambda _, tokenizer, to: save_model(tiny_llama(1), tokenizer, to))
+    with pytest.raises(TrainingError, match=r"read back from disk differs by \S+ in its logits"):
+        checkpoint.save_and_check(tiny_llama(0), tiny_tokenizer(), tmp_path, ["Who?"])
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 """Knowledge in the prompt: the right fact stands there, and grading does not take the prompt for the answer."""
 
-import pytest
+from pathlib import Path
 
-from kapoc.context import Retriever, checked_context, fact_text, with_context
+import pytest
+from conftest import small_set, write_set
+
+from kapoc.context import Retriever, checked_context, fact_text, retriever, with_context
 from kapoc.errors import DataError
 from kapoc.harness import documents_of, find_spillover, grade_document
 from kapoc.knowledge_file import load_knowledge
@@ -34,6 +37,15 @@ def test_the_search_finds_what_is_asked_by_name() -> None:
         for d in documents_of("paraphrased/free", context="retrieved")
     ]
     assert sum(right) / len(right) > 0.95
+
+
+def test_the_search_does_not_look_at_what_is_not_taught(tmp_path: Path) -> None:
+    content = small_set()
+    for fact in content["facts"]:
+        fact["note"] = f"{fact['name']} is {fact['slots']['colour']}."
+    search = retriever((str(write_set(tmp_path / "lamps.yaml", content)),)).search
+    assert search("ZX-11?") == ("ZX-11 is amber lane.",)
+    assert search("ZX-99?") == ()
 
 
 def test_copying_the_prompt_is_spillover_and_ids_stay_the_same() -> None:

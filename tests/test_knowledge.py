@@ -4,8 +4,10 @@ import random
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from conftest import small_set
 from sets import asked, made_of
 
 from kapoc.knowledge import KNOWLEDGE_TIERS, KnowledgeSet, KnowledgeTier
@@ -131,6 +133,42 @@ def test_options_do_not_repeat_the_same_siblings_for_every_fact(defects: Knowled
         for option in hard.of(fact, example)[1:]
     )
     assert len(wrong) >= 25
+
+
+def _options(content: dict[str, Any]) -> tuple[str, ...]:
+    """Of the paraphrase of the first fact."""
+    made = KnowledgeSet.model_validate(content)
+    return HardOptions(made).of(made.facts[0], made.facts[0].probes[0])
+
+
+def test_a_siblings_text_that_is_right_too_is_no_wrong_option() -> None:
+    content = small_set()
+    content["facts"] = content["facts"][:4]
+    content["facts"][0]["probes"][0]["requires"] = ["value"]
+    assert len(_options(content)) == 4
+    content["facts"][1]["slots"]["value"] = {"text": "13s"}  # as the first fact's is written, too
+    assert _options(content) == ()
+
+
+def test_options_are_of_siblings_of_the_same_domain_where_there_are_enough() -> None:
+    content = small_set()
+    content["domains"].append({"id": "doors", "name": "Doors"})
+    for fact in content["facts"][1:3]:
+        fact["domain"] = "doors"
+    found = _options(content)
+    assert {"umber gate" in option for option in found} == {True, False}
+    assert sum("jade hollow" in option or "umber gate" in option or "rose quay" in option for option in found) == 3
+
+
+def test_a_slot_within_another_is_replaced_as_a_part_of_it() -> None:
+    content = small_set()
+    for fact in content["facts"]:
+        fact["slots"]["value"] = fact["slots"]["colour"].split()[0]
+    content["facts"][0]["probes"][0]["answer"] = "ZX-11 is amber lane; amber for short."
+    (_, *wrong) = _options(content)
+    pairs = {tuple(option.removeprefix("ZX-11 is ").removesuffix(" for short.").split("; ")) for option in wrong}
+    assert len(pairs) == 3
+    assert pairs <= {(fact["slots"]["colour"], fact["slots"]["value"]) for fact in content["facts"][1:]}
 
 
 def test_options_of_one_fact_do_not_cost_a_look_at_all_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 from conftest import REPOSITORY, kapoc_here
 
 from kapoc.bundled import bundled
+from kapoc.errors import IncomparableError
 from kapoc.record import Item, load_run, save_run
 from kapoc.regrade import regrade
 
@@ -118,6 +119,20 @@ def test_a_run_without_an_item_that_is_asked_today_is_refused(run_folder: Path, 
     limited = run.settings.model_copy(update={"limit": 100})
     save_run(run.model_copy(update={"items": rest, "num_items": len(rest), "settings": limited}), run_folder)
     kapoc_here("regrade", run_folder, folder=tmp_path)
+
+
+def test_a_run_whose_options_are_others_today_is_refused(run_folder: Path) -> None:
+    name = SEEN.replace(":free", ":choice")
+    answered(run_folder, name, "an option that nobody offers")
+    with pytest.raises(IncomparableError, match=f"{name}: the options are others today"):
+        regrade(load_run(run_folder))
+
+
+def test_a_run_of_other_general_items_is_refused() -> None:
+    run = load_run(REPORTS / "reference" / "base")
+    other = run.data.model_copy(update={"general_sha256": "0" * 64})
+    with pytest.raises(IncomparableError, match="the bundled general items have changed since"):
+        regrade(run.model_copy(update={"data": other}))
 
 
 def test_all_runs_are_replaced_or_none(run_folder: Path, tmp_path: Path) -> None:

@@ -113,6 +113,16 @@ def test_recall_is_that_of_the_one_tier_where_there_is_no_other() -> None:
     assert change.difference == pytest.approx(-0.5)
 
 
+def test_stages_count_as_much_whatever_number_of_questions_and_tiers_they_have() -> None:
+    """All of one stage's 120 paraphrases are lost, and of its unseen none; of another's four paraphrases one is."""
+    few = tuple(item for item in made_up(1.0, "1").items if item.tier == "paraphrased")[:4]
+    lost = tuple(item.model_copy(update={"score": float(number > 0)}) for number, item in enumerate(few))
+    small = [make_run(items, weights=weights * 64) for items, weights in ((few, "1"), (lost, "2"))]
+    change = recall_change([(made_up(1.0, "1"), made_up(0.0, "2"), "lamps"), (*small, "lamps")])
+    assert change.before == pytest.approx((0.5 + 1) / 2)
+    assert change.difference == pytest.approx((-0.5 - 0.25) / 2)
+
+
 # ------------------------------------------------------------------ stages
 
 

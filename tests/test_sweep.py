@@ -176,6 +176,13 @@ def test_recipes_are_means_over_their_seeds() -> None:
     assert summarise("s", "k", [trial("a", 0, 0.5, None, 1)]).forgetting == "bits_per_byte_difference"
 
 
+def test_what_only_some_trials_have_stands_for_no_recipe() -> None:
+    found = summarise("s", "k", [trial("a", 0, 0.5, 0.7, 1), trial("a", 1, 0.5, None, 1), trial("b", 0, 0.5, 0.1, 1)])
+    assert found.forgetting == "bits_per_byte_difference"
+    assert ["divergence" in recipe.scores for recipe in found.recipes] == [False, True]
+    assert [recipe.is_optimal for recipe in found.recipes] == [True, True]
+
+
 def test_a_recipe_of_which_a_seed_is_still_to_come_is_not_called_best() -> None:
     trials = [trial("whole", 0, 0.5, 0.5, 100), trial("lucky", 0, 0.7, 0.2, 90)]
     found = summarise("s", "k", trials, planned={"whole": 1, "lucky": 2})
