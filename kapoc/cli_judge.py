@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -196,6 +196,7 @@ def report(
         board = compared.leaderboard(checks)
     pairs = pair_runs(compared.before, compared.first)
     files = render_report(comparison, verdict, pairs, board, name=beside(out, "").name)
+    _refuse_other_files(out, files)
     for ending, text in files.items():
         write_file(beside(out, ending), text)
     if as_json:
@@ -204,6 +205,21 @@ def report(
         if board is not None:
             show(terminal.leaderboard_table(board))
         show(*(f"report: {beside(out, ending)}" for ending in files))
+
+
+def _refuse_other_files(out: Path, endings: Iterable[str]) -> None:
+    """Look at every place of a report's files before the first is written: only a report is replaced."""
+    from kapoc.errors import DataError, OutputError
+    from kapoc.report.formats import beside, is_report
+    from kapoc.source import read_text
+
+    for ending in endings:
+        path = beside(out, ending)
+        refuse_unwritable_file(path, "--out")
+        with contextlib.suppress(DataError):
+            if not path.exists() or is_report(ending, read_text(path)):
+                continue
+        raise OutputError(f"{path}: is there already and is no report; choose another --out")
 
 
 @judge_app.command()

@@ -12,6 +12,7 @@ from kapoc.compare import compare
 from kapoc.gate import RELEASE_GATE, Check, Gate
 from kapoc.leaderboard import Leaderboard, leaderboard
 from kapoc.record import Run, save_run
+from kapoc.report.formats import is_report
 from kapoc.report.plot import leaderboard_plot
 
 
@@ -206,3 +207,36 @@ def test_a_record_of_other_weights_is_passed_over(folder: Path, monkeypatch: pyt
     save_run(trained_run(), folder / "all")
     assert run_kapoc(monkeypatch, "report", "base", "all") == 0
     assert "Learning curve" not in (folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_report_replaces_a_report(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for runs in (["base", "half", "all"], ["base", "all", "half"]):
+        assert run_kapoc(monkeypatch, "report", *runs) == 0
+    assert "| 1 * | all |" in (folder / "report.md").read_text(encoding="utf-8")
+    (folder / "report.html").write_text("", encoding="utf-8")
+    assert run_kapoc(monkeypatch, "report", "base", "half") == 0
+    assert (folder / "report.html").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("report.html", "<!doctype html>\n<h1>Minutes</h1>\n"),
+        ("report.md", "# Us against them on Monday\n\nMinutes.\n"),
+        ("report.json", '{"verdict": "fine"}\n'),
+        ("report.svg", "<svg><style>path{}</style></svg>\n"),
+    ],
+)
+def test_a_report_replaces_no_other_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, text: str
+) -> None:
+    (folder / name).write_text(text, encoding="utf-8")
+    assert run_kapoc(monkeypatch, "report", "base", "half", "all", "--out", name) == 6
+    assert capsys.readouterr().err == f"kapoc: {name}: is there already and is no report; choose another --out\n"
+    assert (folder / name).read_text(encoding="utf-8") == text
+    assert len(list(folder.glob("report.*"))) == 1
+
+
+@pytest.mark.parametrize("page", sorted((Path(__file__).parents[1] / "reports").glob("*/report.md")), ids=str)
+def test_the_reports_of_the_repository_are_reports(page: Path) -> None:
+    assert is_report(".md", page.read_text(encoding="utf-8"))

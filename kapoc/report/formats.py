@@ -1,6 +1,7 @@
 """One report in every format of a file: the same facts as a page, as Markdown and as JSON."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,12 +13,31 @@ from kapoc.record import to_json
 from kapoc.report import markdown
 
 ENDINGS = (".html", ".md", ".json", ".svg")
+_MARKS = {
+    ".html": r'<p class="maker">kapoc report</p>',
+    ".md": r"\A# [^\n]+ against [^\n]+ on [^\n]+\n.*^\*\*Verdict",
+    ".svg": r"<svg [^>]*>\s*<style>:root\{--paper:",
+}
+"""By what a report of any age is told from a file of a user's own."""
 
 
 def beside(out: Path, ending: str) -> Path:
     """Where one of the files lies: `out`, with this ending in the place of that of any of them."""
     stem = out.with_suffix("") if out.suffix in ENDINGS else out
     return stem.with_name(stem.name + ending)
+
+
+def is_report(ending: str, text: str) -> bool:
+    """Whether a file with this ending and this text is one of a report's; an empty one is as good as none."""
+    if not text.strip():
+        return True
+    if ending != ".json":
+        return re.search(_MARKS[ending], text, re.DOTALL | re.MULTILINE) is not None
+    try:
+        facts = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(facts, dict) and {"comparison", "verdict"} <= facts.keys()
 
 
 def render_report(
