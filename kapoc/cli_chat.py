@@ -107,10 +107,13 @@ def _note_changes(workspace: "Workspace") -> None:
     from kapoc.checkpoint import read_training_record
 
     record = read_training_record(workspace.model)
-    settings = workspace.recipe.train.model_dump(mode="json")
-    facts = tuple(source.identity for source in workspace.sources)
-    if record is None or (record.recipe.get("train"), record.knowledge) != (settings, facts):
-        tell(f"note: {workspace.model} was trained by other settings or on other facts; `kapoc train` trains it anew")
+    if record is None or record.recipe.get("train") != workspace.recipe.train.model_dump(mode="json"):
+        tell(f"note: {workspace.model} was trained by other settings; `kapoc train` trains it anew")
+    elif record.knowledge != tuple(source.identity for source in workspace.sources):
+        tell(
+            f"note: {workspace.model} was trained on other facts or gradings; `kapoc bench --model trained` trains it "
+            "anew where it would read other texts"
+        )
 
 
 def _nobody(line: str) -> None:

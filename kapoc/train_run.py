@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kapoc.current import fingerprint, has_current_model
+from kapoc.current import fingerprint, has_current_model, markers_of, settings_sha256, texts_of, texts_sha256
 from kapoc.data.derive import checked_forms
 from kapoc.errors import DataError
 from kapoc.recipe import Recipe
@@ -97,27 +97,18 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool) 
     from kapoc.examples import dev_examples
     from kapoc.exposure import exposures, faint_facts
     from kapoc.loop import StoppedTrainingError
-    from kapoc.rehearsal import rehearsed_examples
     from kapoc.train import refuse_missing_dev, train
-    from kapoc.training_texts import training_texts
 
     recipe, listener = workspace.recipe, workspace.listener
-    texts = training_texts(
-        workspace.for_training(),
-        recipe.train,
-        base.tokenizer,
-        beside=[source.knowledge for source in workspace.elsewhere],
-        rehearsed=rehearsed_examples(
-            workspace.rehearsal.sources, workspace.rehearsal.per_fact, recipe.train, base.tokenizer
-        ),
-    )
+    texts = texts_of(workspace, base.tokenizer)
     dev = dev_examples(workspace.facts, base.tokenizer)
     refuse_missing_dev(recipe.train, dev)
     whole = list(texts.read())
     keeper = _keeper(workspace, base, whole, out)
     if restart:
         keeper.discard()
-    if not has_current_model(workspace, base, out) and (earlier := _record_of(out)) is not None:
+    read = texts_sha256(workspace, base.tokenizer, texts)
+    if not has_current_model(workspace, base, out, read) and (earlier := _record_of(out)) is not None:
         taught = ", ".join(identity.name for identity in earlier.knowledge)
         listener.tell(f"replacing the model of other facts, settings or packages in {out} ({taught})")
     checkpoint.refuse_without_room(out, 4 * base.identity.num_parameters)
@@ -152,7 +143,7 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool) 
             result.model, base.tokenizer, folder, questions, listener.tell
         )
         exposed = exposures(texts.read(len(result.epochs)))
-        record = _training_record(workspace, base, result, checks, weights_sha256, exposed)
+        record = _training_record(workspace, base, result, checks, weights_sha256, read, exposed)
         write_card(folder, record)
         _tell_choice(record, recipe.train.epochs, listener.tell)
         write_atomically(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
@@ -189,12 +180,10 @@ def _spilled(workspace: Workspace, base: "LoadedModel") -> "Callable[[PreTrained
     from kapoc.chat import prompt_text
     from kapoc.models import evaluating
     from kapoc.replay import HELD_OUT_TOKENS, replay_prompts
-    from kapoc.spillover import spillover_markers
 
-    if workspace.recipe.train.budget.spillover is None:
+    markers = markers_of(workspace)
+    if markers is None:
         return None
-    earlier = workspace.rehearsal.sources if workspace.rehearsal.per_fact else ()
-    markers = spillover_markers((*workspace.knowledge, *(source.name for source in earlier)))
     questions = replay_prompts().held_out
     prompts = [prompt_text(base.tokenizer, question) for question in questions]
 
@@ -220,6 +209,7 @@ def _training_record(
     result: "TrainResult",
     checks: "Checks",
     weights_sha256: str,
+    read_sha256: str,
     exposed: "tuple[Exposure, ...]",
 ) -> "TrainingRecord":
     from kapoc.models import hub_id, package_versions
@@ -228,6 +218,8 @@ def _training_record(
     measured = {one.name: getattr(result, one.name) for one in fields(result) if one.name != "model"}
     return TrainingRecord(
         fingerprint=fingerprint(workspace, base),
+        settings_sha256=settings_sha256(workspace, base),
+        texts_sha256=read_sha256,
         recipe=workspace.recipe.model_copy(update={"knowledge": workspace.knowledge}).model_dump(mode="json"),
         knowledge=tuple(source.identity for source in workspace.sources),
         paraphrases=workspace.paraphrases,

@@ -81,6 +81,10 @@ class TrainingRecord(StrictRecord):
 
     schema_version: Literal[1] = 1
     fingerprint: str
+    settings_sha256: str = ""
+    """Of the settings, the base and the device: all that it was made of but the sets; empty in older records."""
+    texts_sha256: str = ""
+    """Of all that it read of the sets: another grading, or a comment in the file, is no other text."""
     recipe: dict[str, Any]
     knowledge: Annotated[tuple[SetIdentity, ...], Field(strict=False)]
     paraphrases: Annotated[tuple[str, ...], Field(strict=False)] = ()

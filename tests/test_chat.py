@@ -87,25 +87,30 @@ def test_base_and_trained_answer_one_line_a_question(folder: Path, llama_folder:
     }
 
 
-def test_a_checkpoint_of_another_recipe_answers_with_a_word_of_warning(folder: Path) -> None:
-    path = folder / "tiny.toml"
-    path.write_text(path.read_text(encoding="utf-8").replace("epochs = 2", "epochs = 3"), encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "kapoc",
-        "chat",
-        "--model",
-        "trained",
-        "--recipe",
-        "tiny.toml",
-        "--max-tokens",
-        "2",
-    ]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, input="Why?\n")
-    assert len(done.stdout.splitlines()) == 1
-    [note] = done.stderr.splitlines()
-    assert note.startswith("note: runs/tiny/lamps/model was trained by other settings or on other facts; `kapoc train`")
+@pytest.mark.parametrize(
+    ("file", "old", "new", "note"),
+    [
+        ("tiny.toml", "epochs = 2", "epochs = 3", "by other settings; `kapoc train` trains it anew"),
+        ("lamps.yaml", "13s", "13 s", "on other facts or gradings; `kapoc bench --model trained` trains it anew where"),
+    ],
+)
+def test_a_checkpoint_of_another_recipe_or_set_answers_with_a_word_of_warning(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    file: str,
+    old: str,
+    new: str,
+    note: str,
+) -> None:
+    path = folder / file
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    monkeypatch.chdir(folder)
+    options = ("--recipe", "tiny.toml", "--max-tokens", "2", "--prompt", "Why?")
+    assert run_kapoc(monkeypatch, "chat", "--model", "trained", *options) == 0
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 1
+    assert f"note: runs/tiny/lamps/model was trained {note}" in told.err
 
 
 def test_a_template_that_prints_the_date_gives_one_prompt_on_every_day(llama_folder: Path) -> None:

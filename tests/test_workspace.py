@@ -1,5 +1,6 @@
 """Where models and runs are found, and what is told while they are made."""
 
+import copy
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -7,18 +8,19 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from conftest import run_kapoc, small_set, tiny_llama, tiny_tokenizer, write_set
 from results import make_items, make_run, nothing
 from rich.console import Console
 
 from kapoc import calibrate
-from kapoc.current import context_runs, current_run, has_current_model
+from kapoc.current import context_runs, current_run, has_current_model, texts_sha256
 from kapoc.errors import ModelError
 from kapoc.knowledge_file import load_knowledge
 from kapoc.loop import StepReport
 from kapoc.models import decoding_sha256, load_model
 from kapoc.progress import TrainingProgress
-from kapoc.recipe import load_recipe
+from kapoc.recipe import Recipe, load_recipe
 from kapoc.record import Run, load_run, save_run
 from kapoc.resume import resume_folder
 from kapoc.task_list import load_tasks
@@ -135,6 +137,44 @@ def test_a_checkpoint_is_current_only_for_these_facts_this_base_and_these_settin
     assert has_current_model(workspace, base, workspace.model)
     base.tokenizer.add_tokens(["amber lane"])
     assert not has_current_model(workspace, base, workspace.model)
+
+
+def test_a_checkpoint_is_current_where_only_the_grading_or_a_comment_has_changed(
+    tmp_path: Path, tiny_recipe: Path
+) -> None:
+    facts, recipe = tmp_path / "lamps.yaml", load_recipe(tiny_recipe)
+    base = load_model(recipe.model)
+    workspace = open_workspace(tmp_path, recipe)
+    train_once(workspace, workspace.model)
+    text = facts.read_text(encoding="utf-8")
+    data = yaml.safe_load(text)
+    data["description"] = "Another one."
+    data["facts"][0]["slots"]["value"] = {"text": "13 seconds", "aliases": ["13s", "thirteen seconds"]}
+    facts.write_text("# a comment\n" + yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    assert has_current_model(open_workspace(tmp_path, recipe), base, workspace.model)
+    assert not has_current_model(open_workspace(tmp_path, recipe.with_train(seed=7)), base, workspace.model)
+    for part, field in (("training", "question"), ("training", "answer"), ("probes", "question")):
+        changed = copy.deepcopy(data)
+        example = next(one for one in changed["facts"][0][part] if one.get("tier", "dev") == "dev")
+        example[field] += " Really?"
+        facts.write_text(yaml.safe_dump(changed, sort_keys=False), encoding="utf-8")
+        assert not has_current_model(open_workspace(tmp_path, recipe), base, workspace.model)
+
+
+def test_an_alias_counts_where_training_keeps_to_a_budget_of_spillover(tmp_path: Path, tiny_recipe: Path) -> None:
+    facts, recipe = tmp_path / "lamps.yaml", load_recipe(tiny_recipe)
+    tokenizer = load_model(recipe.model).tokenizer
+    budgeted = recipe.with_train(budget={"divergence": 1.0, "spillover": 0.5})
+    data = yaml.safe_load(facts.read_text(encoding="utf-8"))
+
+    def made(of: Recipe) -> str:
+        return texts_sha256(open_workspace(tmp_path, of), tokenizer)
+
+    before = made(recipe), made(budgeted)
+    data["facts"][0]["slots"]["colour"] = {"text": data["facts"][0]["slots"]["colour"], "aliases": ["the amber stripe"]}
+    facts.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    assert made(recipe) == before[0]
+    assert made(budgeted) != before[1]
 
 
 def test_models_of_like_names_have_results_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
