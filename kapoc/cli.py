@@ -143,8 +143,9 @@ def bench(
     model card, once its base was measured on the same items.
     """
     from kapoc import workflow
-    from kapoc.record import to_json
+    from kapoc.record import refuse_other_files, to_json
     from kapoc.report import terminal
+    from kapoc.train_run import refuse_bad_settings
 
     asked = {
         "general": general or (),
@@ -154,7 +155,15 @@ def bench(
         "limit": limit,
         "lm_eval_out": lm_eval,
     }
+    settings = {"--epochs": epochs, "--seed": seed, "--method": method}
+    given = [option for option, value in settings.items() if value is not None]
+    if given and model not in {"base", "trained"}:
+        raise DataError(f"{', '.join(given)}: only for --model base and trained, which a recipe makes; leave it out")
     workspace = _workspace(runs, recipe, knowledge, asked, track, epochs=epochs, seed=seed, method=method)
+    if given:
+        refuse_bad_settings(workspace.recipe)
+    if out is not None:
+        refuse_other_files(out)
     if model == "trained":
         if base is not None:
             raise DataError("--base: `trained` is held against its recipe's model; leave it out")

@@ -143,7 +143,8 @@ def new(
     starter = files("kapoc.data").joinpath("starter.yaml").read_text(encoding="utf-8")
     if path.suffix.lower() not in {".yaml", ".yml"}:
         raise OutputError(f"{path}: the starter is a YAML file; choose a name that ends in .yaml")
-    starter = starter.replace("name: my-facts ", f"name: {set_name_of(str(path))} ", 1)
+    name = set_name_of(str(path))
+    starter = starter.replace("name: my-facts ", f"name: {name if name[0].isalpha() else json.dumps(name)} ", 1)
     schema = path.with_name("knowledge.schema.json")
     if schema.exists() and schema.read_bytes() != schema_text.encode() and not force:
         raise OutputError(f"{schema}: is there already and is another one; choose another folder, or --force")

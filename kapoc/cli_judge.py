@@ -10,7 +10,7 @@ import typer
 
 from kapoc import completion
 from kapoc.cli_options import GeneralOption, JsonOption, OffTopicOption
-from kapoc.console import refuse_unwritable_file, show, write_file
+from kapoc.console import refuse_unwritable_file, show, tell, write_file
 
 if TYPE_CHECKING:
     from kapoc.compared import Compared
@@ -243,7 +243,7 @@ def regrade(
     otherwise. Give the same --general and --off-topic as when it was measured. A run is refused where a question, an
     option or a reference answer is another one now: that takes a new measurement.
     """
-    from kapoc.regrade import regrade_on_disk
+    from kapoc.regrade import outdated, regrade_on_disk
 
     names = [name for one in general or () for name in one.split(",") if name]
     found = regrade_on_disk(runs, knowledge=knowledge or (), general=names, off_topic=off_topic or ())
@@ -251,6 +251,9 @@ def regrade(
         folder: {"now right": one.now_right, "now wrong": one.now_wrong, "other spillover": one.other_spillover}
         for folder, one in found.items()
     }
+    stale = dict(pair for folder, lists in changes.items() if any(lists.values()) for pair in outdated(folder))
+    for path, command in stale.items():
+        tell(f"note: {path} has the numbers of before; `{command}` writes it anew")
     if as_json:
         print(json.dumps({str(folder): lists for folder, lists in changes.items()}, indent=2))
         return

@@ -23,6 +23,7 @@ from kapoc.source import Location, Places, complaints, dotted, read_jsonl, read_
 
 SUFFIXES = (".yaml", ".yml", ".jsonl")
 _MAX_COMPLAINTS = 50
+_IMPORTED = {".csv", ".tsv", ".parquet", ".md", ".markdown"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,13 @@ def knowledge_path(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if not path.exists() and path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path}: no such file or shipped knowledge set; {near_miss(str(path), shipped)}")
+    if path.is_file() and path.suffix.lower() in _IMPORTED:
+        raise _not_imported(path)
     return path
+
+
+def _not_imported(path: Path) -> DataError:
+    return DataError(f"{path}: is no knowledge set; make one of it with `kapoc data import {path}`")
 
 
 def read_content(path: Path) -> tuple[Any, Places]:
@@ -196,7 +203,10 @@ def read_content(path: Path) -> tuple[Any, Places]:
     A file of JSON lines has the set without its facts in the first line, and one fact in every other.
     """
     if path.suffix.lower() != ".jsonl":
-        return read_yaml(path)
+        content, places = read_yaml(path)
+        if path.suffix.lower() == ".json" and isinstance(content, list):
+            raise _not_imported(path)
+        return content, places
     rows = list(read_jsonl(path))
     if not rows or not isinstance(rows[0][1], dict):
         raise DataError(f"{path}:1: the first line must hold the set's own fields; see the documented format")

@@ -198,6 +198,11 @@ class Run(StrictRecord):
         return self.settings.limit is None
 
 
+_OF_MODELS = frozenset({"config.json", "adapter_config.json", "model.safetensors"})
+_OF_RUNS = frozenset({"items.jsonl", "tensorboard", "wandb"})
+"""What a measurement that was killed may have left."""
+
+
 def save_run(run: Run, folder: Path) -> None:
     """Write a run; one that was there before is replaced.
 
@@ -248,7 +253,7 @@ def load_run(folder: Path) -> Run:
     if folder.is_file():
         raise DataError(f"{folder}: is a file; name the run's folder")
     if not (folder / "run.json").is_file():
-        raise DataError(f"{folder}: no run here (run.json is missing); make one with `kapoc bench --out {folder}`")
+        raise DataError(f"{folder}: no run here (run.json is missing); {_instead_of_run(folder)}")
     run = load_json(folder / "run.json", Run)
     items = load_jsonl(folder / "items.jsonl", Item)
     for name in ("run.json", "items.jsonl"):
@@ -264,6 +269,28 @@ def load_run(folder: Path) -> Run:
     if len({item.id for item in items}) != len(items):
         raise DataError(f"{folder / 'items.jsonl'}: an item id stands twice; measure again")
     return run.model_copy(update={"items": items})
+
+
+def _instead_of_run(folder: Path) -> str:
+    """What to do about a folder that holds no run."""
+    if any((folder / name).is_file() for name in _OF_MODELS):
+        return f"it is a model; measure it with `kapoc bench --model {folder}`, and name the run that this makes"
+    if below := sorted(str(path.parent) for path in folder.glob("*/run.json")):
+        return f"there is one in {', '.join(below[:4])}; name one of these"
+    return f"make one with `kapoc bench --out {folder}`"
+
+
+def refuse_other_files(folder: Path) -> None:
+    """Refuse to put a run where other things lie, which would then count as its own.
+
+    Raises:
+        OutputError: a model or files of other kinds lie there.
+    """
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if not names.isdisjoint(_OF_MODELS):
+        raise OutputError(f"{folder}: holds a model; choose another --out for the run")
+    if "run.json" not in names and any(name not in _OF_RUNS and not name.startswith(".") for name in names):
+        raise OutputError(f"{folder}: holds files that are no run's; choose another --out or empty it")
 
 
 def _refuse_halves(path: Path) -> None:

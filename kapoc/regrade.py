@@ -17,7 +17,10 @@ from kapoc.errors import DataError, IncomparableError
 from kapoc.general import general_sha256, kind_of
 from kapoc.knowledge_file import load_sources
 from kapoc.record import Item, Run, load_run, save_run
+from kapoc.report.formats import is_report
 from kapoc.task_list import load_tasks
+
+_CARD = "README.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,26 @@ def regrade_on_disk(
         found[folder] = _changes(before, after)
     for folder, regraded in found.items():
         save_run(regraded.run, folder)
+    return found
+
+
+def outdated(folder: Path) -> list[tuple[Path, str]]:
+    """What was made of a run that is graded anew, and lies beside it: each file with the command that writes it again.
+
+    Args:
+        folder: of the run; reports and a model's card are looked for beside it.
+    """
+    found = []
+    for page in sorted(folder.parent.glob("*.md")):
+        if page.name != _CARD and is_report(".md", page.read_text(encoding="utf-8", errors="replace")):
+            suffix = page.stem.removeprefix("report")
+            pair = [folder.parent / f"{alias}{suffix}" for alias in ("base", "trained")]
+            runs = [str(run) for run in pair] if all((run / "run.json").is_file() for run in pair) else None
+            command = f"{' '.join(runs or ['BASE', 'TRAINED'])} --out {page}"
+            found.append((page, f"kapoc report {command}"))
+    card = folder.parent / "model" / _CARD
+    if card.is_file() and "model-index" in card.read_text(encoding="utf-8", errors="replace"):
+        found.append((card, "kapoc bench --model trained"))
     return found
 
 

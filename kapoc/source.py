@@ -216,6 +216,8 @@ def _message(part: Any, schema: type[BaseModel]) -> str:
     if part["type"] == "extra_forbidden":
         known = _fields_at(schema, part["loc"][:-1])
         return message + (f"; {near_miss(str(part['loc'][-1]), known)}" if known else "; remove it")
+    if part["type"] == "string_pattern_mismatch" and part["ctx"]["pattern"].startswith("^[A-Za-z0-9]"):
+        message = "takes letters (a to z), digits, '.', '_' and '-', a letter or digit first"
     if part["type"] not in {*_MESSAGES, "value_error"}:
         message += f" (found {str(part['input'])[:60]!r})"
     return message

@@ -54,7 +54,7 @@ def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Pa
     refuse_own_base(workspace.recipe, out)
     with tracked(workspace, workspace.folder, f"{workspace.recipe.name} on {workspace.name}") as workspace:
         workspace.listener.tell(f"loading {workspace.recipe.model}")
-        return train_loaded(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out, restart)
+        return train_loaded(workspace, load_model(workspace.base_model, tell=workspace.listener.tell), out, restart)
 
 
 def train_once(workspace: Workspace, out: Path) -> Path:
@@ -62,7 +62,7 @@ def train_once(workspace: Workspace, out: Path) -> Path:
     from kapoc.models import load_model
     from kapoc.resume import drop_state
 
-    if not has_current_model(workspace, load_model(workspace.recipe.model, tell=workspace.listener.tell), out):
+    if not has_current_model(workspace, load_model(workspace.base_model, tell=workspace.listener.tell), out):
         train_model(workspace, out)
         return out
     drop_state(out)

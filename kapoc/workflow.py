@@ -99,7 +99,7 @@ def bench_once(workspace: Workspace, name: str, out: Path, base: Run | None = No
     run = current_run(workspace, loaded, out, base.model.weights_sha256 if base is not None else "")
     if run is not None:
         return run
-    return _measure(workspace, loaded, out, load_model(workspace.recipe.model, tell=tell) if base is not None else None)
+    return _measure(workspace, loaded, out, load_model(workspace.base_model, tell=tell) if base is not None else None)
 
 
 def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict | None]:
@@ -131,14 +131,14 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
     from kapoc.train import refuse_missing_dev
 
     workspace.listener.tell(f"loading {workspace.recipe.model}")
-    base = load_model(workspace.recipe.model, tell=workspace.listener.tell)
+    base = load_model(workspace.base_model, tell=workspace.listener.tell)
     refuse_missing_dev(workspace.recipe.train, dev_examples(workspace.facts, base.tokenizer))
     before = current_run(workspace, base, workspace.run("base")) or _measure(workspace, base, workspace.run("base"))
     if has_current_model(workspace, base, workspace.model):
         tell_other_packages(workspace, workspace.model)
     else:
         train_loaded(workspace, base, workspace.model)
-        base = load_model(workspace.recipe.model, tell=workspace.listener.tell)  # training changed the one in memory
+        base = load_model(workspace.base_model, tell=workspace.listener.tell)  # training changed the one in memory
     drop_state(workspace.model)
     workspace.listener.tell(f"loading {workspace.model}")
     after = _measure(workspace, load_model(str(workspace.model), tell=workspace.listener.tell), out, base)
@@ -170,5 +170,5 @@ def cost(workspace: Workspace) -> "Cost":
     from kapoc.models import load_model
     from kapoc.task_list import load_tasks
 
-    loaded = load_model(workspace.recipe.model, tell=workspace.listener.tell)
+    loaded = load_model(workspace.base_model, tell=workspace.listener.tell)
     return calibrate(loaded, workspace.recipe, workspace.for_training(), load_tasks(workspace.knowledge))

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kapoc.bundled import bundled_sets
 from kapoc.context import Context, checked_context
-from kapoc.errors import ModelError
+from kapoc.errors import DataError, ModelError, OutputError, near_miss
 from kapoc.general import kind_of, load_general, load_off_topic
 from kapoc.knowledge import Fact, KnowledgeSet
 from kapoc.knowledge_file import Source, load_sources
@@ -120,7 +121,22 @@ class Workspace:
         """
         if model == "trained" and not (self.model / TRAINING_FILE).is_file():
             raise ModelError(f"{self.model}: no trained model here; make one with `kapoc train`, or give `base`")
-        return {"base": self.recipe.model, "trained": str(self.model)}.get(model, model)
+        return self.base_model if model == "base" else {"trained": str(self.model)}.get(model, model)
+
+    @property
+    def base_model(self) -> str:
+        """What `base` is, by which it can be loaded.
+
+        Raises:
+            ModelError: it is a folder that is not there.
+        """
+        model = self.recipe.model
+        is_folder = model.startswith((".", "/", "~")) or len(Path(model).parts) > len(("owner", "name"))
+        if is_folder and not Path(model).exists():
+            raise ModelError(
+                f"recipe '{self.recipe.name}': model: {model}: no such folder; its path counts from {Path.cwd()}"
+            )
+        return model
 
     def run(self, alias: str) -> Path:
         """The run of `base` or `trained`."""
@@ -172,8 +188,17 @@ def open_workspace(
     """Load the knowledge sets (the recipe's where none is named) and say where their results lie.
 
     Raises:
-        DataError: a set or a file of prompts is malformed.
+        DataError: a set or a file of prompts is malformed, or a set of the recipe's is not there.
+        OutputError: the root is a file.
     """
+    if root.exists() and not root.is_dir():
+        raise OutputError(f"{root}: is a file, not a folder; choose another --runs")
+    for name in () if knowledge else recipe.knowledge:
+        if name not in bundled_sets() and not Path(name).exists():
+            raise DataError(
+                f"recipe '{recipe.name}': knowledge: {name}: no such file in {Path.cwd()}, from where its paths count, "
+                f"and no shipped knowledge set; {near_miss(name, bundled_sets())}"
+            )
     sources = load_sources(tuple(knowledge) or recipe.knowledge)
     if batch_size == recipe.bench.batch_size:
         batch_size = None

@@ -421,6 +421,65 @@ def test_no_run_there(shell: Shell, runs: Path) -> None:
     shell.fails("compare", "base", "nowhere", says=r"nowhere: no run here \(run\.json is missing\)")
 
 
+def test_a_model_or_a_workspace_in_the_place_of_a_run(shell: Shell, runs: Path) -> None:
+    (runs / "model").mkdir()
+    (runs / "model" / "config.json").write_text("{}", encoding="utf-8")
+    shell.fails("compare", "base", "model", says=r"model: no run here .* is a model; .*`kapoc bench --model model`")
+    (runs / "work").mkdir()
+    (runs / "base").rename(runs / "work" / "base")
+    shell.fails("compare", "work", "trained", says=r"work: no run here .*; there is one in work/base; name one")
+
+
+@pytest.mark.parametrize(("name", "says"), [("config.json", "a model"), ("notes.txt", "are no run's")])
+def test_a_run_is_not_put_among_other_files(shell: Shell, name: str, says: str) -> None:
+    (shell.folder / "full").mkdir()
+    (shell.folder / "full" / name).write_text("{}", encoding="utf-8")
+    shell.fails(
+        "bench", "--model", "base", "--out", "full", says=rf"full: holds .*{says}; choose another --out", code=6
+    )
+
+
+@pytest.mark.parametrize("option", ["--epochs", "--seed"])
+def test_training_options_for_a_model_that_is_not_trained(shell: Shell, option: str) -> None:
+    shell.fails("bench", "--model", "default", option, 9, says=rf"{option}: only for --model base and trained")
+
+
+def test_an_unknown_method_of_the_base(shell: Shell) -> None:
+    shell.fails("bench", "--model", "base", "--method", "lorra", says=r"did you mean 'lora'\?")
+
+
+def test_a_file_for_the_folder_of_runs(shell: Shell) -> None:
+    (shell.folder / "runs").touch()
+    shell.fails("bench", "--model", "base", says=r"runs: is a file, not a folder; choose another --runs", code=6)
+
+
+def test_a_recipe_that_names_what_is_not_there(shell: Shell) -> None:
+    here = re.escape(str(shell.folder))
+    recipe = shell.folder / "own.toml"
+    recipe.write_text('name = "own"\nknowledge = "no/lamps.yaml"\n', encoding="utf-8")
+    bench = ("bench", "--model", "base", "--recipe", "own.toml")
+    shell.fails(*bench, says=rf"recipe 'own': knowledge: no/lamps\.yaml: no such file in {here}, from where")
+    recipe.write_text('name = "own"\nmodel = "./no"\n', encoding="utf-8")
+    shell.fails(*bench, says=rf"recipe 'own': model: \./no: no such folder; its path counts from {here}", code=5)
+    recipe.write_text('name = "my own"\n', encoding="utf-8")
+    shell.fails(*bench, says=r"own\.toml: name: takes letters \(a to z\), digits, .*\(found 'my own'\)")
+
+
+def test_a_slot_by_a_name_of_other_letters(shell: Shell) -> None:
+    content = small_set()
+    content["facts"][0]["slots"]["名"] = "x"
+    write_set(shell.folder / "bad.yaml", content)
+    shell.fails("data", "check", "bad.yaml", says=r"bad\.yaml:\d+: facts\[0\]\.slots\.名\.\[key\]: takes letters")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("faq.json", '[{"question": "a"}]'), ("faq.csv", "question,answer\n"), ("faq.md", "# a\n")]
+)
+def test_what_is_to_be_imported_is_no_set(shell: Shell, name: str, text: str) -> None:
+    (shell.folder / name).write_text(text, encoding="utf-8")
+    shell.fails("data", "check", name, says=rf"is no knowledge set; make one of it with `kapoc data import {name}`")
+
+
 def test_run_json_cut_off(shell: Shell, runs: Path) -> None:
     text = (runs / "trained" / "run.json").read_text(encoding="utf-8")
     (runs / "trained" / "run.json").write_text(text[: len(text) // 2], encoding="utf-8")

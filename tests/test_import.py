@@ -162,7 +162,11 @@ def test_a_row_knows_its_line(tmp_path: Path) -> None:
         ),
         ("a.json", '[{"question": "Who?"},\n', "a.json:2: not valid JSON"),
         ("a.parquet", "no parquet", "a.parquet: not valid Parquet"),
-        ("a.xlsx", "x", "a.xlsx: the kind of file is not known; save it as one of .csv"),
+        (
+            "a.xlsx",
+            "x",
+            "a.xlsx: the kind of file is not known; save it as one of .csv, .tsv, .jsonl, .json, .parquet, .md",
+        ),
     ],
 )
 def test_a_broken_table_is_named_with_its_line(tmp_path: Path, name: str, text: str, complaint: str) -> None:
@@ -722,7 +726,35 @@ def test_a_runbook_with_underlined_headings_and_code_in_a_line(tmp_path: Path) -
         ("owner/some.data", "some-data"),
         ("owner/data:train", "data"),
         ("my_facts.yaml", "my-facts"),
+        ("general.csv", "general-facts"),
+        ("seen.yaml", "seen-facts"),
     ],
 )
 def test_a_set_is_called_as_its_file_is(source: str, name: str) -> None:
     assert set_name_of(source) == name
+
+
+def test_a_name_that_reports_use_is_refused(tmp_path: Path) -> None:
+    source = written(tmp_path, "a.csv", "question,answer\nWho runs it?,Mira\n")
+    with pytest.raises(DataError, match=r"--set-name text: is what reports call something else; choose another"):
+        import_set(source, set_name="text")
+
+
+def test_rows_on_one_line_are_told_by_their_numbers(tmp_path: Path) -> None:
+    rows = [{"question": "Who runs it?", "answer": "Mira"}, {"question": "Where is it?", "answer": ""}]
+    with pytest.raises(DataError, match=r"a\.json: row 2: answer: is empty"):
+        import_set(written(tmp_path, "a.json", json.dumps(rows)))
+    with pytest.raises(DataError, match=r"b\.json:3: answer: is empty"):
+        import_set(written(tmp_path, "b.json", "[\n" + ",\n".join(map(json.dumps, rows)) + "\n]"))
+
+
+@pytest.mark.parametrize("title", ["Contacts of 2024", "Contacts of 2024;;"])
+def test_a_title_above_the_header_is_no_header(tmp_path: Path, title: str) -> None:
+    source = written(tmp_path, "a.csv", f"{title}\nid;question;answer\n1;Who runs it?;Mira\n2;Where is it?;Bern\n")
+    with pytest.raises(DataError, match=r"a\.csv:1: 'Contacts of 2024' stands above the rows and names no columns"):
+        import_set(source)
+
+
+def test_a_folder_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is a folder; name a file in it"):
+        import_set(str(tmp_path))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, kapoc_here
+from conftest import REPOSITORY, kapoc_here, run_kapoc
 
 from kapoc.bundled import bundled
 from kapoc.errors import IncomparableError
@@ -170,3 +170,25 @@ def test_runs_of_two_gradings_are_not_compared(run_folder: Path, tmp_path: Path)
     assert "kapoc regrade" in told
     kapoc_here("regrade", run_folder, folder=tmp_path)
     kapoc_here("compare", run_folder, trained, folder=tmp_path)
+
+
+def test_what_was_made_of_a_run_is_told_with_the_command_that_makes_it_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("base", "trained"):
+        shutil.copytree(REPORTS / "reference" / name, tmp_path / "work" / name)
+    shutil.copy(REPORTS / "reference" / "report.md", tmp_path / "work" / "report.md")
+    card = tmp_path / "work" / "model" / "README.md"
+    card.parent.mkdir()
+    card.write_text("---\nmodel-index:\n---\n", encoding="utf-8")
+    base = tmp_path / "work" / "base"
+    assert run_kapoc(monkeypatch, "regrade", "work/base") == 0
+    assert capsys.readouterr().err == ""
+    answered(base, SEEN, item(base, SEEN).reference)
+    assert run_kapoc(monkeypatch, "regrade", "work/base") == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "note: work/report.md has the numbers of before; "
+        "`kapoc report work/base work/trained --out work/report.md` writes it anew",
+        "note: work/model/README.md has the numbers of before; `kapoc bench --model trained` writes it anew",
+    ]

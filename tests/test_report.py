@@ -44,6 +44,10 @@ def test_a_models_text_makes_no_tag_link_image_or_cell() -> None:
 HOSTILE = "<img src=https://example.com/m>\n![it](https://example.com/n)\u2028# heading"
 
 
+def test_what_steers_a_screen_is_shown_by_its_code() -> None:
+    assert markdown.plain("red \x1b[31m and \x07 bell") == r"red \x1b[31m and \x07 bell"
+
+
 def test_no_text_of_a_run_makes_a_tag_an_image_or_a_line_outside_the_tables() -> None:
     def named(run: Run, **changes: object) -> Run:
         return run.model_copy(update={"model": run.model.model_copy(update={"name": HOSTILE}), **changes})

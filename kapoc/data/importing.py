@@ -11,7 +11,7 @@ from kapoc.data.proposals import propose
 from kapoc.data.runbooks import drafts_from_runbook
 from kapoc.data.tables import READABLE, read_table
 from kapoc.errors import DataError
-from kapoc.knowledge import KnowledgeSet
+from kapoc.knowledge import RESERVED_NAMES, KnowledgeSet
 
 _MARKDOWN = {".md", ".markdown"}
 
@@ -39,6 +39,8 @@ def import_set(
     Raises:
         DataError: the source cannot be read, or holds nothing that can become a fact.
     """
+    if set_name in RESERVED_NAMES:
+        raise DataError(f"--set-name {set_name}: is what reports call something else; choose another name")
     drafts, notes = _drafts(source, columns or Mapping(), kind)
     if not drafts:
         raise DataError(f"{source}: holds nothing that can become a fact; give questions with answers, or named slots")
@@ -77,7 +79,11 @@ def _drafts(source: str, given: Mapping, wanted: str | None) -> tuple[tuple[Draf
 
 
 def set_name_of(source: str) -> str:
-    """What a set is called after its file or dataset: that name in lower case, without the suffix."""
+    """What a set is called after its file or dataset: that name in lower case, without the suffix.
+
+    A name that means something else in reports gets a word behind it.
+    """
     path = Path(source.split(":")[0])
     stem = path.stem if path.suffix.lower() in {*_MARKDOWN, *READABLE, ".yaml", ".yml"} else path.name
-    return re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-").lower() or "imported"
+    name = re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-").lower() or "imported"
+    return f"{name}-facts" if name in RESERVED_NAMES else name

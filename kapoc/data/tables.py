@@ -5,9 +5,11 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -47,8 +49,23 @@ class Table:
     nested: frozenset[str] = frozenset()
 
     def place(self, index: int) -> str:
-        """Where a row stands, as `file:line` (for Parquet and hub datasets, the number of the row)."""
-        return f"{self.source}:{self.lines[index]}"
+        """Where a row stands, as `file:line` (for Parquet and hub datasets, the number of the row).
+
+        Of several rows on one line it is the number of the row.
+        """
+        return self._places[index]
+
+    @cached_property
+    def _places(self) -> list[str]:
+        return _places(self.source, self.lines)
+
+
+def _places(source: str, lines: Sequence[int]) -> list[str]:
+    sharing = Counter(lines)
+    return [
+        f"{source}:{line}" if sharing[line] == 1 else f"{source}: row {number}"
+        for number, line in enumerate(lines, start=1)
+    ]
 
 
 def read_table(source: str) -> Table:
@@ -73,9 +90,11 @@ def read_table(source: str) -> Table:
         return _from_records(source, _json_list(source, _text(path)))
     if suffix == ".parquet":
         return _from_records(source, _parquet(path))
+    if path.is_dir():
+        raise DataError(f"{source}: is a folder; name a file in it")
     raise DataError(
-        f"{source}: the kind of file is not known; save it as one of {', '.join(READABLE)}, or give a dataset id "
-        "such as owner/name"
+        f"{source}: the kind of file is not known; save it as one of {', '.join((*READABLE, '.md'))}, or give a "
+        "dataset id such as owner/name"
     )
 
 
@@ -103,6 +122,11 @@ def _from_csv(source: str, text: str, delimiter: str | None) -> Table:
         raise DataError(f"{source}:{start}: not valid CSV ({error}); close every quote in this row") from None
     if not rows:
         raise DataError(f"{source}: has no rows; write a header and one row for each fact")
+    if _is_title(text, lines[0], rows[0]):
+        raise DataError(
+            f"{source}:{lines[0]}: '{rows[0][0][:40]}' stands above the rows and names no columns; take this line "
+            "away, so that the first line names them"
+        )
     columns = _header(f"{source}:{lines[0]}", rows[0])
     for line, cells in zip(lines[1:], rows[1:], strict=True):
         if any(cells[len(columns) :]) or len(cells) < len(columns):
@@ -111,6 +135,19 @@ def _from_csv(source: str, text: str, delimiter: str | None) -> Table:
             raise DataError(f"{source}:{line}: row: has {len(cells)} cells where the header has {len(columns)}; {fix}")
     records = tuple(dict(zip(columns, cells, strict=False)) for cells in rows[1:])
     return _filled(Table(source, columns, records, tuple(lines[1:])))
+
+
+def _is_title(text: str, line: int, cells: Sequence[str]) -> bool:
+    """Whether the first row is one cell alone, above a row that could name the columns and others as long as that."""
+    if any(cells[1:]):
+        return False
+    below = "\n".join(text.split("\n")[line:])
+    rows: list[list[str]] = []
+    with contextlib.suppress(csv.Error):
+        reader = csv.reader(io.StringIO(below), delimiter=_sniff(below))
+        rows.extend(islice((row for row in reader if any(map(str.strip, row))), _NUM_SNIFFED))
+    is_header = len(rows) > 1 and len(rows[0]) > 1 and not any(_looks_like_data(cell.strip()) for cell in rows[0])
+    return is_header and all(len(row) == len(rows[0]) for row in rows)
 
 
 def _sniff(text: str) -> str:
@@ -233,17 +270,19 @@ def _from_records(source: str, members: Iterable[tuple[int, Any]]) -> Table:
     rows, lines = [], []
     columns: dict[str, None] = {}
     nested: set[str] = set()
-    for line, member in members:
+    found = list(members)
+    places = _places(source, [line for line, _ in found])
+    for place, (line, member) in zip(places, found, strict=True):
         if not isinstance(member, dict):
-            raise DataError(f"{source}:{line}: holds a {type(member).__name__}, not named fields; write {{...}}")
+            raise DataError(f"{place}: holds a {type(member).__name__}, not named fields; write {{...}}")
         if member.keys() == {"canary"}:
             continue
-        pair = as_pair(member, f"{source}:{line}")
+        pair = as_pair(member, place)
         cells = dict(_flattened(pair))
         nested |= {name for name, value in cells.items() if _is_nested(value)}
         named = {name: _plain(value) for name, value in cells.items()}
         for name, value in named.items():
-            _refuse_half_characters(f"{source}:{line}: {name}", value)
+            _refuse_half_characters(f"{place}: {name}", value)
         rows.append({name: value for name, value in named.items() if not _INDEX.fullmatch(name)})
         lines.append(line)
         columns |= dict.fromkeys(rows[-1])

@@ -1,7 +1,10 @@
 """How numbers are written, the same in every format."""
 
+import re
+
 from kapoc.comparison import Result
 
+_STEERING = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 _LEVEL = 0.05
 """Beside which a p-value is looked at; that of a gate, unless its file says otherwise."""
 
@@ -39,8 +42,8 @@ def shortened(text: str, length: int = 160) -> str:
 
 
 def one_line(text: str) -> str:
-    """A text without line ends, so that nothing in it begins a line."""
-    return " ".join(text.splitlines())
+    """A text without line ends, so that nothing in it begins a line; what steers a screen is shown by its code."""
+    return _STEERING.sub(lambda found: f"\\x{ord(found[0]):02x}", " ".join(text.splitlines()))
 
 
 def p_value(p: float) -> str:
