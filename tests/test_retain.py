@@ -117,8 +117,8 @@ def test_stages_count_as_much_whatever_number_of_questions_and_tiers_they_have()
     """All of one stage's 120 paraphrases are lost, and of its unseen none; of another's four paraphrases one is."""
     few = tuple(item for item in made_up(1.0, "1").items if item.tier == "paraphrased")[:4]
     lost = tuple(item.model_copy(update={"score": float(number > 0)}) for number, item in enumerate(few))
-    small = [make_run(items, weights=weights * 64) for items, weights in ((few, "1"), (lost, "2"))]
-    change = recall_change([(made_up(1.0, "1"), made_up(0.0, "2"), "lamps"), (*small, "lamps")])
+    small, smaller = make_run(few, weights="1" * 64), make_run(lost, weights="2" * 64)
+    change = recall_change([(made_up(1.0, "1"), made_up(0.0, "2"), "lamps"), (small, smaller, "lamps")])
     assert change.before == pytest.approx((0.5 + 1) / 2)
     assert change.difference == pytest.approx((-0.5 - 0.25) / 2)
 
