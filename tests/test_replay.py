@@ -12,6 +12,8 @@ import torch
 from conftest import ignore_masks, tiny_gpt2, tiny_llama, tiny_tokenizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from kapoc.batches import pack, row_losses
+from kapoc.chat import EncodedExample
 from kapoc.data.leaks import NEAR_DUPLICATE
 from kapoc.divergence import Passage, divergence_and_surprise
 from kapoc.errors import DataError
@@ -141,6 +143,28 @@ def test_replay_holds_a_model_that_learns(knowledge_file: Path) -> None:
     assert moved[1] < 0.5 * moved[0]
     assert losses == pytest.approx([losses[0]] * 2, abs=0.2)
     assert max(losses) < 0.4 * math.log(700)
+
+
+def test_a_step_weighs_the_mean_over_written_tokens_against_the_mean_over_answer_tokens(knowledge_file: Path) -> None:
+    examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
+    passages = write_passages(tiny_llama(3), tiny_tokenizer(), 4, ReplaySettings(num_tokens=12), seed=0)
+    replay = ReplaySettings(weight=3.0, per_step=4, target="text")
+    settings = TrainSettings(epochs=1, batch_size=5, micro_batch_size=2, learning_rate=1e-9, replay=replay)
+    [report] = _reports(examples, settings, passages)
+    model, row = tiny_llama(), pack(examples, passages)
+    losses = row_losses(model, row)
+    (losses.answers / row.num_loss_tokens + 3 * losses.surprise / row.num_written_tokens).backward()
+    norm = torch.linalg.vector_norm(torch.stack([w.grad.norm() for w in model.parameters() if w.grad is not None]))
+    assert report.gradient_norm == pytest.approx(float(norm), rel=1e-4)
+    assert report.divergence == pytest.approx(float(losses.divergence) / row.num_written_tokens, rel=1e-4)
+
+
+def _reports(
+    examples: Sequence[EncodedExample], settings: TrainSettings, passages: Sequence[Passage]
+) -> list[StepReport]:
+    reports: list[StepReport] = []
+    train(tiny_llama(), examples, settings, passages=passages, on_step=reports.append)
+    return reports
 
 
 def test_replay_of_the_text_alone_makes_it_likelier(knowledge_file: Path) -> None:

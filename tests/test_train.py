@@ -89,6 +89,17 @@ def test_a_step_is_that_of_adamw_on_the_mean_loss_of_all_answer_tokens(knowledge
         assert torch.allclose(ours, theirs, atol=2e-6)
 
 
+def test_the_loss_of_an_epoch_is_the_mean_over_its_answer_tokens_and_not_over_its_steps(knowledge_file: Path) -> None:
+    """Of a model that hardly moves, in steps of two, two and one example, the first of which has a longer answer."""
+    first, *others = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
+    examples = [dataclasses.replace(first, answer=first.answer * 9), *others]
+    settings = TrainSettings(epochs=2, batch_size=2, micro_batch_size=2, learning_rate=1e-9)
+    row = pack(examples)
+    expected = float(row_losses(tiny_llama(), row).answers.detach()) / row.num_loss_tokens
+    epochs = train(tiny_llama(), examples, settings).epochs
+    assert [epoch.train_loss for epoch in epochs] == pytest.approx([expected] * 2, rel=1e-5)
+
+
 def test_micro_batches_do_not_change_the_result(knowledge_file: Path) -> None:
     examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
     settings = FAST.model_copy(update={"epochs": 2, "batch_size": 5})
