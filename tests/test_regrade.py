@@ -14,7 +14,7 @@ from kapoc.record import Item, load_run, save_run
 from kapoc.regrade import regrade
 
 REPORTS = REPOSITORY / "reports"
-KEPT = ["reference/base", "reference/trained", "reference/plain", "thorough/trained"]
+KEPT = ["reference/base", "reference/trained", "reference/plain", "thorough/trained", "thorough/seed-1"]
 SEEN = "software-defects/AF-3001/seen/1:free"
 
 
