@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -75,7 +76,7 @@ def measure(
     tasks = load_tasks([source.name for source in sources], general, context, off_topic)
     with quiet_logger("lm_eval"), without_bar("lm_eval.api.task.tqdm"):
         lm = SharedPrefixLM(loaded, batch_size=batch_size, show_progress=show_progress)
-        results = evaluate_tasks(lm, tasks.packaged, limit, with_template=True)
+        results = evaluate_tasks(lm, tasks.packaged, limit, with_template=True, by_set=True)
         own = evaluate_tasks(lm, tasks.own, limit, with_template=False) if tasks.own else _NOTHING
     items = _with_gold_logprobs(lm, _items(results["samples"], lm.ended) + _own_items(tasks.own, own["samples"]))
     if base is not None:
@@ -120,7 +121,9 @@ def measure(
     )
 
 
-def evaluate_tasks(lm: LM, tasks: Mapping[str, Any], limit: float | None, *, with_template: bool) -> dict[str, Any]:
+def evaluate_tasks(
+    lm: LM, tasks: Mapping[str, Any], limit: float | None, *, with_template: bool, by_set: bool = False
+) -> dict[str, Any]:
     """Run tasks through lm-eval, those that score options before those that answer freely.
 
     Args:
@@ -128,21 +131,38 @@ def evaluate_tasks(lm: LM, tasks: Mapping[str, Any], limit: float | None, *, wit
         tasks: loaded ones by name.
         limit: items a task, or below one a share of them.
         with_template: whether to ask in the model's chat template.
+        by_set: whether the limit is so many items of every knowledge set that a task asks about.
 
     Returns:
         What lm-eval returns, samples included.
     """
+    chosen = {task: first_of_each_set(one, limit) for task, one in tasks.items()} if by_set and limit else {}
     scored_first = dict(sorted(tasks.items(), key=lambda task: task[1].config.output_type == "generate_until"))
     results: dict[str, Any] = evaluate(
         lm=lm,
         task_dict={"tasks": scored_first, "groups": {}, "group_map": {}},
-        limit=limit,
+        limit=None if chosen else limit,
+        samples=chosen or None,
         bootstrap_iters=0,
         log_samples=True,
         apply_chat_template=with_template,
         fewshot_as_multiturn=with_template,
     )
+    for task, places in chosen.items():
+        results["n-samples"][task]["effective"] = len(places)
     return results
+
+
+def first_of_each_set(task: Any, limit: float) -> list[int]:
+    """The places of so many items of a task, the first ones of every set that it asks about."""
+    asked: Counter[str] = Counter()
+    places = []
+    for place, document in enumerate(task.eval_docs):
+        name = document.get("set", "")
+        if asked[name] < limit:
+            places.append(place)
+        asked[name] += 1
+    return places
 
 
 def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:

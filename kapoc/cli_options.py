@@ -35,6 +35,9 @@ OffTopicOption = Annotated[
 RunsOption = Annotated[Path, typer.Option("--runs", help="Where results are kept.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="A folder of your own for the result.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Ask only so many items a task and set, to try things out.")
+]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training examples.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the order of the examples.")]
 MethodOption = Annotated[

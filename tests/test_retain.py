@@ -411,10 +411,3 @@ def test_the_command_prints_and_writes_what_was_found(
     assert page == render_retention(plain)
     assert "nothing here is evidence" in page
     assert "| base | 0.0% | 0.0% |" in page
-
-
-def test_too_few_items_for_a_stage_are_told_before_training(plain: Retention, tmp_path: Path) -> None:
-    plan = plan_retain(STAGES, load_recipe("tiny.toml"), limit=1)
-    with pytest.raises(DataError, match=r"--limit 1: asks nothing about stage 'lamps\.yaml:south'; ask for more items"):
-        run_retain(plan, tmp_path / "few")
-    assert {path.name for path in (tmp_path / "few").iterdir()} == {"sets", "base-limit1"}

@@ -324,3 +324,15 @@ def test_public_sets_on_the_default_model(name: str, knowledge: str) -> None:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     run = measure(load_model("default"), knowledge=[knowledge], general=[str(path)], batch_size=32)
     assert scores_of(run, name) == expected_scores(str(default_model_path()), rows)
+
+
+def test_a_limit_takes_the_first_items_of_every_set(tiny: LoadedModel, tmp_path: Path) -> None:
+    north = write_set(tmp_path / "north.yaml", small_set() | {"name": "north"})
+    south = write_set(tmp_path / "south.yaml", small_set() | {"name": "south"})
+    run = measure(tiny, knowledge=(str(north), str(south)), batch_size=8, limit=2, lm_eval_out=tmp_path / "out")
+    seen = [item.id for item in run.items if item.task == "kapoc_seen"]
+    assert seen == [f"{name}/{fact}/seen/1:free" for name in ("north", "south") for fact in ("ZX-11", "ZX-24")]
+    assert sum(item.task == "kapoc_off_topic" for item in run.items) == 2
+    [results] = (tmp_path / "out").rglob("results_*.json")
+    asked = json.loads(results.read_text(encoding="utf-8"))["n-samples"]
+    assert (asked["kapoc_seen"]["effective"], asked["kapoc_seen"]["original"]) == (4, 10)
