@@ -130,7 +130,7 @@ def tokens_with_clauses(text: str) -> tuple[tuple[str, int], ...]:
             clause += token in _CLAUSE_WORDS and not is_negated
             if not plain[match.end() : match.end() + 1].isspace():
                 glued.add(len(found))
-            found.append((_SIGNS.get(token, token), clause))
+            found.append((_SIGNS.get(token) or _CURRENCY_OF_WORD.get(token, token), clause))
     return tuple(pair for index, pair in enumerate(found) if index in glued or not _is_idle_article(found, index))
 
 

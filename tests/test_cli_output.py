@@ -150,7 +150,7 @@ def test_a_pipe_gets_plain_lines() -> None:
     lines = text.splitlines()
     assert all(line == line.rstrip() for line in lines)
     seen = next(line for line in lines if line.startswith("seen "))
-    assert seen.split() == "seen 145 29 0.0% 100.0% +100.0 [+83.3, +100.0] <.001 145 0 +13.8".split()
+    assert seen.split() == "seen 145 29 0.0% 100.0% +100.0 [+83.3, +100.0] <.001 145 0 +13.9".split()
 
 
 def test_colour_is_asked_for_and_refused_by_the_usual_variables() -> None:

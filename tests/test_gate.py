@@ -470,7 +470,8 @@ def test_junit_is_xml_whatever_a_text_holds(text: str) -> None:
     verdict = judge(compare(BASE, GOOD), RELEASE_GATE).model_copy(update={"warnings": (text,)})
     for document in (render_junit(verdict), render_error([text])):
         found = ElementTree.fromstring(document.encode())  # noqa: S314 - our own
-        assert any("a\ufffd" in f"{part.text} {part.get('message')}" for part in found.iter())
+        said = [f"{part.text} {part.get('message')}" for part in found.iter()]
+        assert any(mark in text for text in said for mark in ("a\ufffd", "a\\x00b", "a\\x1b[31mb"))
 
 
 def test_junit_says_why_a_check_within_its_margin_is_inconclusive() -> None:
