@@ -13,7 +13,7 @@ from kapoc.record import Run, load_run, write_atomically
 from kapoc.report.card import render_card
 from kapoc.training_record import TrainingRecord
 
-_CARD = "README.md"
+CARD = "README.md"
 
 
 def write_card(
@@ -22,7 +22,7 @@ def write_card(
     """Write `README.md` into a model's folder; without results where it was not compared with its base yet."""
     of_hub = hub_id(record.base) if record.base_hub_id is None else record.base_hub_id or None
     text = render_card(record.model_dump(mode="json"), comparison, verdict, of_hub)
-    write_atomically(model / _CARD, text)
+    write_atomically(model / CARD, text)
 
 
 def put_into_card(model: Path, run: Run, base_run: Path) -> bool:
@@ -48,7 +48,7 @@ def put_into_card(model: Path, run: Run, base_run: Path) -> bool:
         return False
     if not (base_run / "run.json").is_file() or not os.access(model, os.W_OK):
         return False
-    if not run.settings.base_sha256 and _tells_divergence(model / _CARD):
+    if not run.settings.base_sha256 and _tells_divergence(model / CARD):
         return False
     try:
         before = load_run(base_run)

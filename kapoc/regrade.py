@@ -12,6 +12,7 @@ from typing import Any
 from kapoc import harness
 from kapoc.baseline import SEAL
 from kapoc.bundled import bundled_sets
+from kapoc.card_file import CARD
 from kapoc.data.audit import count_leaks
 from kapoc.errors import DataError, IncomparableError
 from kapoc.general import general_sha256, kind_of
@@ -19,8 +20,6 @@ from kapoc.knowledge_file import load_sources
 from kapoc.record import Item, Run, load_run, save_run
 from kapoc.report.formats import is_report
 from kapoc.task_list import load_tasks
-
-_CARD = "README.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +75,13 @@ def outdated(folder: Path) -> list[tuple[Path, str]]:
     """
     found = []
     for page in sorted(folder.parent.glob("*.md")):
-        if page.name != _CARD and is_report(".md", page.read_text(encoding="utf-8", errors="replace")):
+        if page.name != CARD and is_report(".md", page.read_text(encoding="utf-8", errors="replace")):
             suffix = page.stem.removeprefix("report")
             pair = [folder.parent / f"{alias}{suffix}" for alias in ("base", "trained")]
             runs = [str(run) for run in pair] if all((run / "run.json").is_file() for run in pair) else None
             command = f"{' '.join(runs or ['BASE', 'TRAINED'])} --out {page}"
             found.append((page, f"kapoc report {command}"))
-    card = folder.parent / "model" / _CARD
+    card = folder.parent / "model" / CARD
     if card.is_file() and "model-index" in card.read_text(encoding="utf-8", errors="replace"):
         found.append((card, "kapoc bench --model trained"))
     return found

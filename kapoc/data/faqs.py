@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kapoc.data.drafts import Draft
-from kapoc.data.phrases import ends_asking
+from kapoc.data.phrases import QUESTION_MARKS, ends_asking
 from kapoc.data.runbooks import HEADING, Line, code_at, lines_of, plain_text, table_at, with_marks
 from kapoc.source import read_text
 
@@ -15,7 +15,7 @@ _QUESTION = re.compile(
 )
 _ELSEWHERE = r"(?:R|R\u00e9ponse|Respuesta|Risposta|Resposta|\u7b54)(?=\d{0,3}\s*[:\uff1a])"
 _ANSWER = re.compile(_MARKED.format(rf"(?:A|Answer|Antwort|{_ELSEWHERE})\d{{0,3}}"), re.IGNORECASE)
-_BOLD_QUESTION = re.compile(r"\s*(?:\d{1,3}[.)]\s+)?(?:\*\*|__)(?P<text>.+[?\uff1f\u061f])(?:\*\*|__)\s*$")
+_BOLD_QUESTION = re.compile(rf"\s*(?:\d{{1,3}}[.)]\s+)?(?:\*\*|__)(?P<text>.+[{QUESTION_MARKS}])(?:\*\*|__)\s*$")
 _BULLET = re.compile(r"\s*(?:[-*+]|\d{1,3}[.)])\s+(?P<text>.*)$")
 _QUOTED = re.compile(r"^\s*(?:>\s?)+")
 _FEWEST = 2

@@ -8,6 +8,7 @@ from itertools import pairwise
 from kapoc.normalise import normalise, positions
 
 QUESTION_MARKS = "?\uff1f\u061f"
+"""What a question ends with: in Latin, Chinese and Arabic scripts."""
 LONGEST_CHUNK = 4
 """How many words of a question are kept together at most."""
 LONGEST_TITLE = 5
