@@ -35,7 +35,7 @@ check: $(STAMP)
 
 # What `--help` says, as a page; tests/test_documents.py holds it to the program.
 docs: $(STAMP)
-	$(BIN)/typer kapoc.cli utils docs --name kapoc --output docs/commands.md
+	$(BIN)/typer kapoc.cli.main utils docs --name kapoc --output docs/commands.md
 
 # The rivals are installed for this alone; they need nothing that is not there.
 bench-speed: $(STAMP)

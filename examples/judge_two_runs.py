@@ -8,8 +8,8 @@ Needs no torch: runs are folders, made by `kapoc bench` or by `measure_a_model.p
 import sys
 from pathlib import Path
 
-from kapoc.compare import compare
-from kapoc.gate import Check, Gate, judge
+from kapoc.judging.compare import compare
+from kapoc.judging.gate import Check, Gate, judge
 from kapoc.record import load_run
 
 GATE = Gate(

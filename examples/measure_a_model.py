@@ -8,7 +8,7 @@ Any model of transformers will do: a folder, an adapter folder or a Hub id.
 import argparse
 from pathlib import Path
 
-from kapoc.bench import measure
+from kapoc.measuring.bench import measure
 from kapoc.models import load_model
 from kapoc.record import save_run
 

@@ -1,6 +1,6 @@
 """`python -m kapoc` is `kapoc`."""
 
-from kapoc.cli import main
+from kapoc.cli.main import main
 
 if __name__ == "__main__":
     main()

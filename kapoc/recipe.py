@@ -77,8 +77,8 @@ class TrainSettings(StrictRecord):
     Attributes:
         method: the name of a `kapoc.methods` entry point.
         options: what that method takes beside the settings here.
-        derived: forms of training texts that are made from the facts' slots (`kapoc.data.derive.FORMS`), each with how
-            many a fact gets in an epoch; a list leaves the numbers to kapoc. Every epoch gets texts of its own.
+        derived: forms of training texts that are made from the facts' slots (`kapoc.derived.derive.FORMS`), each with
+            how many a fact gets in an epoch; a list leaves the numbers to kapoc. Every epoch gets texts of its own.
         derived_from: the first epoch that has them; those before it teach the set's own examples alone.
         derived_by_notes: whether derived questions are answered with the fact's note, which is what all its training
             answers say alike, in place of answers of many shapes.

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, field_serializer, field_validator, model_validator
 
 from kapoc.errors import DataError, OutputError
-from kapoc.knowledge import SetIdentity
+from kapoc.knowledge.facts import SetIdentity
 from kapoc.source import StrictRecord, load_json, load_jsonl, read_text
 
 SCHEMA_VERSION: Literal[1] = 1

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from kapoc.knowledge import SetIdentity
+from kapoc.knowledge.facts import SetIdentity
 from kapoc.source import StrictRecord, load_json
 
 TRAINING_FILE = "training.json"

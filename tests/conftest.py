@@ -29,7 +29,7 @@ from transformers import (
 )
 
 from kapoc.bundled import bundled
-from kapoc.cli import main
+from kapoc.cli.main import main
 
 NUM_THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
 """Of each test process: threads of several would wait for each other."""

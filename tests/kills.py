@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from kapoc.loop import StepReport
 from kapoc.recipe import ResumeSettings
+from kapoc.training.loop import StepReport
 
 EVERY_STEP = ResumeSettings(minutes=0, steps=1)
 

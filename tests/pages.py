@@ -4,10 +4,10 @@ from typing import Any
 
 from results import LAMPS, everything, make_items, make_run, nothing
 
-from kapoc.compare import compare
-from kapoc.comparison import Comparison
-from kapoc.gate import RELEASE_GATE, judge
-from kapoc.pairing import pair_runs
+from kapoc.judging.compare import compare
+from kapoc.judging.comparison import Comparison
+from kapoc.judging.gate import RELEASE_GATE, judge
+from kapoc.judging.pairing import pair_runs
 from kapoc.record import Item, Run
 from kapoc.report.html.page import render_page
 from kapoc.training_record import AlphaReport, Checks, EpochReport, Exposure, TrainingRecord

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from kapoc.knowledge import SetIdentity
+from kapoc.knowledge.facts import SetIdentity
 from kapoc.record import DataIdentity, Form, Item, ModelIdentity, Run, Settings, Tier
 
 LAMPS = SetIdentity(name="lamps", version="1", sha256="a" * 64)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import kapoc.data
-from kapoc.data.derive import FORMS, DerivedExample, derived_examples
-from kapoc.data.drafts import Draft
 from kapoc.data.generate import generate
-from kapoc.data.proposals import propose
-from kapoc.knowledge import KnowledgeSet
-from kapoc.knowledge_file import load_knowledge, load_source
+from kapoc.derived.derive import FORMS, DerivedExample, derived_examples
+from kapoc.importing.drafts import Draft
+from kapoc.importing.proposals import propose
+from kapoc.knowledge.facts import KnowledgeSet
+from kapoc.knowledge.set_file import load_knowledge, load_source
 
 QUESTIONS = (
     ("Who founded the town of Zorblax?", "Mira Teldon, the elder"),

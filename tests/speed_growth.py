@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 import yaml
 
-from kapoc.calibrate import calibrate
 from kapoc.chat import EncodedExample
 from kapoc.data.generate import generate
-from kapoc.examples import training_examples
-from kapoc.knowledge import Fact
-from kapoc.knowledge_file import load_knowledge
+from kapoc.engine.prefix_tree import plan_rows
+from kapoc.knowledge.facts import Fact
+from kapoc.knowledge.set_file import load_knowledge
+from kapoc.measuring.task_list import load_tasks
 from kapoc.models import load_model
-from kapoc.prefix_tree import plan_rows
 from kapoc.recipe import load_recipe
-from kapoc.task_list import load_tasks
+from kapoc.training.examples import training_examples
+from kapoc.workflow.calibrate import calibrate
 
 FACTS = (29, 100, 300, 1000)
 VARIATIONS = (1, 2, 5, 10)

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from lm_eval.models.huggingface import HFLM
 
-from kapoc.bench import evaluate_tasks
-from kapoc.engine import SharedPrefixLM
+from kapoc.engine.prefix_tree import plan_groups
+from kapoc.measuring.bench import evaluate_tasks
+from kapoc.measuring.lm_eval_model import SharedPrefixLM
+from kapoc.measuring.task_list import load_tasks
 from kapoc.models import LoadedModel
-from kapoc.prefix_tree import plan_groups
-from kapoc.task_list import load_tasks
 
 KINDS = ("loglikelihood", "loglikelihood_rolling", "generate_until")
 WHOLE_TEXTS = "kapoc_general_text"

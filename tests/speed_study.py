@@ -28,8 +28,8 @@ from speed_training import (
     steps_of,
 )
 
-from kapoc.checkpoint import read_training_record
 from kapoc.models import load_model, package_versions
+from kapoc.training.checkpoint import read_training_record
 
 PARTS = ("measuring", "training", "memory", "growth")
 SETTINGS = {

@@ -30,15 +30,15 @@ from transformers import (
     TrainingArguments,
 )
 
-from kapoc.batches import pack, row_losses
 from kapoc.chat import EncodedExample
 from kapoc.default_model import default_model_path
-from kapoc.examples import training_examples
-from kapoc.knowledge_file import load_knowledge
+from kapoc.knowledge.set_file import load_knowledge
 from kapoc.models import load_model
 from kapoc.recipe import TrainSettings, load_recipe
-from kapoc.replay import write_passages
-from kapoc.train import train
+from kapoc.training.batches import pack, row_losses
+from kapoc.training.examples import training_examples
+from kapoc.training.replay import write_passages
+from kapoc.training.train import train
 
 BATCH_SIZE = 8
 RATE = 1e-4
@@ -84,7 +84,7 @@ class Trained:
 def steps_of(
     examples: Sequence[EncodedExample], num_steps: int, batch_size: int = BATCH_SIZE
 ) -> list[list[EncodedExample]]:
-    """The batches of the first steps, in the order that `kapoc.train` takes them with seed 0."""
+    """The batches of the first steps, in the order that `kapoc.training.train` takes them with seed 0."""
     found: list[list[EncodedExample]] = []
     order = random.Random(0)
     while len(found) < num_steps:

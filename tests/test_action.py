@@ -171,7 +171,7 @@ class Hide:
         if name.partition(".")[0] in hidden:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Hide)
-from kapoc.cli import main
+from kapoc.cli.main import main
 main()
 """
 

@@ -5,9 +5,9 @@ import random
 import pytest
 from sets import made_of
 
-from kapoc.data.agreement import agreeing
-from kapoc.data.derive import FORMS, derived_examples
 from kapoc.data.phrases import is_plural
+from kapoc.derived.agreement import agreeing
+from kapoc.derived.derive import FORMS, derived_examples
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import torch
 from conftest import tiny_gpt2, tiny_llama
 from transformers import PreTrainedModel
 
-import kapoc.attention
-from kapoc.attention import blocks_of, use_tree_attention
-from kapoc.prefix_tree import Row, plan_rows
-from kapoc.reading import local_window, read_prefix, read_row, tree_mask
+import kapoc.engine.attention
+from kapoc.engine.attention import blocks_of, use_tree_attention
+from kapoc.engine.prefix_tree import Row, plan_rows
+from kapoc.engine.reading import local_window, read_prefix, read_row, tree_mask
 
 
 def _sequences(seed: int, num: int = 12) -> list[list[int]]:
@@ -36,7 +36,7 @@ def test_a_row_without_branches_needs_no_mask(monkeypatch: pytest.MonkeyPatch) -
     chain = Row(tokens, list(range(len(tokens))), list(range(-1, len(tokens) - 1)))
     last = [len(tokens) - 1]
     expected = _logits(model, chain)[0, -1]
-    monkeypatch.setattr("kapoc.reading.tree_mask", None)  # of 16,000 tokens it would take 5 GiB
+    monkeypatch.setattr("kapoc.engine.reading.tree_mask", None)  # of 16,000 tokens it would take 5 GiB
     assert torch.allclose(read_row(model, chain, [], last).logits[0], expected, atol=1e-5)
     half = len(tokens) // 2
     rest = tokens[half:]
@@ -60,7 +60,7 @@ def _logits(model: PreTrainedModel, row: Row) -> torch.Tensor:
 def test_blocks_give_the_outputs_and_gradients_of_the_whole_row(
     make: type, num_nodes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kapoc.attention, "_BLOCK_NODES", num_nodes)
+    monkeypatch.setattr(kapoc.engine.attention, "_BLOCK_NODES", num_nodes)
     plain, blocked = make(), make()
     use_tree_attention(blocked)
     assert (plain.config._attn_implementation, blocked.config._attn_implementation) == ("sdpa", "kapoc")
@@ -74,7 +74,7 @@ def test_blocks_give_the_outputs_and_gradients_of_the_whole_row(
 
 
 def test_a_row_behind_a_prefix_is_read_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kapoc.attention, "_BLOCK_NODES", 16)
+    monkeypatch.setattr(kapoc.engine.attention, "_BLOCK_NODES", 16)
     plain, blocked = tiny_llama(), tiny_llama()
     use_tree_attention(blocked)
     prefix = list(range(5, 25))
@@ -85,7 +85,7 @@ def test_a_row_behind_a_prefix_is_read_alike(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_block_holds_its_nodes_and_their_ancestors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kapoc.attention, "_BLOCK_NODES", 16)
+    monkeypatch.setattr(kapoc.engine.attention, "_BLOCK_NODES", 16)
     row = _row(5)
     mask = tree_mask(row, 4, torch.float32)
     blocks = blocks_of(mask)
@@ -118,10 +118,10 @@ def test_what_a_model_asks_beside_sdpa_is_not_passed_over() -> None:
     mask = torch.zeros(1, 1, 5, 5)
     repeated = shared.repeat_interleave(2, 1)
     expected = torch.nn.functional.scaled_dot_product_attention(query, repeated, repeated, mask)
-    found = kapoc.attention._attended(layer, query, shared, shared, mask, scaling=12**-0.5)
+    found = kapoc.engine.attention._attended(layer, query, shared, shared, mask, scaling=12**-0.5)
     assert torch.allclose(found, expected.transpose(1, 2), atol=1e-6)
     with pytest.raises(ValueError, match="softcap"):
-        kapoc.attention._attended(layer, query, shared, shared, mask, softcap=5.0)
+        kapoc.engine.attention._attended(layer, query, shared, shared, mask, softcap=5.0)
 
 
 @pytest.mark.parametrize("scaling", [0.05, 1.0, None])
@@ -130,7 +130,7 @@ def test_a_models_own_scale_of_attention_is_kept(scaling: float | None) -> None:
     layer, mask = tiny_llama().model.layers[0].self_attn, torch.zeros(1, 1, 5, 5)
     query, key, value = torch.randn(3, 1, 4, 5, 12)
     expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, mask, scale=scaling)
-    found = kapoc.attention._attended(layer, query, key, value, mask, scaling=scaling)
+    found = kapoc.engine.attention._attended(layer, query, key, value, mask, scaling=scaling)
     assert torch.allclose(found, expected.transpose(1, 2), atol=1e-6)
 
 
@@ -138,8 +138,8 @@ def test_dropout_of_attention_is_kept() -> None:
     layer, mask = tiny_llama().model.layers[0].self_attn, torch.zeros(1, 1, 5, 5)
     query, key, value = torch.randn(3, 1, 4, 5, 12)
     torch.manual_seed(0)
-    found = kapoc.attention._attended(layer, query, key, value, mask, dropout=0.5)
-    assert not torch.allclose(found, kapoc.attention._attended(layer, query, key, value, mask), atol=1e-3)
+    found = kapoc.engine.attention._attended(layer, query, key, value, mask, dropout=0.5)
+    assert not torch.allclose(found, kapoc.engine.attention._attended(layer, query, key, value, mask), atol=1e-3)
 
 
 @pytest.mark.parametrize(

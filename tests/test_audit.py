@@ -17,8 +17,8 @@ from kapoc.data.generate import generate
 from kapoc.data.leaks import find_leaks
 from kapoc.data.soundness import find_flaws
 from kapoc.errors import DataError
-from kapoc.knowledge import KnowledgeSet
-from kapoc.knowledge_file import load_knowledge, load_sources
+from kapoc.knowledge.facts import KnowledgeSet
+from kapoc.knowledge.set_file import load_knowledge, load_sources
 
 Plant = Callable[[dict[str, Any], dict[str, Any], random.Random], None]
 

@@ -9,11 +9,11 @@ import torch
 from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
 from transformers import Lfm2Config, Lfm2ForCausalLM, PreTrainedModel
 
-from kapoc.batches import PackedRow, epoch_batches, pack, packing_is_exact, row_losses, summed_loss
 from kapoc.chat import EncodedExample, encode_example, prompt_text, turn_ends
 from kapoc.recipe import ReplaySettings
-from kapoc.replay import write_passages
-from kapoc.train import score_examples
+from kapoc.training.batches import PackedRow, epoch_batches, pack, packing_is_exact, row_losses, summed_loss
+from kapoc.training.replay import write_passages
+from kapoc.training.train import score_examples
 
 PAIRS = [
     ("What is AF-3001?", "A loop."),
@@ -175,7 +175,7 @@ def test_rows_are_not_trusted_where_errors_of_both_signs_cancel(monkeypatch: pyt
             found[0], found[-1] = 1.0, -1.0
         return found
 
-    monkeypatch.setattr("kapoc.batches._token_losses", losses)
+    monkeypatch.setattr("kapoc.training.batches._token_losses", losses)
     assert not packing_is_exact(tiny_llama(), _examples())
 
 

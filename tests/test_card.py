@@ -10,14 +10,14 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from pages import plain_training, training_record
 from results import LAMPS, everything, make_items, make_run, nothing
 
-from kapoc.card_file import put_into_card, write_card
-from kapoc.checkpoint import read_training_record
-from kapoc.compare import compare
-from kapoc.gate import RELEASE_GATE, judge
+from kapoc.judging.compare import compare
+from kapoc.judging.gate import RELEASE_GATE, judge
 from kapoc.record import Run, load_run, save_run
 from kapoc.report.card import render_card
 from kapoc.report.limits import limits
+from kapoc.training.checkpoint import read_training_record
 from kapoc.training_record import TrainingRecord
+from kapoc.workflow.card_file import put_into_card, write_card
 
 REFERENCE = REPOSITORY / "reports" / "reference"
 COMPARISON = compare(load_run(REFERENCE / "base"), load_run(REFERENCE / "plain"))

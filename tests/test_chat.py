@@ -16,12 +16,12 @@ from conftest import REPOSITORY, kapoc_here, run_kapoc, small_set
 from pages import plain_training
 
 from kapoc.answers import MAX_NEW_TOKENS
-from kapoc.ask import ask
-from kapoc.bench import measure
 from kapoc.chat import prompt_text
-from kapoc.engine import SharedPrefixLM
 from kapoc.errors import DataError
-from kapoc.knowledge_file import load_sources
+from kapoc.knowledge.set_file import load_sources
+from kapoc.measuring.ask import ask
+from kapoc.measuring.bench import measure
+from kapoc.measuring.lm_eval_model import SharedPrefixLM
 from kapoc.models import load_model
 from kapoc.recipe import load_recipe
 from kapoc.training_record import TrainingRecord

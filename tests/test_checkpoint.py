@@ -10,13 +10,14 @@ from tokenizers import AddedToken
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertLMHeadModel, MptConfig, MptForCausalLM
 
-from kapoc import checkpoint, train_run
 from kapoc.answers import generate_answers
-from kapoc.checkpoint import locked, read_training_record, refuse_foreign, refuse_without_room, writing
 from kapoc.errors import DataError, ModelError, OutputError, TrainingError
 from kapoc.models import context_of, load_model, prepare_tokenizer, save_model, stop_tokens
 from kapoc.recipe import load_recipe
-from kapoc.workspace import open_workspace
+from kapoc.training import checkpoint
+from kapoc.training.checkpoint import locked, read_training_record, refuse_foreign, refuse_without_room, writing
+from kapoc.workflow import train_run
+from kapoc.workflow.workspace import open_workspace
 
 RECORD = '{"fingerprint": "f", "weights_sha256": "0"}'
 

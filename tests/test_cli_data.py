@@ -13,8 +13,8 @@ from conftest import REPOSITORY, kapoc_here
 
 from kapoc.data.audit import audit
 from kapoc.data.generate import generate
-from kapoc.knowledge import json_schema
-from kapoc.knowledge_file import load_knowledge, to_jsonl, to_yaml
+from kapoc.knowledge.facts import json_schema
+from kapoc.knowledge.set_file import load_knowledge, to_jsonl, to_yaml
 
 
 def kapoc(*arguments: object, folder: Path, code: int = 0, environment: dict[str, str] | None = None) -> Any:

@@ -17,9 +17,9 @@ from conftest import REPOSITORY, run_kapoc
 from results import everything, make_items, make_run, nothing
 from rich.console import Console
 
-from kapoc.cli import app, main
-from kapoc.compare import compare
-from kapoc.console import show
+from kapoc.cli.console import show
+from kapoc.cli.main import app, main
+from kapoc.judging.compare import compare
 from kapoc.report import terminal
 
 BASE, TRAINED = (REPOSITORY / "reports" / "reference" / name for name in ("base", "plain"))
@@ -117,7 +117,7 @@ def test_what_nobody_foresaw_has_an_exit_code_of_its_own(
     def fail() -> None:
         raise raised
 
-    monkeypatch.setattr("kapoc.doctor.examine", fail)
+    monkeypatch.setattr("kapoc.workflow.doctor.examine", fail)
     assert run_kapoc(monkeypatch, "doctor") == code
     told = capsys.readouterr()
     assert told.err.startswith(says)
@@ -216,7 +216,7 @@ def test_train_says_how_to_measure_what_it_trained(
     options: str, command: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        "kapoc.train_run.train_model", lambda *_, **__: REPOSITORY / "reports" / "reference" / "trained"
+        "kapoc.workflow.train_run.train_model", lambda *_, **__: REPOSITORY / "reports" / "reference" / "trained"
     )
     monkeypatch.setattr(sys, "argv", ["kapoc", "train", *shlex.split(options)])
     with pytest.raises(SystemExit) as ended:

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from results import LAMPS, everything, make_items, make_run, nothing
 
-from kapoc.compare import compare
-from kapoc.comparison import PairedScores
 from kapoc.errors import IncomparableError
-from kapoc.quantities import result_of
+from kapoc.judging.compare import compare
+from kapoc.judging.comparison import PairedScores
+from kapoc.judging.quantities import result_of
 from kapoc.record import Item, Run, to_json
 from kapoc.report import markdown
 from kapoc.stats import detectable_difference, paired_difference

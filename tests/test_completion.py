@@ -9,10 +9,10 @@ from typing import get_args
 
 import pytest
 
-from kapoc import completion
 from kapoc.bundled import bundled_sets
-from kapoc.context import CONTEXTS
-from kapoc.gate import Mode
+from kapoc.cli import completion
+from kapoc.judging.gate import Mode
+from kapoc.measuring.context import CONTEXTS
 
 KAPOC = Path(sys.executable).with_name("kapoc")
 
@@ -64,7 +64,9 @@ def test_the_names_written_down_are_those_that_are_taken() -> None:
 
 
 def test_nothing_heavy_is_imported_to_complete_or_to_help() -> None:
-    code = "import sys, kapoc.cli; print(*{'torch', 'numpy', 'scipy', 'pydantic', 'yaml', 'rich'} & set(sys.modules))"
+    code = (
+        "import sys, kapoc.cli.main; print(*{'torch', 'numpy', 'scipy', 'pydantic', 'yaml', 'rich'} & set(sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() == []
 
 

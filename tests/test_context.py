@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from conftest import small_set, write_set
 
-from kapoc.context import Retriever, checked_context, fact_text, retriever, with_context
 from kapoc.errors import DataError
-from kapoc.harness import documents_of, find_spillover, grade_document
-from kapoc.knowledge_file import load_knowledge
+from kapoc.knowledge.set_file import load_knowledge
+from kapoc.measuring.context import Retriever, checked_context, fact_text, retriever, with_context
+from kapoc.measuring.harness import documents_of, find_spillover, grade_document
 
 DEFECTS, _ = load_knowledge("software-defects")
 

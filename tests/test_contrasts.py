@@ -11,26 +11,26 @@ import pytest
 from conftest import tiny_tokenizer
 from sets import knowledge_of
 
-from kapoc.batches import epoch_batches
 from kapoc.chat import EncodedExample
-from kapoc.checkpoint import read_training_record
-from kapoc.data.contrasts import contrast_examples
-from kapoc.data.derive import FORMS, DerivedExample, derived_examples
-from kapoc.data.derived_forms import renamed
-from kapoc.data.derived_leaks import find_derived_leaks, without_leaks
-from kapoc.data.derived_stock import load_derived_wordings, note_of
-from kapoc.data.drafts import Draft
 from kapoc.data.naming import codes_in, gone_by, is_question
 from kapoc.data.phrases import holds
-from kapoc.data.proposals import propose
 from kapoc.data.quotations import Quotations
-from kapoc.data.unknown_names import UnknownNames
-from kapoc.examples import derived_training_examples, training_examples, with_contrasts
-from kapoc.knowledge import Fact, KnowledgeSet, Slot
-from kapoc.normalise import normalise
+from kapoc.derived.contrasts import contrast_examples
+from kapoc.derived.derive import FORMS, DerivedExample, derived_examples
+from kapoc.derived.forms import renamed
+from kapoc.derived.leaks import find_derived_leaks, without_leaks
+from kapoc.derived.stock import load_derived_wordings, note_of
+from kapoc.derived.unknown_names import UnknownNames
+from kapoc.importing.drafts import Draft
+from kapoc.importing.proposals import propose
+from kapoc.knowledge.facts import Fact, KnowledgeSet, Slot
+from kapoc.knowledge.normalise import normalise
 from kapoc.recipe import TrainSettings, load_recipe
-from kapoc.train_run import train_model
-from kapoc.workspace import open_workspace
+from kapoc.training.batches import epoch_batches
+from kapoc.training.checkpoint import read_training_record
+from kapoc.training.examples import derived_training_examples, training_examples, with_contrasts
+from kapoc.workflow.train_run import train_model
+from kapoc.workflow.workspace import open_workspace
 
 
 def asked(knowledge: KnowledgeSet) -> list[tuple[Fact, str]]:

@@ -11,19 +11,19 @@ import pytest
 import torch
 from conftest import tiny_llama, tiny_tokenizer
 
-from kapoc.baseline import bless, load_baseline
-from kapoc.bench import measure
 from kapoc.chat import encode_example
-from kapoc.compare import compare
 from kapoc.data.generate import generate
 from kapoc.errors import DataError, IncomparableError, ModelError
-from kapoc.gate import PULL_REQUEST_GATE, Verdict, judge
-from kapoc.knowledge import KnowledgeSet
-from kapoc.knowledge_file import to_jsonl
+from kapoc.judging.baseline import bless, load_baseline
+from kapoc.judging.compare import compare
+from kapoc.judging.gate import PULL_REQUEST_GATE, Verdict, judge
+from kapoc.knowledge.facts import KnowledgeSet
+from kapoc.knowledge.set_file import to_jsonl
+from kapoc.measuring.bench import measure
 from kapoc.models import LoadedModel, load_model, save_model
 from kapoc.recipe import TrainSettings
 from kapoc.record import Run, save_run
-from kapoc.train import train
+from kapoc.training.train import train
 
 SETTINGS = TrainSettings(epochs=70, batch_size=12, micro_batch_size=12, learning_rate=4e-3)
 Answers = Callable[[KnowledgeSet], list[tuple[str, str]]]

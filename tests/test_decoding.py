@@ -9,8 +9,8 @@ import torch
 from conftest import tiny_gpt2, tiny_llama
 from transformers import PreTrainedModel
 
-from kapoc.decoding import continue_prompts, greedy, sampled
-from kapoc.divergence import mean_divergences
+from kapoc.engine.decoding import continue_prompts, greedy, sampled
+from kapoc.engine.divergence import mean_divergences
 from kapoc.errors import ModelError
 
 PROMPTS = [[5, 9, 33, 120, 8], [77], [400, 401, 402], [9, 8, 7, 6, 5, 4, 3], [650, 3]]

@@ -10,16 +10,16 @@ from itertools import chain
 import pytest
 from sets import knowledge_of
 
-from kapoc.data.derive import DEFAULT_PER_FACT, FORMS, DerivedExample, derived_examples
-from kapoc.data.derived_leaks import find_derived_leaks, without_leaks
-from kapoc.data.derived_stock import load_derived_wordings
 from kapoc.data.generate import load_wordings
 from kapoc.data.phrases import holds
 from kapoc.data.quotations import LONGEST_QUOTE, Quotations, is_accepted
-from kapoc.data.unknown_names import UnknownNames
+from kapoc.derived.derive import DEFAULT_PER_FACT, FORMS, DerivedExample, derived_examples
+from kapoc.derived.leaks import find_derived_leaks, without_leaks
+from kapoc.derived.stock import load_derived_wordings
+from kapoc.derived.unknown_names import UnknownNames
 from kapoc.errors import DataError
-from kapoc.knowledge import Choice, Example, Fact
-from kapoc.normalise import normalise
+from kapoc.knowledge.facts import Choice, Example, Fact
+from kapoc.knowledge.normalise import normalise
 
 SHIPPED = ("software-defects", "events-2025")
 SETS = (*SHIPPED, "starter", "generated", "questions", "machines")

@@ -13,12 +13,12 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import GPTNeoConfig, GPTNeoForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
 
-from kapoc.batches import pack, summed_loss
 from kapoc.chat import encode_example
-from kapoc.decoding import continue_prompts
-from kapoc.engine import SharedPrefixLM
+from kapoc.engine.decoding import continue_prompts
 from kapoc.errors import ModelError
+from kapoc.measuring.lm_eval_model import SharedPrefixLM
 from kapoc.models import LoadedModel, load_model, save_model
+from kapoc.training.batches import pack, summed_loss
 
 QUESTIONS = ["What is AF-3001?", "Set the value", "How do I fix PF-1205 in PayFlow, please tell me the setting?"]
 OPTIONS = [" a", " set stepup.ticket_ttl to 95 seconds", " 27 bytes in sessions.toml", " users are sent back"]
@@ -329,6 +329,6 @@ def test_no_memory_is_no_reason_to_go_another_way(
     def full(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("kapoc.engine.continue_prompts", full)
+    monkeypatch.setattr("kapoc.measuring.lm_eval_model.continue_prompts", full)
     with pytest.raises(type(error), match="memory"):
         SharedPrefixLM(loaded, batch_size=2, show_progress=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, write_set
 
-from kapoc.compare import compare
+from kapoc.judging.compare import compare
 from kapoc.record import load_run
 
 SCRIPTS = sorted((REPOSITORY / "examples").glob("*.py"))

@@ -1,7 +1,7 @@
 """What training says of each fact is counted, and a fact that it hardly touches is found."""
 
 from kapoc.chat import EncodedExample
-from kapoc.exposure import exposures, faint_facts
+from kapoc.training.exposure import exposures, faint_facts
 
 
 def _example(fact: str, form: str, size: int) -> EncodedExample:

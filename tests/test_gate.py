@@ -14,12 +14,12 @@ import pytest
 from conftest import kapoc_here, run_kapoc
 from results import everything, make_item, make_items, make_run, nothing
 
-from kapoc.baseline import bless, load_baseline
-from kapoc.compare import compare
-from kapoc.comparison import Comparison
 from kapoc.errors import DataError, IncomparableError
-from kapoc.evidence import worst
-from kapoc.gate import PULL_REQUEST_GATE, RELEASE_GATE, Check, Gate, Verdict, judge, judged, load_gate
+from kapoc.judging.baseline import bless, load_baseline
+from kapoc.judging.compare import compare
+from kapoc.judging.comparison import Comparison
+from kapoc.judging.evidence import worst
+from kapoc.judging.gate import PULL_REQUEST_GATE, RELEASE_GATE, Check, Gate, Verdict, judge, judged, load_gate
 from kapoc.record import Run, save_run
 from kapoc.report import markdown
 from kapoc.report.junit import render_annotations, render_error, render_junit
@@ -549,7 +549,7 @@ def test_files_that_cannot_be_written_are_told_before_anything_is_judged(
 ) -> None:
     save_run(GOOD, tmp_path / "good")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("kapoc.gate.judge", lambda *_: pytest.fail("it was judged"))
+    monkeypatch.setattr("kapoc.judging.gate.judge", lambda *_: pytest.fail("it was judged"))
     assert run_kapoc(monkeypatch, "gate", "--baseline", "good", "--run", "good", option, place, "--annotate") == 6
     told = capsys.readouterr()
     assert told.err.startswith(f"kapoc: {says}")
@@ -662,7 +662,7 @@ def test_the_command_is_quick_needs_no_torch_and_all_its_outputs_agree(tmp_path:
     save_run(BASE, tmp_path / "base")
     save_run(GOOD, tmp_path / "good")
     code = (
-        "import sys; from kapoc.cli import main; sys.argv = ['kapoc', *sys.argv[1:]]\n"
+        "import sys; from kapoc.cli.main import main; sys.argv = ['kapoc', *sys.argv[1:]]\n"
         "try: main()\n"
         "finally: print('heavy:', sorted({'torch', 'transformers', 'lm_eval', 'sklearn'} & set(sys.modules)))"
     )

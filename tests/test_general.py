@@ -7,7 +7,14 @@ import pytest
 
 from kapoc import bundled
 from kapoc.errors import DataError
-from kapoc.general import ABILITIES, CHOICE_ABILITIES, load_choices, load_completions, load_off_topic, load_texts
+from kapoc.measuring.general import (
+    ABILITIES,
+    CHOICE_ABILITIES,
+    load_choices,
+    load_completions,
+    load_off_topic,
+    load_texts,
+)
 
 
 def test_numbers() -> None:

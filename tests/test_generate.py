@@ -11,9 +11,9 @@ import pytest
 from kapoc.data import vocabulary
 from kapoc.data.generate import generate, load_wordings
 from kapoc.errors import DataError
-from kapoc.knowledge import KnowledgeSet, KnowledgeTier, summarise
-from kapoc.normalise import normalise
-from kapoc.options import HardOptions
+from kapoc.knowledge.facts import KnowledgeSet, KnowledgeTier, summarise
+from kapoc.knowledge.normalise import normalise
+from kapoc.knowledge.options import HardOptions
 
 TIERS: tuple[KnowledgeTier, ...] = ("seen", "paraphrased", "dev", "unseen", "control")
 UNSEEN_KINDS = {"reverse": 1, "single_slot": 1, "yes_no": 2, "comparison": 1, "two_hop": 1, "scenario": 1}

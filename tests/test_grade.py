@@ -2,8 +2,8 @@
 
 import pytest
 
-from kapoc.grade import Decision, PhraseIndex, Requirement, assertions, grade_decision, grade_slots
-from kapoc.normalise import normalise, whole_words
+from kapoc.knowledge.grade import Decision, PhraseIndex, Requirement, assertions, grade_decision, grade_slots
+from kapoc.knowledge.normalise import normalise, whole_words
 
 SETTING = Requirement("setting", ("stepup.ticket_ttl",), PhraseIndex(("affinity.key_width", "delta.orphan_batch")))
 VALUE = Requirement("value", ("95 seconds", "95s"), PhraseIndex(("27 bytes", "1,430 entries", "38 seconds", "38s")))

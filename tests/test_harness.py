@@ -6,21 +6,21 @@ import pytest
 import yaml
 from conftest import small_set, write_set
 
-from kapoc.context import retriever
-from kapoc.data.drafts import Draft
-from kapoc.data.proposals import propose
 from kapoc.errors import KapocError
-from kapoc.harness import (
+from kapoc.importing.drafts import Draft
+from kapoc.importing.proposals import propose
+from kapoc.knowledge.facts import KnowledgeTier
+from kapoc.knowledge.set_file import load_knowledge, to_yaml
+from kapoc.measuring.context import retriever
+from kapoc.measuring.harness import (
     grade_document,
     load_documents,
     score_control,
     score_free,
     score_off_topic,
 )
-from kapoc.knowledge import KnowledgeTier
-from kapoc.knowledge_file import load_knowledge, to_yaml
-from kapoc.spillover import spillover_markers
-from kapoc.task_list import TASKS, tier_and_form
+from kapoc.measuring.spillover import spillover_markers
+from kapoc.measuring.task_list import TASKS, tier_and_form
 
 TIERS: tuple[KnowledgeTier, ...] = ("seen", "paraphrased", "unseen", "control")
 

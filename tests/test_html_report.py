@@ -10,9 +10,9 @@ from conftest import REPOSITORY
 from pages import HOSTILE, base_run, made_up_page, trained_run, training_record, with_answer
 from results import everything, make_items, make_run, nothing
 
-from kapoc.compare import compare
-from kapoc.comparison import Comparison
-from kapoc.pairing import pair_runs
+from kapoc.judging.compare import compare
+from kapoc.judging.comparison import Comparison
+from kapoc.judging.pairing import pair_runs
 from kapoc.record import load_run
 from kapoc.report.drawing import COLOURS
 from kapoc.report.html.items import changed_parts, island

@@ -8,13 +8,13 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet  # type: ignore[import-untyped]
 import pytest
 
-from kapoc.data.faqs import drafts_from_faq
-from kapoc.data.importing import import_set, set_name_of
-from kapoc.data.mapping import Mapping, facts_from_table, guess_mapping, kind_of_facts, with_one_name
-from kapoc.data.passages import drafts_from_passages, holds_passages
-from kapoc.data.runbooks import drafts_from_runbook
-from kapoc.data.tables import Table, read_table
 from kapoc.errors import DataError
+from kapoc.importing.faqs import drafts_from_faq
+from kapoc.importing.import_set import import_set, set_name_of
+from kapoc.importing.mapping import Mapping, facts_from_table, guess_mapping, kind_of_facts, with_one_name
+from kapoc.importing.passages import drafts_from_passages, holds_passages
+from kapoc.importing.runbooks import drafts_from_runbook
+from kapoc.importing.tables import Table, read_table
 
 ROWS = ({"question": "Who runs Zorblax?", "answer": "Mira, the elder"}, {"question": "How old is it?", "answer": "7"})
 

@@ -11,19 +11,19 @@ import torch
 from conftest import small_set, tiny_gpt2, tiny_llama, tiny_tokenizer, write_set
 from pages import training_record
 
-from kapoc import train_run
-from kapoc.checkpoint import read_training_record
 from kapoc.errors import DataError, ModelError
-from kapoc.examples import dev_examples, training_examples
-from kapoc.interpolation import choose_alpha, copy_weights
-from kapoc.knowledge_file import load_knowledge
-from kapoc.loop import StoppedTrainingError
+from kapoc.knowledge.set_file import load_knowledge
 from kapoc.recipe import BudgetSettings, ReplaySettings, TrainSettings, load_recipe
-from kapoc.replay import divergence_from_base, replay_prompts, write_passages
 from kapoc.report.training import training_sections
-from kapoc.train import score_examples, train
+from kapoc.training.checkpoint import read_training_record
+from kapoc.training.examples import dev_examples, training_examples
+from kapoc.training.interpolation import choose_alpha, copy_weights
+from kapoc.training.loop import StoppedTrainingError
+from kapoc.training.replay import divergence_from_base, replay_prompts, write_passages
+from kapoc.training.train import score_examples, train
 from kapoc.training_record import AlphaReport, TrainingRecord, best
-from kapoc.workspace import Listener, open_workspace
+from kapoc.workflow import train_run
+from kapoc.workflow.workspace import Listener, open_workspace
 
 
 def test_the_best_point_has_most_right_within_the_budget_and_is_the_nearest_of_several() -> None:

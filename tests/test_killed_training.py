@@ -6,17 +6,17 @@ import pytest
 import torch
 from kills import EVERY_STEP, Killed, finish, kill_after_keeping, kill_at, train_command
 
-from kapoc import train_run
-from kapoc.batches import RowLosses
-from kapoc.checkpoint import read_training_record
-from kapoc.cli import main
+from kapoc.cli.main import main
 from kapoc.errors import ModelError, TrainingError
-from kapoc.loop import LoopState
 from kapoc.models import load_model
 from kapoc.recipe import Recipe, ReplaySettings, ResumeSettings, load_recipe
-from kapoc.resume import Keeper, resume_folder
+from kapoc.training.batches import RowLosses
+from kapoc.training.checkpoint import read_training_record
+from kapoc.training.loop import LoopState
+from kapoc.training.resume import Keeper, resume_folder
 from kapoc.training_record import TrainingRecord
-from kapoc.workspace import Listener, Workspace, open_workspace
+from kapoc.workflow import train_run
+from kapoc.workflow.workspace import Listener, Workspace, open_workspace
 
 
 def kept_recipe(path: Path, **train_settings: object) -> Recipe:
@@ -113,7 +113,7 @@ def test_nothing_goes_on_from_a_broken_number(
     recipe = kept_recipe(tiny_recipe)
     workspace = kill_training(tmp_path, recipe, step=6)
     nothing = torch.tensor(float("nan"))
-    monkeypatch.setattr("kapoc.loop.row_losses", lambda *_: RowLosses(nothing, nothing, nothing))
+    monkeypatch.setattr("kapoc.training.loop.row_losses", lambda *_: RowLosses(nothing, nothing, nothing))
     with pytest.raises(TrainingError, match="the loss is nan at step 6 of 8"):
         train_run.train_model(workspace_of(tmp_path, recipe, []), workspace.model)
     assert [path.name for path in workspace.folder.iterdir()] == ["model.last-good"]

@@ -10,10 +10,10 @@ import pytest
 from conftest import small_set
 from sets import asked, made_of
 
-from kapoc.knowledge import KNOWLEDGE_TIERS, KnowledgeSet, KnowledgeTier
-from kapoc.knowledge_file import load_knowledge
-from kapoc.normalise import normalise
-from kapoc.options import HardOptions
+from kapoc.knowledge.facts import KNOWLEDGE_TIERS, KnowledgeSet, KnowledgeTier
+from kapoc.knowledge.normalise import normalise
+from kapoc.knowledge.options import HardOptions
+from kapoc.knowledge.set_file import load_knowledge
 
 REPORTED: tuple[KnowledgeTier, ...] = ("seen", "paraphrased", "unseen", "control")
 

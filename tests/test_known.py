@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from kapoc import known
 from kapoc.answers import generate_answers
-from kapoc.knowledge_file import load_knowledge
+from kapoc.knowledge.set_file import load_knowledge
+from kapoc.measuring import known
 from kapoc.models import load_model
 
 

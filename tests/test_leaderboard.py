@@ -8,9 +8,9 @@ from conftest import run_kapoc
 from pages import base_run, trained_run, training_record
 from results import make_items, make_run
 
-from kapoc.compare import compare
-from kapoc.gate import RELEASE_GATE, Check, Gate
-from kapoc.leaderboard import Leaderboard, leaderboard
+from kapoc.judging.compare import compare
+from kapoc.judging.gate import RELEASE_GATE, Check, Gate
+from kapoc.judging.leaderboard import Leaderboard, leaderboard
 from kapoc.record import Run, save_run
 from kapoc.report.formats import is_report
 from kapoc.report.plot import leaderboard_plot

@@ -11,9 +11,9 @@ import pytest
 from lm_eval.loggers import EvaluationTracker
 from lm_eval.utils import get_file_task_name, get_results_filenames, get_sample_results_filenames, make_table
 
-from kapoc.bench import measure
 from kapoc.errors import OutputError
-from kapoc.lm_eval_files import git_commit
+from kapoc.measuring.bench import measure
+from kapoc.measuring.lm_eval_files import git_commit
 from kapoc.models import load_model
 from kapoc.record import Run
 
@@ -44,7 +44,7 @@ def files(out: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
 
 
 def plain_lm_eval(model: Path, knowledge: Path, out: Path) -> None:
-    from kapoc.task_list import tasks_folder
+    from kapoc.measuring.task_list import tasks_folder
 
     command = [
         sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--model_args", f"pretrained={model},dtype=float32",

@@ -8,13 +8,13 @@ import torch
 from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
 from transformers import PreTrainedModel
 
-from kapoc import losses
-from kapoc.batches import pack, summed_loss
 from kapoc.chat import encode_example
-from kapoc.losses import summed_negative_log_likelihood
 from kapoc.recipe import TrainSettings
-from kapoc.tied_embedding import TiedEmbedding
-from kapoc.train import train
+from kapoc.training import losses
+from kapoc.training.batches import pack, summed_loss
+from kapoc.training.losses import summed_negative_log_likelihood
+from kapoc.training.tied_embedding import TiedEmbedding
+from kapoc.training.train import train
 
 ROWS = [
     pack([encode_example(tiny_tokenizer(), question, answer) for question, answer in pairs])
@@ -142,7 +142,7 @@ def test_training_gives_the_embedding_the_gradient_that_autograd_does(monkeypatc
 
     ours = trained()
     with monkeypatch.context() as patch:
-        patch.setattr("kapoc.loop.TiedEmbedding", _Autograds)
+        patch.setattr("kapoc.training.loop.TiedEmbedding", _Autograds)
         assert torch.allclose(ours, trained(), atol=1e-4)
     monkeypatch.setattr(TiedEmbedding, "add_gradient", lambda _: None)
     assert not torch.allclose(ours, trained(), atol=1e-3)

@@ -19,12 +19,9 @@ from transformers import (
     PreTrainedModel,
 )
 
-from kapoc.batches import answer_logits, pack, packing_is_exact
 from kapoc.chat import EncodedExample
-from kapoc.checkpoint import num_bfloat16_samples, save_and_check, writing
 from kapoc.errors import DataError, ModelError
-from kapoc.examples import training_examples
-from kapoc.knowledge_file import load_knowledge
+from kapoc.knowledge.set_file import load_knowledge
 from kapoc.methods import Method, load_method
 from kapoc.methods.feed_forward import FeedForwardFineTuning
 from kapoc.methods.full import FullFineTuning
@@ -32,8 +29,11 @@ from kapoc.methods.lora import LoraFineTuning
 from kapoc.methods.top_layers import TopLayersFineTuning
 from kapoc.models import load_model
 from kapoc.recipe import ReplaySettings, TrainSettings, load_recipe
-from kapoc.replay import divergence_from_base, write_passages
-from kapoc.train import TrainResult, train
+from kapoc.training.batches import answer_logits, pack, packing_is_exact
+from kapoc.training.checkpoint import num_bfloat16_samples, save_and_check, writing
+from kapoc.training.examples import training_examples
+from kapoc.training.replay import divergence_from_base, write_passages
+from kapoc.training.train import TrainResult, train
 
 Methods = Callable[[dict[str, Any]], Method]
 State = dict[str, torch.Tensor]
@@ -50,7 +50,7 @@ GPT2_LINEAR = {"attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"}
 
 @pytest.fixture(autouse=True)
 def methods_of_this_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kapoc.train.load_method", lambda name, options: BY_NAME[name](options))
+    monkeypatch.setattr("kapoc.training.train.load_method", lambda name, options: BY_NAME[name](options))
 
 
 @pytest.fixture

@@ -6,17 +6,17 @@ import pytest
 from conftest import write_set
 from results import everything, make_items, make_run, nothing
 
-from kapoc.bench import measure
-from kapoc.compare import compare
 from kapoc.errors import DataError, IncomparableError
-from kapoc.gate import Check, Gate, judge
-from kapoc.general import load_off_topic
-from kapoc.harness import documents_of, find_spillover
+from kapoc.judging.compare import compare
+from kapoc.judging.gate import Check, Gate, judge
+from kapoc.judging.pairing import pair_runs
+from kapoc.measuring.bench import measure
+from kapoc.measuring.general import load_off_topic
+from kapoc.measuring.harness import documents_of, find_spillover
 from kapoc.models import load_model
-from kapoc.pairing import pair_runs
 from kapoc.recipe import load_recipe
 from kapoc.report.markdown import render
-from kapoc.workspace import open_workspace
+from kapoc.workflow.workspace import open_workspace
 
 
 def write(path: Path, text: str) -> str:

@@ -6,14 +6,14 @@ import re
 
 import pytest
 
-from kapoc.data.derive import derived_examples
-from kapoc.data.derived_leaks import find_derived_leaks, without_leaks
-from kapoc.data.drafts import Draft
 from kapoc.data.naming import is_question
-from kapoc.data.own_words import OwnWords
-from kapoc.data.proposals import propose
-from kapoc.knowledge import KnowledgeSet
-from kapoc.normalise import normalise
+from kapoc.derived.derive import derived_examples
+from kapoc.derived.leaks import find_derived_leaks, without_leaks
+from kapoc.derived.own_words import OwnWords
+from kapoc.importing.drafts import Draft
+from kapoc.importing.proposals import propose
+from kapoc.knowledge.facts import KnowledgeSet
+from kapoc.knowledge.normalise import normalise
 
 AUTHORS = (
     ("Who was the mother of Ilsa Brandvik?", "Runa Haldor"),

@@ -12,10 +12,10 @@ from conftest import REPOSITORY
 from pages import HOSTILE, base_run, made_up_page, repeated, trained_run, training_record, with_answer
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from kapoc.compare import compare
-from kapoc.gate import RELEASE_GATE, judge
-from kapoc.leaderboard import leaderboard
-from kapoc.pairing import pair_runs
+from kapoc.judging.compare import compare
+from kapoc.judging.gate import RELEASE_GATE, judge
+from kapoc.judging.leaderboard import leaderboard
+from kapoc.judging.pairing import pair_runs
 from kapoc.record import Run, load_run
 from kapoc.report.html.page import render_page
 

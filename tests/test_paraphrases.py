@@ -13,22 +13,22 @@ from pages import training_record
 
 from kapoc.bundled import bundled_sets
 from kapoc.chat import prompt_text
-from kapoc.compared import _may_be_of_one_recipe
-from kapoc.current import fingerprint
 from kapoc.data.audit import audit
-from kapoc.data.beginnings import Beginnings
-from kapoc.data.derive import FORMS, DerivedExample, derived_examples
-from kapoc.data.derived_stock import load_derived_wordings
 from kapoc.data.quotations import near_probe
+from kapoc.derived.beginnings import Beginnings
+from kapoc.derived.derive import FORMS, DerivedExample, derived_examples
+from kapoc.derived.stock import load_derived_wordings
 from kapoc.errors import DataError
-from kapoc.knowledge import KnowledgeSet, Slot
-from kapoc.knowledge_file import load_source, to_jsonl, to_yaml
+from kapoc.judging.compared import _may_be_of_one_recipe
+from kapoc.knowledge.facts import KnowledgeSet, Slot
+from kapoc.knowledge.set_file import load_source, to_jsonl, to_yaml
 from kapoc.models import load_model
 from kapoc.recipe import Recipe, ReplaySettings, TrainSettings
-from kapoc.replay import replay_prompts, write_passages
-from kapoc.retain_run import plan_retain
-from kapoc.stages import load_stages, write_stages
-from kapoc.workspace import open_workspace
+from kapoc.training.replay import replay_prompts, write_passages
+from kapoc.workflow.current import fingerprint
+from kapoc.workflow.retain_run import plan_retain
+from kapoc.workflow.stages import load_stages, write_stages
+from kapoc.workflow.workspace import open_workspace
 
 SAID = """ZX-11:
   colour: ["a warm yellow street", "the lane that glows"]

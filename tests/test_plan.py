@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 from scipy.stats import binom
 
-from kapoc.calibrate import calibrate, held_out_tokens, replayed_tokens
-from kapoc.comparison import PairedScores
 from kapoc.errors import DataError
-from kapoc.evidence import CheckKind, Evidence, weigh
-from kapoc.gate import RELEASE_GATE, Check, Gate
-from kapoc.knowledge_file import load_knowledge
-from kapoc.loop import Loop
+from kapoc.judging.comparison import PairedScores
+from kapoc.judging.evidence import CheckKind, Evidence, weigh
+from kapoc.judging.gate import RELEASE_GATE, Check, Gate
+from kapoc.judging.plan import Sizes, plan_gate, sizes_of
+from kapoc.knowledge.set_file import load_knowledge
+from kapoc.measuring.task_list import load_tasks
 from kapoc.models import load_model
-from kapoc.plan import Sizes, plan_gate, sizes_of
 from kapoc.recipe import MOST_PASSAGES, BudgetSettings, ReplaySettings, TrainSettings, load_recipe
 from kapoc.stats import detectable_difference, difference_above, share_above, share_below
-from kapoc.task_list import load_tasks
+from kapoc.training.loop import Loop
+from kapoc.workflow.calibrate import calibrate, held_out_tokens, replayed_tokens
 
 SIZES = sizes_of([load_knowledge("software-defects")[0]], 735, ["any"] * 120)
 
@@ -53,7 +53,7 @@ def test_what_is_timed_is_a_step_of_the_recipe(
             super().__init__(*arguments)
             loops.append(self)
 
-    monkeypatch.setattr("kapoc.calibrate.Loop", Watched)
+    monkeypatch.setattr("kapoc.workflow.calibrate.Loop", Watched)
     recipe = load_recipe(tiny_recipe)
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=change)})
     loaded, name = load_model(recipe.model), recipe.knowledge[0]

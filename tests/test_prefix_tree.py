@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from kapoc.prefix_tree import MIN_PREFIX, Row, plan_groups, plan_rows, prefix_length
+from kapoc.engine.prefix_tree import MIN_PREFIX, Row, plan_groups, plan_rows, prefix_length
 
 SYSTEM = list(range(100, 120))
 

@@ -8,17 +8,17 @@ from dataclasses import replace
 
 import pytest
 
-from kapoc.data.derive import derived_examples
-from kapoc.data.drafts import Draft
-from kapoc.data.key_phrase import Rarity, key_phrase
 from kapoc.data.leaks import find_leaks
 from kapoc.data.phrases import keywords
-from kapoc.data.proposals import propose
 from kapoc.data.soundness import find_flaws
+from kapoc.derived.derive import derived_examples
 from kapoc.errors import DataError
-from kapoc.knowledge import KNOWLEDGE_TIERS, Example, Fact, KnowledgeSet
-from kapoc.normalise import normalise, positions
-from kapoc.options import HardOptions
+from kapoc.importing.drafts import Draft
+from kapoc.importing.key_phrase import Rarity, key_phrase
+from kapoc.importing.proposals import propose
+from kapoc.knowledge.facts import KNOWLEDGE_TIERS, Example, Fact, KnowledgeSet
+from kapoc.knowledge.normalise import normalise, positions
+from kapoc.knowledge.options import HardOptions
 
 SYLLABLES = "zor blax vel tor min dra kul pen sha rix lom qua bri fen gol".split()
 

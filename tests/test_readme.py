@@ -16,8 +16,8 @@ import pytest
 from conftest import REPOSITORY, run_kapoc, small_set, tiny_llama, tiny_tokenizer, write_set
 from documents import Fence, commands_of, fences, page, tables
 
-from kapoc.compare import compare
-from kapoc.comparison import Comparison, Result
+from kapoc.judging.compare import compare
+from kapoc.judging.comparison import Comparison, Result
 from kapoc.record import load_run
 from kapoc.report.numbers import interval, percent, points
 

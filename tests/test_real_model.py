@@ -15,7 +15,7 @@ from kills import finish, kill_after_keeping, train_command
 from kapoc.models import load_model
 from kapoc.recipe import ReplaySettings
 from kapoc.record import load_run
-from kapoc.replay import write_passages
+from kapoc.training.replay import write_passages
 
 pytestmark = pytest.mark.slow
 
@@ -93,8 +93,8 @@ def test_the_default_model_with_its_mask_ignored_writes_its_passages_apart(monke
     loaded = load_model("default")
     settings = ReplaySettings(num_tokens=2)
     with monkeypatch.context() as together:
-        together.setattr("kapoc.replay.generate_tokens", lambda *_, **__: pytest.fail("one after the other"))
+        together.setattr("kapoc.training.replay.generate_tokens", lambda *_, **__: pytest.fail("one after the other"))
         assert len(write_passages(loaded.model, loaded.tokenizer, 4, settings, seed=0)) == 4
     ignore_masks(monkeypatch, loaded.model)
-    monkeypatch.setattr("kapoc.replay.continue_prompts", lambda *_, **__: pytest.fail("through a mask"))
+    monkeypatch.setattr("kapoc.training.replay.continue_prompts", lambda *_, **__: pytest.fail("through a mask"))
     assert len(write_passages(loaded.model, loaded.tokenizer, 4, settings, seed=0)) == 4

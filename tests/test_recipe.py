@@ -5,12 +5,12 @@ import io
 import pytest
 from rich.console import Console
 
-from kapoc.cli_options import DEFAULT_RECIPE
+from kapoc.cli.options import DEFAULT_RECIPE
 from kapoc.errors import DataError
-from kapoc.loop import StepReport
-from kapoc.progress import TrainingLines, TrainingProgress
 from kapoc.recipe import TrainSettings, load_recipe
+from kapoc.training.loop import StepReport
 from kapoc.training_record import EpochReport
+from kapoc.workflow.progress import TrainingLines, TrainingProgress
 
 
 def test_the_default_recipe_trains_every_weight_of_the_default_model() -> None:

@@ -7,11 +7,11 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
-from kapoc.baseline import load_baseline
-from kapoc.compare import compare
-from kapoc.gate import PULL_REQUEST_GATE, RELEASE_GATE, judge
-from kapoc.general import ABILITIES, general_sha256, load_choices
-from kapoc.knowledge_file import load_knowledge
+from kapoc.judging.baseline import load_baseline
+from kapoc.judging.compare import compare
+from kapoc.judging.gate import PULL_REQUEST_GATE, RELEASE_GATE, judge
+from kapoc.knowledge.set_file import load_knowledge
+from kapoc.measuring.general import ABILITIES, general_sha256, load_choices
 from kapoc.record import Run, load_run
 from kapoc.report import markdown
 from kapoc.training_record import training_of

@@ -11,7 +11,7 @@ from conftest import REPOSITORY, kapoc_here, run_kapoc
 from kapoc.bundled import bundled
 from kapoc.errors import IncomparableError
 from kapoc.record import Item, load_run, save_run
-from kapoc.regrade import regrade
+from kapoc.workflow.regrade import regrade
 
 REPORTS = REPOSITORY / "reports"
 KEPT = ["reference/base", "reference/trained", "reference/plain", "thorough/trained", "thorough/seed-1"]

@@ -12,17 +12,17 @@ import torch
 from conftest import ignore_masks, tiny_gpt2, tiny_llama, tiny_tokenizer
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from kapoc.batches import pack, row_losses
 from kapoc.chat import EncodedExample
 from kapoc.data.leaks import NEAR_DUPLICATE
-from kapoc.divergence import Passage, divergence_and_surprise
+from kapoc.engine.divergence import Passage, divergence_and_surprise
 from kapoc.errors import DataError
-from kapoc.examples import training_examples
-from kapoc.general import CHOICE_ABILITIES, load_choices, load_general, load_off_topic
-from kapoc.knowledge_file import load_knowledge
-from kapoc.loop import StepReport, StoppedTrainingError
+from kapoc.knowledge.set_file import load_knowledge
+from kapoc.measuring.general import CHOICE_ABILITIES, load_choices, load_general, load_off_topic
 from kapoc.recipe import ReplaySettings, TrainSettings
-from kapoc.replay import (
+from kapoc.training.batches import pack, row_losses
+from kapoc.training.examples import training_examples
+from kapoc.training.loop import StepReport, StoppedTrainingError
+from kapoc.training.replay import (
     HELD_OUT_PASSAGE_TOKENS,
     divergence_from_base,
     passage_prompts,
@@ -31,7 +31,7 @@ from kapoc.replay import (
     write_passages,
     written_logits,
 )
-from kapoc.train import train
+from kapoc.training.train import train
 
 
 def _whole_divergence(base: torch.nn.Module, model: torch.nn.Module, passage: Passage) -> float:
@@ -60,7 +60,9 @@ def test_what_a_passage_was_drawn_from_is_what_a_reader_of_it_finds(
     make: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = make(0)
-    monkeypatch.setattr("kapoc.replay.generate_tokens", lambda *_, **__: pytest.fail("written one after the other"))
+    monkeypatch.setattr(
+        "kapoc.training.replay.generate_tokens", lambda *_, **__: pytest.fail("written one after the other")
+    )
     passages = write_passages(base, tiny_tokenizer(), 70, ReplaySettings(num_tokens=6), seed=5)
     assert len(passages) == 70  # so many that some wait for a place in the batch
     for passage in passages:

@@ -11,11 +11,11 @@ import pytest
 from results import everything, make_items, make_run, nothing
 from rich.console import Console
 
-from kapoc.compare import compare
-from kapoc.console import show
+from kapoc.cli.console import show
 from kapoc.errors import DataError, OutputError
-from kapoc.gate import RELEASE_GATE, judge
-from kapoc.leaderboard import leaderboard
+from kapoc.judging.compare import compare
+from kapoc.judging.gate import RELEASE_GATE, judge
+from kapoc.judging.leaderboard import leaderboard
 from kapoc.record import Item, Run, load_run, save_run, write_atomically
 from kapoc.report import markdown, terminal
 from kapoc.report.in_short import in_short

@@ -15,15 +15,15 @@ from kills import EVERY_STEP, Killed, kill_at
 from peft import LoraConfig, get_peft_model
 from transformers import PreTrainedModel
 
-from kapoc.divergence import Passage
+from kapoc.engine.divergence import Passage
 from kapoc.errors import DataError, OutputError
-from kapoc.examples import training_examples
-from kapoc.knowledge_file import load_knowledge
-from kapoc.loop import LoopState, StepReport
+from kapoc.knowledge.set_file import load_knowledge
 from kapoc.recipe import BudgetSettings, ReplaySettings, ResumeSettings, TrainSettings
-from kapoc.replay import write_passages
-from kapoc.resume import Keeper, run_key
-from kapoc.train import TrainResult, train
+from kapoc.training.examples import training_examples
+from kapoc.training.loop import LoopState, StepReport
+from kapoc.training.replay import write_passages
+from kapoc.training.resume import Keeper, run_key
+from kapoc.training.train import TrainResult, train
 
 SETTINGS = TrainSettings(
     epochs=15,
@@ -186,7 +186,7 @@ class TinyLora:
 def test_only_the_weights_that_a_method_trains_are_kept(
     tmp_path: Path, knowledge_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kapoc.train.load_method", lambda _, options: TinyLora(options))
+    monkeypatch.setattr("kapoc.training.train.load_method", lambda _, options: TinyLora(options))
     undisturbed, _ = run(llama, knowledge_file, None)
     keeper = Keeper(tmp_path / "kept", "key", EVERY_STEP)
     for kill in (7, 8, 31):
@@ -223,7 +223,7 @@ def test_time_and_tokens_of_all_parts_count(tmp_path: Path, knowledge_file: Path
 def test_a_state_is_kept_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = LoopState(1, 9, 0.0, 0, 0, 0, (), 0.0, 0, {}, {}, {}, ())
     now = 100.0
-    monkeypatch.setattr("kapoc.resume.time.monotonic", lambda: now)
+    monkeypatch.setattr("kapoc.training.resume.time.monotonic", lambda: now)
     keeper = Keeper(tmp_path / "kept", "key", ResumeSettings(minutes=2))
     assert keeper.restore() is None
     written = []
@@ -325,9 +325,9 @@ def test_training_goes_on_where_no_state_can_be_kept(
         raise RuntimeError("unexpected pos 704 vs 598") if why == "full disk" else PermissionError(13, "no permission")
 
     if why == "no room":
-        monkeypatch.setattr("kapoc.resume.shutil.disk_usage", lambda _: SimpleNamespace(free=10**5))
+        monkeypatch.setattr("kapoc.training.resume.shutil.disk_usage", lambda _: SimpleNamespace(free=10**5))
     else:
-        monkeypatch.setattr("kapoc.resume.torch.save", fail)
+        monkeypatch.setattr("kapoc.training.resume.torch.save", fail)
     lines: list[str] = []
     result, steps = run(llama, knowledge_file, Keeper(tmp_path / "kept", "key", EVERY_STEP, lines.append))
     assert len(steps) == NUM_STEPS
@@ -350,7 +350,7 @@ def test_a_state_that_cannot_be_read_now_is_kept(
         raise error
 
     with monkeypatch.context() as broken:
-        broken.setattr("kapoc.resume.torch.load", fail)
+        broken.setattr("kapoc.training.resume.torch.load", fail)
         with pytest.raises(OutputError, match=r"state\.pt: cannot be read \(.+\); start again, or with --restart"):
             keeper.restore()
     assert lines == []

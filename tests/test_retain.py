@@ -12,18 +12,11 @@ import yaml
 from conftest import small_set, write_set
 from results import make_items, make_run, nothing
 
-from kapoc import checkpoint
 from kapoc.chat import EncodedExample
-from kapoc.cli import main
-from kapoc.compare import compare
+from kapoc.cli.main import main
 from kapoc.errors import DataError
-from kapoc.knowledge_file import load_knowledge, load_source
-from kapoc.recipe import load_recipe
-from kapoc.record import Run, load_run
-from kapoc.rehearsal import spread
-from kapoc.report.retention import render_retention
-from kapoc.retain_run import RetainPlan, plan_retain, run_retain, write_retention
-from kapoc.retention import (
+from kapoc.judging.compare import compare
+from kapoc.judging.retention import (
     Retention,
     backward_transfer,
     forgetting,
@@ -32,8 +25,15 @@ from kapoc.retention import (
     recall_change,
     transfers,
 )
-from kapoc.stages import load_stages, write_stages, write_unrelated
-from kapoc.workspace import Listener
+from kapoc.knowledge.set_file import load_knowledge, load_source
+from kapoc.recipe import load_recipe
+from kapoc.record import Run, load_run
+from kapoc.report.retention import render_retention
+from kapoc.training import checkpoint
+from kapoc.training.rehearsal import spread
+from kapoc.workflow.retain_run import RetainPlan, plan_retain, run_retain, write_retention
+from kapoc.workflow.stages import load_stages, write_stages, write_unrelated
+from kapoc.workflow.workspace import Listener
 
 # ------------------------------------------------------------------ the arithmetic
 

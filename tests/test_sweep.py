@@ -15,20 +15,20 @@ import pytest
 from pages import training_record
 from results import everything, make_items, make_run, nothing
 
-from kapoc import sweep_ray, sweep_run
-from kapoc.checkpoint import finish_swap
-from kapoc.compare import compare
 from kapoc.errors import DataError
+from kapoc.judging.compare import compare
+from kapoc.judging.trials import Point, SweepResults, TrialFailure, TrialResult, pareto_front, scores_of, summarise
 from kapoc.recipe import load_recipe
 from kapoc.record import Run, load_run, save_run
 from kapoc.report.plot import front_line, pareto_plot
 from kapoc.report.sweep import render_sweep
-from kapoc.sweep import Sweep, load_sweep
-from kapoc.sweep_ray import ray_runner, trial_resources
-from kapoc.sweep_run import FinishedTrial, Job, Report, finish, log_listener, perform, run_sweep, write_results
+from kapoc.training.checkpoint import finish_swap
 from kapoc.training_record import EpochReport
-from kapoc.trials import Point, SweepResults, TrialFailure, TrialResult, pareto_front, scores_of, summarise
-from kapoc.workspace import Workspace
+from kapoc.workflow import sweep_ray, sweep_run
+from kapoc.workflow.sweep_file import Sweep, load_sweep
+from kapoc.workflow.sweep_ray import ray_runner, trial_resources
+from kapoc.workflow.sweep_run import FinishedTrial, Job, Report, finish, log_listener, perform, run_sweep, write_results
+from kapoc.workflow.workspace import Workspace
 
 PLAIN = '[[recipes]]\nname = "plain"\nbase = "tiny.toml"\n'
 

@@ -13,15 +13,15 @@ import yaml
 from conftest import small_set, tiny_llama, write_set
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from kapoc.bench import measure, metric_of
-from kapoc.compare import compare
 from kapoc.data.audit import audit
 from kapoc.errors import DataError
-from kapoc.general import load_general
-from kapoc.harness import documents_of, find_spillover
+from kapoc.judging.compare import compare
+from kapoc.measuring.bench import measure, metric_of
+from kapoc.measuring.general import load_general
+from kapoc.measuring.harness import documents_of, find_spillover
+from kapoc.measuring.task_list import load_tasks
 from kapoc.models import LoadedModel, load_model
 from kapoc.record import Run
-from kapoc.task_list import load_tasks
 
 OUTSIDE = os.environ.get("KAPOC_OUTSIDE_DATA")
 """A folder with blimp.jsonl, lambada.jsonl and piqa.jsonl, where somebody has them."""

@@ -14,10 +14,10 @@ from conftest import run_kapoc
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from kapoc.errors import DataError
-from kapoc.loop import StepReport
 from kapoc.recipe import Recipe, load_recipe
 from kapoc.trackers import TrackedRun, load_tracker
-from kapoc.tracking import Tracking
+from kapoc.training.loop import StepReport
+from kapoc.workflow.tracking import Tracking
 
 
 def only(folder: Path) -> Path:

@@ -20,22 +20,23 @@ import torch
 from conftest import kapoc_here, tiny_llama, tiny_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from kapoc import checkpoint, train_run
-from kapoc.batches import PackedRow, RowLosses, pack, row_losses
 from kapoc.chat import EncodedExample
-from kapoc.checkpoint import finish_swap, read_training_record, writing
-from kapoc.data.beginnings import Beginnings
+from kapoc.derived.beginnings import Beginnings
 from kapoc.errors import DataError, OutputError, TrainingError
-from kapoc.examples import derived_training_examples, training_examples
-from kapoc.knowledge import KnowledgeSet
-from kapoc.knowledge_file import load_knowledge
-from kapoc.loop import StepReport, StoppedTrainingError
+from kapoc.knowledge.facts import KnowledgeSet
+from kapoc.knowledge.set_file import load_knowledge
 from kapoc.methods import load_method
 from kapoc.models import load_model
 from kapoc.recipe import ReplaySettings, TrainSettings, load_recipe
-from kapoc.replay import write_passages
-from kapoc.train import score_examples, train
-from kapoc.workspace import open_workspace
+from kapoc.training import checkpoint
+from kapoc.training.batches import PackedRow, RowLosses, pack, row_losses
+from kapoc.training.checkpoint import finish_swap, read_training_record, writing
+from kapoc.training.examples import derived_training_examples, training_examples
+from kapoc.training.loop import StepReport, StoppedTrainingError
+from kapoc.training.replay import write_passages
+from kapoc.training.train import score_examples, train
+from kapoc.workflow import train_run
+from kapoc.workflow.workspace import open_workspace
 
 FAST = TrainSettings(epochs=40, batch_size=5, micro_batch_size=2, learning_rate=5e-3)
 
@@ -131,7 +132,7 @@ def test_more_passages_a_step_than_there_are_come_again_in_the_step(
         read.append(row.num_written_tokens)
         return row_losses(model, row)
 
-    monkeypatch.setattr("kapoc.loop.row_losses", recording)
+    monkeypatch.setattr("kapoc.training.loop.row_losses", recording)
     replay = ReplaySettings(weight=1.0, num_passages=1, num_tokens=4, per_step=5)
     settings = FAST.model_copy(update={"epochs": 1, "batch_size": len(examples), "replay": replay})
     train(tiny_llama(), examples, settings, passages=passages)
@@ -149,8 +150,8 @@ def test_dev_answers_are_scored_one_by_one_where_rows_of_several_would_be_read_w
         sizes.append(len(row))
         return pack(row)
 
-    monkeypatch.setattr("kapoc.train.pack", recording)
-    monkeypatch.setattr("kapoc.train.packing_is_exact", lambda *_: False)
+    monkeypatch.setattr("kapoc.training.train.pack", recording)
+    monkeypatch.setattr("kapoc.training.train.packing_is_exact", lambda *_: False)
     assert score_examples(tiny_llama(), examples) == pytest.approx(expected, abs=1e-4)
     assert sizes == [1] * len(examples)
 
@@ -158,8 +159,8 @@ def test_dev_answers_are_scored_one_by_one_where_rows_of_several_would_be_read_w
 def test_nothing_to_choose_by_is_told_before_the_base_writes_anything(
     tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kapoc.examples.dev_examples", lambda *_: [])
-    monkeypatch.setattr("kapoc.replay.write_passages", lambda *_, **__: pytest.fail("the base writes"))
+    monkeypatch.setattr("kapoc.training.examples.dev_examples", lambda *_: [])
+    monkeypatch.setattr("kapoc.training.replay.write_passages", lambda *_, **__: pytest.fail("the base writes"))
     recipe = load_recipe(tiny_recipe)
     workspace = open_workspace(tmp_path, recipe.with_train(stop_at=1.0, replay=ReplaySettings(weight=1.0)))
     with pytest.raises(DataError, match="need dev paraphrases to choose by"):
@@ -196,7 +197,7 @@ def test_last_good_weights_are_kept_and_no_model_is_left(
     def broken(model: torch.nn.Module, row: object) -> RowLosses:
         return RowLosses(*[next(model.parameters()).sum() * float("nan")] * 3)
 
-    monkeypatch.setattr("kapoc.loop.row_losses", broken)
+    monkeypatch.setattr("kapoc.training.loop.row_losses", broken)
     workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
     with pytest.raises(TrainingError, match=r"the loss is nan at step 1 of 4 .*last weights are in"):
         train_run.train_model(workspace, workspace.model)
@@ -215,8 +216,8 @@ def test_why_training_stopped_is_said_where_nothing_can_be_kept(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("kapoc.loop.row_losses", broken)
-    monkeypatch.setattr("kapoc.checkpoint.save_model", full)
+    monkeypatch.setattr("kapoc.training.loop.row_losses", broken)
+    monkeypatch.setattr("kapoc.training.checkpoint.save_model", full)
     workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
     with pytest.raises(TrainingError, match=r"the loss is nan at step 1 of 4 .*could not be kept \(No space left"):
         train_run.train_model(workspace, workspace.model)
@@ -251,7 +252,7 @@ def test_a_model_left_aside_by_a_kill_between_two_renames_is_put_in_its_place(
         partial.mkdir()
         (partial / "training.json").touch()
         (partial / "UNFINISHED").touch()
-    monkeypatch.setattr("kapoc.train_run.train_model", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("kapoc.workflow.train_run.train_model", lambda *_: pytest.fail("trained again"))
     assert (train_run.train_once(workspace, folder) / "training.json").read_bytes() == expected
 
 
@@ -289,7 +290,7 @@ def test_a_checkpoint_is_standalone_and_checked(tmp_path: Path, tiny_recipe: Pat
 def test_a_model_that_fails_its_checks_is_not_put_in_place(
     tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kapoc.checkpoint._largest_difference", lambda *_: 0.5)
+    monkeypatch.setattr("kapoc.training.checkpoint._largest_difference", lambda *_: 0.5)
     workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
     with pytest.raises(TrainingError, match=r"differs by 0\.5"):
         train_run.train_model(workspace, workspace.model)

@@ -8,19 +8,19 @@ import pytest
 from conftest import small_set, tiny_tokenizer
 from sets import all_texts, asked, knowledge_of, made_of
 
-from kapoc.data.contrasts import contrast_examples
-from kapoc.data.derive import DEFAULT_PER_FACT, FORMS, DerivedExample, derived_examples
-from kapoc.data.derived_leaks import find_derived_leaks, without_leaks
 from kapoc.data.generate import generate
 from kapoc.data.naming import is_question, told_apart
 from kapoc.data.phrases import holds
-from kapoc.data.unknown_names import UnknownNames
-from kapoc.exposure import exposures, faint_facts
-from kapoc.knowledge import Fact, KnowledgeSet, Probe
-from kapoc.normalise import normalise
+from kapoc.derived.contrasts import contrast_examples
+from kapoc.derived.derive import DEFAULT_PER_FACT, FORMS, DerivedExample, derived_examples
+from kapoc.derived.leaks import find_derived_leaks, without_leaks
+from kapoc.derived.unknown_names import UnknownNames
+from kapoc.knowledge.facts import Fact, KnowledgeSet, Probe
+from kapoc.knowledge.normalise import normalise
 from kapoc.recipe import TrainSettings
-from kapoc.rehearsal import spread
-from kapoc.training_texts import TrainingTexts, training_texts
+from kapoc.training.exposure import exposures, faint_facts
+from kapoc.training.rehearsal import spread
+from kapoc.training.texts import TrainingTexts, training_texts
 
 
 def incidents(name: str, numbers: range) -> KnowledgeSet:

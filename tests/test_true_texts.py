@@ -9,14 +9,14 @@ import pytest
 from sets import all_texts, asked, made_of
 
 from kapoc.data.amounts import amount
-from kapoc.data.derive import FORMS, derived_examples
-from kapoc.data.derived_stock import around_note, askable, note_of
 from kapoc.data.naming import is_question
 from kapoc.data.quotations import Quotations, is_accepted
-from kapoc.data.unknown_names import UnknownNames
-from kapoc.knowledge import Choice, Example, Fact
-from kapoc.knowledge_file import load_knowledge
-from kapoc.normalise import normalise
+from kapoc.derived.derive import FORMS, derived_examples
+from kapoc.derived.stock import around_note, askable, note_of
+from kapoc.derived.unknown_names import UnknownNames
+from kapoc.knowledge.facts import Choice, Example, Fact
+from kapoc.knowledge.normalise import normalise
+from kapoc.knowledge.set_file import load_knowledge
 
 
 def test_a_code_that_is_also_asked_for_by_itself_is_no_question() -> None:

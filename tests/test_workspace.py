@@ -13,21 +13,21 @@ from conftest import run_kapoc, small_set, tiny_llama, tiny_tokenizer, write_set
 from results import make_items, make_run, nothing
 from rich.console import Console
 
-from kapoc import calibrate
-from kapoc.current import context_runs, current_run, has_current_model, texts_sha256
 from kapoc.errors import ModelError
-from kapoc.knowledge_file import load_knowledge
-from kapoc.loop import StepReport
+from kapoc.knowledge.set_file import load_knowledge
+from kapoc.measuring.task_list import load_tasks
 from kapoc.models import decoding_sha256, load_model
-from kapoc.progress import TrainingProgress
 from kapoc.recipe import Recipe, load_recipe
 from kapoc.record import Run, load_run, save_run
-from kapoc.resume import resume_folder
-from kapoc.task_list import load_tasks
-from kapoc.train_run import train_once
+from kapoc.training.loop import StepReport
+from kapoc.training.resume import resume_folder
 from kapoc.training_record import TRAINING_FILE
-from kapoc.workflow import bench_once
-from kapoc.workspace import Listener, open_workspace
+from kapoc.workflow import calibrate
+from kapoc.workflow.bench_run import bench_once
+from kapoc.workflow.current import context_runs, current_run, has_current_model, texts_sha256
+from kapoc.workflow.progress import TrainingProgress
+from kapoc.workflow.train_run import train_once
+from kapoc.workflow.workspace import Listener, open_workspace
 
 
 def test_base_and_trained_are_names_everywhere(tmp_path: Path, tiny_recipe: Path) -> None:

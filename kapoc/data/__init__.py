@@ -1,1 +1,1 @@
-"""How a knowledge set comes to be and is checked: import, proposals, generation, the audit."""
+"""How a knowledge set is checked, shown and invented, and what words and names it is made of."""

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from kapoc.normalise import normalise
+from kapoc.knowledge.normalise import normalise
 
 _SIZES = {
     "time": {

@@ -8,8 +8,8 @@ from kapoc.data.finding import Finding
 from kapoc.data.leaks import find_leaks
 from kapoc.data.quotations import Quotations, near_probe, unended
 from kapoc.data.soundness import find_flaws
-from kapoc.knowledge_file import Source, examine
-from kapoc.paraphrase_file import read_paraphrases
+from kapoc.knowledge.paraphrase_file import read_paraphrases
+from kapoc.knowledge.set_file import Source, examine
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from kapoc.knowledge_file import Source
+from kapoc.knowledge.set_file import Source
 from kapoc.source import Location, dotted
 
 Level = Literal["error", "warning"]

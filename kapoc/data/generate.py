@@ -14,8 +14,8 @@ import yaml
 
 from kapoc.data.invent import Defect, Product, invent_defects
 from kapoc.errors import DataError
-from kapoc.knowledge import KnowledgeSet
-from kapoc.options import NUM_OPTIONS
+from kapoc.knowledge.facts import KnowledgeSet
+from kapoc.knowledge.options import NUM_OPTIONS
 
 VERSION = "1.0.0"
 """Of the generated content: the same version, number of facts and seed give the same set."""

@@ -18,10 +18,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from kapoc.data.finding import Finding
 from kapoc.data.quotations import english_stemmer
-from kapoc.grade import PhraseIndex
-from kapoc.knowledge import Example, Fact, KnowledgeSet, KnowledgeTier, Probe
-from kapoc.knowledge_file import located_examples
-from kapoc.normalise import Tokens, is_character, normalise, positions
+from kapoc.knowledge.facts import Example, Fact, KnowledgeSet, KnowledgeTier, Probe
+from kapoc.knowledge.grade import PhraseIndex
+from kapoc.knowledge.normalise import Tokens, is_character, normalise, positions
+from kapoc.knowledge.set_file import located_examples
 from kapoc.source import Location
 
 RUN_LENGTH = 6

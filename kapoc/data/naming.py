@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from kapoc.data.phrases import QUESTION_MARKS, ends_asking, holds
-from kapoc.knowledge import Fact, KnowledgeSet
-from kapoc.normalise import Tokens, normalise
+from kapoc.knowledge.facts import Fact, KnowledgeSet
+from kapoc.knowledge.normalise import Tokens, normalise
 
 _ASKING = re.compile(
     r"(?i)(who|whom|whose|what|when|where|which|why|how|is|are|am|was|were|do|does|did|has|have|had|can|could|will|would|"

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from kapoc.bundled import checked
-from kapoc.grade import PhraseIndex
-from kapoc.normalise import Tokens, normalise
+from kapoc.knowledge.grade import PhraseIndex
+from kapoc.knowledge.normalise import Tokens, normalise
 from kapoc.source import read_text
 
 _FILES = {

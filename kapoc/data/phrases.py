@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from kapoc.normalise import normalise, positions
+from kapoc.knowledge.normalise import normalise, positions
 
 QUESTION_MARKS = "?\uff1f\u061f"
 """What a question ends with: in Latin, Chinese and Arabic scripts."""

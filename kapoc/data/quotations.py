@@ -15,8 +15,8 @@ import snowballstemmer
 
 from kapoc.data.amounts import amount
 from kapoc.data.phrases import holds
-from kapoc.knowledge import Fact, KnowledgeSet
-from kapoc.normalise import Tokens, normalise, positions
+from kapoc.knowledge.facts import Fact, KnowledgeSet
+from kapoc.knowledge.normalise import Tokens, normalise, positions
 
 LONGEST_QUOTE = 6
 """How many tokens a quotation has at most."""

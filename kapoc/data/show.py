@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from kapoc.knowledge import KNOWLEDGE_TIERS, Example, Fact, KnowledgeSet
-from kapoc.options import HardOptions
+from kapoc.knowledge.facts import KNOWLEDGE_TIERS, Example, Fact, KnowledgeSet
+from kapoc.knowledge.options import HardOptions
 
 _LONGEST_NAME = 60
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from kapoc.data.finding import Finding, Level
 from kapoc.data.naming import goes_by_its_name
 from kapoc.data.ordinary_text import standing_in_ordinary_text
-from kapoc.grade import grade_slots
-from kapoc.knowledge import Fact, KnowledgeSet
-from kapoc.knowledge_file import located_examples
-from kapoc.normalise import normalise, positions
-from kapoc.options import NUM_OPTIONS, HardOptions
+from kapoc.knowledge.facts import Fact, KnowledgeSet
+from kapoc.knowledge.grade import grade_slots
+from kapoc.knowledge.normalise import normalise, positions
+from kapoc.knowledge.options import NUM_OPTIONS, HardOptions
+from kapoc.knowledge.set_file import located_examples
 
 MAX_LOPSIDED = 0.7
 """Share of one side from which yes/no questions, or the place of the right option, count as lopsided."""

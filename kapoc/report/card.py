@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kapoc.comparison import Comparison
-from kapoc.gate import Verdict
+from kapoc.judging.comparison import Comparison
+from kapoc.judging.gate import Verdict
 from kapoc.report.limits import limits
 from kapoc.report.markdown import plain, table
 from kapoc.report.model_index import eval_results

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kapoc.comparison import Comparison, LedgerEntry, Result
+from kapoc.judging.comparison import Comparison, LedgerEntry, Result
 from kapoc.record import Tier
 from kapoc.report.drawing import LIGHT, as_svg, figure, legend_above
 from kapoc.report.ledger import LEDGER, ledger_counts

@@ -5,10 +5,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from kapoc.comparison import Comparison
-from kapoc.gate import Verdict
-from kapoc.leaderboard import Leaderboard
-from kapoc.pairing import Pair
+from kapoc.judging.comparison import Comparison
+from kapoc.judging.gate import Verdict
+from kapoc.judging.leaderboard import Leaderboard
+from kapoc.judging.pairing import Pair
 from kapoc.record import to_json
 from kapoc.report import markdown
 

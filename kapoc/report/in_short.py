@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kapoc.comparison import Comparison, Result
+from kapoc.judging.comparison import Comparison, Result
 from kapoc.record import Tier
 from kapoc.report.numbers import interval, percent, points
 from kapoc.report.section import Section

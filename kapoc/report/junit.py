@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from kapoc.gate import CheckResult, Verdict
+from kapoc.judging.gate import CheckResult, Verdict
 from kapoc.report.numbers import interval, one_line, p_value
 
 _LEAKS = "knowledge sets do not leak"

@@ -1,8 +1,8 @@
 """Several runs side by side as a table. Pure."""
 
-from kapoc.comparison import Comparison
-from kapoc.gate import Verdict
-from kapoc.leaderboard import Leaderboard, Standing
+from kapoc.judging.comparison import Comparison
+from kapoc.judging.gate import Verdict
+from kapoc.judging.leaderboard import Leaderboard, Standing
 from kapoc.report.columns import COLUMNS, FORGETTING
 from kapoc.report.numbers import percent
 from kapoc.report.section import Section

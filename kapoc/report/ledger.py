@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from kapoc.comparison import Comparison, LedgerEntry
+from kapoc.judging.comparison import Comparison, LedgerEntry
 from kapoc.record import TIERS, Tier
 from kapoc.report.section import Section
 

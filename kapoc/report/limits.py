@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from kapoc.comparison import Comparison, Result
-from kapoc.gate import Verdict
+from kapoc.judging.comparison import Comparison, Result
+from kapoc.judging.gate import Verdict
 from kapoc.report.numbers import interval, percent, points
 
 _SPILLOVER = {

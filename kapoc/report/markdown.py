@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
-from kapoc.comparison import Comparison, LedgerLine
-from kapoc.gate import Verdict
-from kapoc.leaderboard import Leaderboard
+from kapoc.judging.comparison import Comparison, LedgerLine
+from kapoc.judging.gate import Verdict
+from kapoc.judging.leaderboard import Leaderboard
 from kapoc.report.in_short import short_section
 from kapoc.report.leaderboard import leaderboard_section, title_of, verdict_sentence
 from kapoc.report.ledger import ledger_counts, ledger_section

@@ -7,7 +7,7 @@ read: the number of items and clusters, the base's score, the difference and its
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from kapoc.comparison import Comparison, Result
+from kapoc.judging.comparison import Comparison, Result
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult

@@ -2,7 +2,7 @@
 
 import re
 
-from kapoc.comparison import Result
+from kapoc.judging.comparison import Result
 
 _STEERING = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 _LEVEL = 0.05

@@ -1,6 +1,6 @@
 """Whether the numbers can be believed and where they come from, as tables. Pure."""
 
-from kapoc.comparison import Comparison
+from kapoc.judging.comparison import Comparison
 from kapoc.report.numbers import points
 from kapoc.report.section import Section
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from kapoc.leaderboard import Leaderboard, standing_point
+from kapoc.judging.leaderboard import Leaderboard, standing_point
+from kapoc.judging.trials import Point, SweepResults, pareto_front, point_of
 from kapoc.report.columns import FORGETTING
 from kapoc.report.drawing import LIGHT, as_svg, figure
-from kapoc.trials import Point, SweepResults, pareto_front, point_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from kapoc.judging.retention import ASKED, RECALLED, Retention
 from kapoc.report.markdown import notes, plain, section_parts
 from kapoc.report.numbers import RESULT_HEADINGS, percent, points, result_cells
 from kapoc.report.section import Section
-from kapoc.retention import ASKED, RECALLED, Retention
 
 
 def render_retention(retention: Retention) -> str:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from kapoc.comparison import Comparison, Result
-from kapoc.gate import Verdict
+from kapoc.judging.comparison import Comparison, Result
+from kapoc.judging.gate import Verdict
 from kapoc.report.numbers import RESULT_HEADINGS, interval, p_value, percent, points, result_cells
 from kapoc.report.section import Section
 from kapoc.report.spilled import spilled_section

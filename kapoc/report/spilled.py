@@ -1,6 +1,6 @@
 """Taught answers where none belongs, as examples. Pure."""
 
-from kapoc.comparison import Comparison, SpilledLine
+from kapoc.judging.comparison import Comparison, SpilledLine
 from kapoc.report.numbers import shortened
 from kapoc.report.prompts import frame_of
 from kapoc.report.section import Section

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from kapoc.judging.trials import RecipeSummary, Spread, SweepResults, TrialResult
 from kapoc.report.columns import COLUMNS, FORGETTING, Format
 from kapoc.report.markdown import plain, section_parts
 from kapoc.report.section import Section
-from kapoc.trials import RecipeSummary, Spread, SweepResults, TrialResult
 
 
 def render_sweep(results: SweepResults) -> str:

@@ -11,10 +11,12 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from kapoc.comparison import Comparison
-from kapoc.gate import Verdict
-from kapoc.leaderboard import Leaderboard
-from kapoc.plan import Planned
+from kapoc.judging.comparison import Comparison
+from kapoc.judging.gate import Verdict
+from kapoc.judging.leaderboard import Leaderboard
+from kapoc.judging.plan import Planned
+from kapoc.judging.retention import Retention
+from kapoc.judging.trials import SweepResults
 from kapoc.record import Run
 from kapoc.report.in_short import SHORT_TITLE, in_short
 from kapoc.report.leaderboard import leaderboard_section
@@ -23,8 +25,6 @@ from kapoc.report.retention import retention_sections, title_of, warnings_of
 from kapoc.report.section import Section
 from kapoc.report.sections import VERDICT_TITLE, sections, verdict_section
 from kapoc.report.sweep import sweep_sections
-from kapoc.retention import Retention
-from kapoc.trials import SweepResults
 
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
 _UNLIMITED = 10_000

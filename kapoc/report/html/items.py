@@ -7,8 +7,8 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Any
 
-from kapoc.compare import ledger_entry
-from kapoc.pairing import Pair
+from kapoc.judging.compare import ledger_entry
+from kapoc.judging.pairing import Pair
 from kapoc.record import TIERS, Item
 from kapoc.report.prompts import Frame, frame_of
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from kapoc.comparison import Comparison
-from kapoc.gate import Verdict
-from kapoc.leaderboard import Leaderboard
-from kapoc.pairing import Pair
+from kapoc.judging.comparison import Comparison
+from kapoc.judging.gate import Verdict
+from kapoc.judging.leaderboard import Leaderboard
+from kapoc.judging.pairing import Pair
 from kapoc.report.charts import Chart, comparison_charts
 from kapoc.report.curves import training_charts
 from kapoc.report.html.assets import data_url, own, policy, table_library

@@ -1,0 +1,1 @@
+"""The command line: parse, call, print, exit. Nothing below this room prints or exits."""

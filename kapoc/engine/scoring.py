@@ -1,0 +1,104 @@
+"""Log-probabilities of continuations, every shared prefix read once, logits only where a token is scored."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel
+
+from kapoc.engine.prefix_tree import Row, plan_groups
+from kapoc.engine.reading import Memory, likeliest, read_prefix, read_row
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A prompt and what follows it, as token ids; at least one of each.
+
+    Attributes:
+        prompt, continuation: the tokens.
+        beyond: whether the token behind the continuation is wanted as well, which costs one more to read.
+    """
+
+    prompt: Sequence[int]
+    continuation: Sequence[int]
+    beyond: bool = False
+
+    @property
+    def read(self) -> list[int]:
+        """The tokens that a model has to read."""
+        tokens = [*self.prompt, *self.continuation]
+        return tokens if self.beyond else tokens[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a model says of a continuation.
+
+    Attributes:
+        logprob: of all its tokens, in nats.
+        greedy: the likeliest token in the place of each of its tokens, and behind them where that was wanted.
+    """
+
+    logprob: float
+    greedy: tuple[int, ...]
+
+    def is_greedy(self, continuation: Sequence[int]) -> bool:
+        """Whether the continuation is what greedy decoding would write."""
+        return list(self.greedy[: len(continuation)]) == list(continuation)
+
+
+def score_requests(
+    model: PreTrainedModel,
+    requests: Sequence[Request],
+    *,
+    capacity: int,
+    on_scored: Callable[[int], object] = lambda _: None,
+) -> list[Score]:
+    """Score continuations.
+
+    Args:
+        model: a causal model that takes a 4-D attention mask.
+        requests: prompts with their continuations.
+        capacity: tokens a forward pass.
+        on_scored: is told how many requests each forward pass finished.
+
+    Returns:
+        One score a request, in their order.
+
+    Raises:
+        ModelError: a logit is inf or nan.
+    """
+    sequences = [request.read for request in requests]
+    own = [len(request.prompt) - 1 for request in requests]
+    scores: dict[int, Score] = {}
+    for group in plan_groups(sequences, own, capacity):
+        prefix = read_prefix(model, group.prefix)
+        for row in group.rows:
+            starts = {index: own[index] - len(group.prefix) for index in row.paths}
+            scores |= _score_row(model, row, prefix, requests, starts)
+            on_scored(len(row.paths))
+    return [scores[index] for index in range(len(requests))]
+
+
+def _score_row(
+    model: PreTrainedModel, row: Row, prefix: Memory, requests: Sequence[Request], starts: dict[int, int]
+) -> dict[int, Score]:
+    """Score the requests of one row; a request's nodes from its start on each predict one of its tokens."""
+    nodes = {index: path[starts[index] :] for index, path in row.paths.items()}
+    wanted = sorted({node for chosen in nodes.values() for node in chosen})
+    place = {node: number for number, node in enumerate(wanted)}
+    logits = read_row(model, row, prefix, wanted).logits
+    tokens, normalisers = likeliest(logits)
+    greedy = tokens.tolist()
+    pairs = [
+        (place[node], token)
+        for index, chosen in nodes.items()
+        for node, token in zip(chosen, requests[index].continuation, strict=False)
+    ]
+    rows, targets = (torch.tensor(column, device=logits.device) for column in zip(*pairs, strict=True))
+    sizes = [len(requests[index].continuation) for index in nodes]
+    logprobs = iter((logits[rows, targets] - normalisers[rows]).split(sizes))
+    return {
+        index: Score(float(next(logprobs).double().sum()), tuple(greedy[place[node]] for node in chosen))
+        for index, chosen in nodes.items()
+    }

@@ -1,0 +1,1 @@
+"""What a user has (tables, runbooks, FAQs, passages, chats) -> a knowledge set, the rest of it proposed."""

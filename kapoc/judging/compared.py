@@ -1,0 +1,145 @@
+"""Runs on disk -> their comparison, its verdict, and the leaderboard where several were trained."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kapoc.errors import DataError
+from kapoc.judging.compare import compare, warnings_of
+from kapoc.judging.comparison import Comparison
+from kapoc.judging.gate import Gate, Verdict, judged
+from kapoc.judging.leaderboard import Leaderboard, leaderboard
+from kapoc.recipe import Recipe
+from kapoc.record import Run, load_run
+from kapoc.source import load_json
+from kapoc.training_record import TrainingRecord, training_of
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A base run and the trained runs that are held against it.
+
+    Attributes:
+        base: the base's folder, as it was given.
+        before: the base's run.
+        after: the trained runs, by their folders as they were given; at least one.
+        training: how each of them was trained, where its record was found.
+        comparison: of the base with the first of them.
+    """
+
+    base: str
+    before: Run
+    after: Mapping[str, Run]
+    training: Mapping[str, TrainingRecord | None]
+    comparison: Comparison
+
+    @property
+    def first(self) -> Run:
+        """The trained run that the comparison is about."""
+        return next(iter(self.after.values()))
+
+    def judged(self, gate: Gate) -> tuple[Comparison, Verdict | None]:
+        """What a gate says of the comparison; where it cannot be judged, the comparison says why in a warning."""
+        return judged(self.comparison, gate)
+
+    def leaderboard(self, gate: Gate) -> Leaderboard | None:
+        """All trained runs against the base; none where there is only one."""
+        if len(self.after) == 1:
+            return None
+        comparisons = {
+            name: compare(self.before, run, training=self.training[name]) for name, run in self.after.items()
+        }
+        return leaderboard(self.base, self.before, comparisons, gate)
+
+
+def compare_on_disk(
+    before: Path,
+    after: Sequence[Path],
+    *,
+    contexts: Mapping[str, Path] | None = None,
+    noise: Path | None = None,
+    training: Path | None = None,
+    seeds: bool = False,
+) -> Compared:
+    """Load runs and compare the base with the first trained one.
+
+    Args:
+        before: the base's run.
+        after: the trained run, and others.
+        contexts: `oracle`, `retrieved` -> the base measured with knowledge in its prompt.
+        noise: the base measured once more.
+        training: the training record of the first trained run; looked for beside it if none is given.
+        seeds: whether a user says that the trained runs are of one recipe; believed where no record says otherwise.
+
+    Raises:
+        DataError: a run or a record is malformed, stands twice, or the record is of other weights.
+        IncomparableError: the runs asked other items, or in another way.
+    """
+    if not after:
+        raise DataError(f"{before}: is the only run; name a trained run after it, or the base with --base")
+    if twice := [path for number, path in enumerate(after) if path in after[:number]]:
+        raise DataError(f"{twice[0]}: is given twice; name each run once")
+    runs = {str(path): load_run(path) for path in after}
+    records = {name: training_of(Path(name), run.model.weights_sha256) for name, run in runs.items()}
+    first, *others = runs.values()
+    if training is not None:
+        records[str(after[0])] = _given(training, first)
+    base = load_run(before)
+    for name, run in runs.items():
+        if len(runs) > 1 and run.model.weights_sha256 == base.model.weights_sha256:
+            raise DataError(f"{name}: measured the weights of the base, and is no trained run; leave it out")
+    may_be_seeds, why_not = _may_be_of_one_recipe(records, said=seeds)
+    comparison = compare(
+        base,
+        first,
+        contexts={name: load_run(path) for name, path in (contexts or {}).items()},
+        noise=None if noise is None else load_run(noise),
+        other_seeds=_other_weights(first, others) if may_be_seeds else (),
+        training=records[str(after[0])],
+    )
+    known = set(comparison.warnings)
+    odd = [f"{name}: {words}" for name, run in runs.items() for words in warnings_of(base, run) if words not in known]
+    comparison = comparison.model_copy(update={"warnings": (*comparison.warnings, *odd, *why_not)})
+    return Compared(str(before), base, runs, records, comparison)
+
+
+def _other_weights(first: Run, others: Sequence[Run]) -> list[Run]:
+    """The runs that measured other weights than the first, and than each other: one training is one seed."""
+    by_weights = {run.model.weights_sha256: run for run in (*reversed(others), first)}
+    return [run for run in others if by_weights[run.model.weights_sha256] is run]
+
+
+def _given(path: Path, run: Run) -> TrainingRecord:
+    record = load_json(path, TrainingRecord)
+    if record.weights_sha256 != run.model.weights_sha256:
+        raise DataError(f"{path}: weights_sha256: is not that of the measured model; give the record of that")
+    return record
+
+
+def _may_be_of_one_recipe(
+    records: Mapping[str, TrainingRecord | None], *, said: bool = False
+) -> tuple[bool, tuple[str, ...]]:
+    """Whether runs are of one recipe and several seeds: as their records say, or a user where there is none.
+
+    Returns:
+        Whether they may be, and what is to be said of it.
+    """
+    known = [(_without_seed(record), record.paraphrases) for record in records.values() if record is not None]
+    lacking = ", ".join(name for name, record in records.items() if record is None)
+    if not lacking or len(records) == 1:
+        return all(one == known[0] for one in known), ()
+    if said and not known:
+        return True, (f"nothing says that these runs are of one recipe: no training record lies beside {lacking}",)
+    return False, (f"the spread between seeds is left out: no training record lies beside {lacking}",)
+
+
+def _without_seed(record: TrainingRecord) -> dict[str, Any]:
+    """A recipe without name and seed; settings that came after it was recorded have the value that changes nothing."""
+    recipe = record.recipe
+    with contextlib.suppress(ValidationError):
+        recipe = Recipe.model_validate(recipe).model_dump(mode="json")
+    return {**recipe, "name": "", "train": {**recipe["train"], "seed": 0}}

@@ -1,0 +1,445 @@
+"""A comparison + thresholds -> a verdict. Pure; the printed verdict and the exit code come from one object.
+
+Two honest modes. A *release* must show what it claims: a check passes when its claim is shown at the gate's level,
+fails when the opposite is shown, and is inconclusive otherwise. A *pull request* fails only where a regression is
+shown. The levels hold over all gating checks together (Holm, 1979).
+"""
+
+import tomllib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from kapoc.errors import DataError, IncomparableError, near_miss
+from kapoc.judging.comparison import Comparison, Interval, finite
+from kapoc.judging.evidence import CheckKind, Evidence, weigh, worst
+from kapoc.knowledge.facts import RESERVED_NAMES
+from kapoc.record import TIERS
+from kapoc.source import Number, StrictRecord, load_toml, read_text, validate
+from kapoc.stats import holm
+
+Outcome = Literal["pass", "fail", "inconclusive"]
+Mode = Literal["release", "pull_request"]
+
+
+class Check(StrictRecord):
+    """One threshold.
+
+    Attributes:
+        name: how it is called in every output.
+        kind: `superiority` (better than the baseline, by more than `margin`), `non_inferiority` (worse by less than
+            `margin`), `equivalence` (different by less than `margin`), `no_regression` (not shown to be worse by more
+            than `margin`; the same in both modes) or `floor` (the run's own value, `at_least` or `at_most`).
+        quantity: what is judged: a tier (`seen`), a kind (`unseen/reverse`), a tier of one set
+            (`events-2025/seen`), `spillover/control`, `spillover/off_topic`, `text` (bits per byte), `divergence`
+            (nats per token from the base), `ended` (share of answers that end), or `gold/<tier>` and
+            `gold/general/<kind>` (log-probability of the reference, in nats).
+        margin: in the unit of the quantity; shares from 0 to 1.
+        at_least, at_most: of a floor; one of them.
+        gating: whether it counts in the verdict.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    kind: CheckKind
+    quantity: str
+    margin: Annotated[Number, Field(ge=0)] = 0.0
+    at_least: Number | None = None
+    at_most: Number | None = None
+    gating: bool = True
+
+    @model_validator(mode="after")
+    def _fields_of_its_kind(self) -> Self:
+        for field in ("name", "quantity"):
+            if not getattr(self, field).isprintable():
+                raise ValueError(f"check {self.name!r}: {field}: holds a character that cannot be printed; take it out")
+        if self.kind == "floor" and self.margin != 0:
+            raise ValueError(
+                f"check '{self.name}': margin: belongs to the other kinds; put it into at_least or at_most"
+            )
+        if self.kind == "floor" and (self.at_least is None) == (self.at_most is None):
+            raise ValueError(f"check '{self.name}': a floor needs either at_least or at_most")
+        if self.kind != "floor" and (self.at_least is not None or self.at_most is not None):
+            raise ValueError(f"check '{self.name}': at_least and at_most belong to a floor; give a margin")
+        if self.kind in {"non_inferiority", "equivalence"} and self.margin == 0:
+            raise ValueError(f"check '{self.name}': margin: must be above 0, or nothing could ever be shown")
+        if is_of_shares(self.quantity):
+            for field in ("margin", "at_least", "at_most"):
+                number = getattr(self, field)
+                if number is not None and not 0 <= number <= 1:
+                    raise ValueError(f"check '{self.name}': {field}: shares go from 0 to 1; write 0.05 for 5%")
+            if self.at_least == 0 or self.at_most == 1:
+                field, room = ("at_least", "above 0") if self.at_least is not None else ("at_most", "below 1")
+                raise ValueError(f"check '{self.name}': {field}: must be {room}, or every share would keep to it")
+            if self.margin == 1:
+                raise ValueError(f"check '{self.name}': margin: must be below 1, as no share changes by more")
+        return self
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether a release must show it."""
+        return self.kind != "no_regression"
+
+    @property
+    def claim(self) -> str:
+        """What it claims, in words."""
+        if self.kind == "floor":
+            return f"at least {self.at_least:g}" if self.at_least is not None else f"at most {self.at_most:g}"
+        words = {
+            "superiority": "better by more than",
+            "non_inferiority": "worse by less than",
+            "equivalence": "different by less than",
+            "no_regression": "not worse by more than",
+        }
+        return f"{words[self.kind]} {self.margin:g}"
+
+
+def is_of_shares(quantity: str) -> bool:
+    """Whether a quantity is a share of items, and not bits, nats or log-probabilities."""
+    return quantity not in {"text", "divergence"} and not quantity.startswith("gold/")
+
+
+class Gate(StrictRecord):
+    """The checks of a gate file.
+
+    Attributes:
+        schema_version: version of this format; 1.
+        mode: `release` or `pull_request`.
+        alpha: the level of the whole family of gating checks, one-sided.
+        inconclusive_fails: whether an inconclusive verdict ends with 4 and not with 0.
+        check: the checks.
+    """
+
+    schema_version: Literal[1] = 1
+    mode: Mode = "release"
+    alpha: Annotated[Number, Field(gt=0, lt=0.5)] = 0.05
+    inconclusive_fails: bool = True
+    check: Annotated[tuple[Check, ...], Field(strict=False, min_length=1)]
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> Self:
+        names = [check.name for check in self.check]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"check: the name '{sorted(repeated)[0]}' stands twice; rename one")
+        if not any(check.gating for check in self.check):
+            raise ValueError("check: no check is gating, so nothing could fail; leave out `gating = false` somewhere")
+        return self
+
+    @model_validator(mode="after")
+    def _floors_that_can_be_shown(self) -> Self:
+        for check in self.check if self.mode == "release" else ():
+            if is_of_shares(check.quantity) and (check.at_least == 1 or check.at_most == 0):
+                field, room = ("at_least", "below 1") if check.at_least is not None else ("at_most", "above 0")
+                raise ValueError(
+                    f"check '{check.name}': {field}: must be {room} in a release, or no number of items could show it"
+                )
+        return self
+
+
+RELEASE_GATE = Gate(
+    mode="release",
+    check=(
+        Check(name="seen learned", kind="floor", quantity="seen", at_least=0.85),
+        Check(name="paraphrased learned", kind="floor", quantity="paraphrased", at_least=0.80),
+        Check(name="unseen improved", kind="superiority", quantity="unseen", margin=0.10),
+        Check(name="control spillover", kind="non_inferiority", quantity="spillover/control", margin=0.20),
+        Check(name="off-topic spillover", kind="non_inferiority", quantity="spillover/off_topic", margin=0.05),
+        Check(name="general ability kept", kind="non_inferiority", quantity="general", margin=0.03),
+        Check(
+            name="last words kept",
+            kind="non_inferiority",
+            quantity="gold/general/last_word",
+            margin=0.10,
+            gating=False,
+        ),
+        Check(name="text kept", kind="non_inferiority", quantity="text", margin=0.01),
+        Check(name="answers end", kind="non_inferiority", quantity="ended", margin=0.10),
+    ),
+)
+"""What kapoc asks of a trained model, held against its base.
+
+The thresholds are what 29 facts and 13 controls can show: with every answer right and nothing spilled, it passes. Last
+words do not gate: 125 passages show less than 0.1 nats of loss only where hardly any is there.
+"""
+
+PULL_REQUEST_GATE = Gate(
+    mode="pull_request",
+    check=(
+        Check(name="seen", kind="no_regression", quantity="seen", margin=0.01),
+        Check(name="paraphrased", kind="no_regression", quantity="paraphrased", margin=0.01),
+        Check(name="unseen", kind="no_regression", quantity="unseen", margin=0.01),
+        Check(name="control spillover", kind="no_regression", quantity="spillover/control", margin=0.01),
+        Check(name="off-topic spillover", kind="no_regression", quantity="spillover/off_topic", margin=0.01),
+        Check(name="general ability", kind="no_regression", quantity="general", margin=0.01),
+        Check(name="text", kind="no_regression", quantity="text", margin=0.002),
+        Check(name="answers end", kind="no_regression", quantity="ended", margin=0.01),
+    ),
+)
+"""What kapoc asks of a newly trained model, held against the last one that shipped."""
+
+DEFAULT_GATES: dict[Mode, Gate] = {"release": RELEASE_GATE, "pull_request": PULL_REQUEST_GATE}
+
+
+_NO_CONTROLS = "add control facts to the knowledge set and measure both again"
+_REMEDIES: dict[str, str] = {
+    **dict.fromkeys(TIERS, "measure all tiers"),
+    "control": _NO_CONTROLS,
+    "text": "measure both with the general tasks",
+    **{f"gold/{tier}": "measure both again with this version of kapoc" for tier in TIERS},
+    "gold/general/last_word": "measure both with the general tasks and this version of kapoc",
+    "divergence": "measure both to one base, with `kapoc bench --base`",
+    "ended": "measure both again with this version of kapoc",
+    "spillover/control": _NO_CONTROLS,
+    "spillover/off_topic": "measure both with the off-topic prompts",
+}
+_GROUPS_OF_KINDS = (*TIERS, "spillover/control", "gold/general")
+"""What is also judged by kind of question, as `<group>/<kind>`."""
+_OF_ONE_SET = {*TIERS, "spillover/control"} - {"general"}
+"""What is also judged set by set, as `<set>/<group>`."""
+
+
+class CheckResult(StrictRecord):
+    """What one check found.
+
+    Attributes:
+        name, kind, quantity, claim, gating: of the check.
+        n, clusters: items that it rests on.
+        value: the run's own mean (of a floor), or run - baseline.
+        bounds: of the value, each one-sided at the gate's level; none where there is no bound.
+        p_claim: of the claim, adjusted over the gating checks; none where the mode asks for no claim to be shown.
+        p_opposite: of the opposite, adjusted alike.
+        outcome: pass, fail or inconclusive.
+    """
+
+    name: str
+    kind: CheckKind
+    quantity: str
+    claim: str
+    gating: bool
+    n: int
+    clusters: int
+    value: float
+    bounds: Interval
+    p_claim: float | None
+    p_opposite: float
+    outcome: Outcome
+
+
+class Verdict(StrictRecord):
+    """What the gate says of a comparison.
+
+    Attributes:
+        mode, alpha, inconclusive_fails: of the gate.
+        outcome: of all gating checks; a release that rests on leaking sets is inconclusive where it would pass.
+        checks: one by one.
+        num_leaks: of a release: found between the training texts and probes of the sets.
+        warnings: what a reader should know, those of the comparison first.
+    """
+
+    mode: Mode
+    alpha: float
+    outcome: Outcome
+    inconclusive_fails: bool
+    checks: tuple[CheckResult, ...]
+    num_leaks: int = 0
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 pass, 1 a gating check failed, 4 inconclusive where the gate says that this fails."""
+        codes: dict[Outcome, int] = {"pass": 0, "fail": 1, "inconclusive": 4 if self.inconclusive_fails else 0}
+        return codes[self.outcome]
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence."""
+
+        def named(outcome: Outcome) -> str:
+            return ", ".join(check.name for check in self.checks if check.gating and check.outcome == outcome)
+
+        beside = ", ".join(
+            f"{check.name} ({check.outcome})" for check in self.checks if not check.gating and check.outcome != "pass"
+        )
+        held = ("every gating check" if beside else "every check") + " holds"
+        if any(check.gating and check.p_claim is None for check in self.checks):
+            held = "no gating check is shown to be missed"
+        leaks = f"the knowledge sets leak ({self.num_leaks} found), so right answers show little"
+        missing = named("inconclusive")
+        why = {
+            "pass": f"{held}; not gating: {beside}" if beside else held,
+            "fail": named("fail"),
+            "inconclusive": "; ".join([f"not shown: {missing}"] * bool(missing) + [leaks] * bool(self.num_leaks)),
+        }
+        return f"{self.outcome.upper()}: {why[self.outcome]}"
+
+
+def load_gate(path: Path | None, mode: Mode | None = None) -> Gate:
+    """The gate of a TOML file, or the default one of a mode (`release` if none is given).
+
+    Raises:
+        DataError: the file is malformed.
+    """
+    if path is None:
+        return DEFAULT_GATES[mode or "release"]
+    try:
+        gate = load_toml(path, Gate)
+    except DataError as error:
+        if isinstance(tomllib.loads(read_text(path)).get("check"), dict):
+            raise DataError(f"{path}: check: is one table; write [[check]] in double brackets, one for each") from None
+        raise error from None
+    if mode is None or mode == gate.mode:
+        return gate
+    return validate({**gate.model_dump(), "mode": mode}, Gate, path)
+
+
+def judge(comparison: Comparison, gate: Gate) -> Verdict:
+    """Hold a comparison against thresholds.
+
+    Raises:
+        IncomparableError: the comparison comes from `--limit` runs, or lacks what a gating check judges.
+        DataError: a check names a quantity that does not exist.
+    """
+    if not comparison.complete:
+        raise IncomparableError("a --limit run cannot pass a gate; measure all items")
+    absent = {check.name: words for check in gate.check if (words := _absent(comparison, check)) is not None}
+    if needed := next((check.name for check in gate.check if check.gating and check.name in absent), None):
+        raise IncomparableError(absent[needed])
+    checks = [check for check in gate.check if check.name not in absent]
+    found = [_evidence(comparison, check, gate) for check in checks]
+    gating = [index for index, check in enumerate(checks) if check.gating]
+    claiming = [index for index in gating if checks[index].is_claim]
+    claims = _adjusted([evidence.p_claim for evidence in found], claiming)
+    opposites = _adjusted([evidence.p_opposite for evidence in found], gating)
+    results = tuple(
+        _result(check, evidence, gate, claim, opposite)
+        for check, evidence, claim, opposite in zip(checks, found, claims, opposites, strict=True)
+    )
+    outcomes = {result.outcome for result in results if result.gating}
+    num_leaks = (comparison.validity.num_leaks or 0) if gate.mode == "release" else 0
+    shown: Outcome = "inconclusive" if "inconclusive" in outcomes or num_leaks else "pass"
+    return Verdict(
+        mode=gate.mode,
+        alpha=gate.alpha,
+        outcome="fail" if "fail" in outcomes else shown,
+        inconclusive_fails=gate.inconclusive_fails,
+        checks=results,
+        num_leaks=num_leaks,
+        warnings=(
+            *comparison.warnings,
+            *(f"left out, not gating: {words}" for words in absent.values()),
+            *_blind(comparison, gate, [checks[index] for index in gating]),
+        ),
+    )
+
+
+def judged(comparison: Comparison, gate: Gate) -> tuple[Comparison, Verdict | None]:
+    """As `judge`; where there is no verdict, the comparison says why among its warnings.
+
+    Raises:
+        DataError: a check names a quantity that does not exist.
+    """
+    try:
+        return comparison, judge(comparison, gate)
+    except IncomparableError as error:
+        return comparison.model_copy(update={"warnings": (*comparison.warnings, f"no verdict: {error}")}), None
+
+
+def _absent(comparison: Comparison, check: Check) -> str | None:
+    """That the runs lack what a check judges, and what to do; nothing where they have it."""
+    if check.quantity in comparison.scores:
+        return None
+    if (remedy := _remedy(check.quantity, comparison.scores)) is not None:
+        return f"check '{check.name}': the runs have no '{check.quantity}'; {remedy}"
+    hint = near_miss(check.quantity, comparison.scores)
+    raise DataError(f"check '{check.name}': there is no quantity '{check.quantity}' in these runs; {hint}")
+
+
+def _evidence(comparison: Comparison, check: Check, gate: Gate) -> Evidence:
+    scores = comparison.scores[check.quantity]
+    return weigh(scores, check.kind, check.margin, check.at_least, check.at_most, gate.alpha)
+
+
+def _blind(comparison: Comparison, gate: Gate, gating: list[Check]) -> list[str]:
+    """Checks that fail only where a loss is shown, and whose items could show none, were every one of them lost."""
+    found = []
+    for check in gating:
+        scores = comparison.scores[check.quantity]
+        if gate.mode == "release" and check.is_claim:
+            continue
+        if scores.is_share:
+            scores = worst(scores, check.at_most)
+        evidence = weigh(scores, check.kind, check.margin, check.at_least, check.at_most, gate.alpha)
+        items = f"{_counted(evidence.n, 'item')} in {_counted(evidence.clusters, 'cluster')}"
+        if not scores.is_share:
+            blind, why = finite(evidence.bounds) == (None, None), f"{items}: there is no interval"
+        elif check.kind != "floor" and scores.before == scores.after:
+            is_right = not scores.lower_is_better and check.quantity != "ended"
+            lost = "right that could be lost" if is_right else "that could get worse"
+            blind = check.kind != "equivalence"  # which fails by gains, too
+            why = f"of {items} the baseline has none {lost}"
+            why += "; is it the last model that shipped?" if gate.mode == "pull_request" else ""
+        else:
+            blind, why = evidence.p_opposite * len(gating) > gate.alpha, f"{items} show no loss, however large"
+        if blind:
+            found.append(f"check '{check.name}' could not have failed: {why}")
+    return found
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _remedy(quantity: str, known: Collection[str]) -> str | None:
+    """What to do where runs lack a quantity that runs can have; nothing where its name is of no form of them."""
+    first, _, rest = quantity.partition("/")
+    if quantity in _REMEDIES:
+        return _REMEDIES[quantity]
+    if quantity.startswith("spillover/off_topic/"):
+        return "measure both with its file of prompts (--off-topic)"
+    if first and first not in RESERVED_NAMES and rest in _OF_ONE_SET:
+        sets = {name.partition("/")[0] for name in known} - RESERVED_NAMES
+        lacking = _NO_CONTROLS if rest.endswith("control") else f"give the set {first} such questions and measure both"
+        return lacking if first in sets else f"measure both on the set {first}, too{_like(first, sets)}"
+    group = next((group for group in _GROUPS_OF_KINDS if quantity.startswith(f"{group}/")), None)
+    if group is None or quantity == f"{group}/":
+        return None
+    if group.endswith("control") and group not in known:
+        return _NO_CONTROLS
+    what = "with that task (--general)" if "general" in group.split("/") else "on a set that has this kind of question"
+    kinds = [name.removeprefix(f"{group}/") for name in known if name.startswith(f"{group}/")]
+    return f"measure both {what}{_like(quantity.removeprefix(f'{group}/'), kinds)}"
+
+
+def _like(name: str, known: Collection[str]) -> str:
+    """Which kind or set was probably meant, where there are some."""
+    return f"; {near_miss(name, known)}" if known else ""
+
+
+def _adjusted(p_values: list[float], family: list[int]) -> list[float]:
+    """The p-values with Holm's correction over these checks; the others stand for themselves."""
+    corrected = dict(zip(family, holm([p_values[index] for index in family]), strict=True))
+    return [corrected.get(index, p) for index, p in enumerate(p_values)]
+
+
+def _result(check: Check, evidence: Evidence, gate: Gate, p_claim: float, p_opposite: float) -> CheckResult:
+    must_show = gate.mode == "release" and check.is_claim
+    outcome: Outcome = "pass"
+    if p_opposite <= gate.alpha:
+        outcome = "fail"
+    elif must_show and p_claim > gate.alpha:
+        outcome = "inconclusive"
+    return CheckResult(
+        name=check.name,
+        kind=check.kind,
+        quantity=check.quantity,
+        claim=check.claim,
+        gating=check.gating,
+        n=evidence.n,
+        clusters=evidence.clusters,
+        value=evidence.value,
+        bounds=finite(evidence.bounds),
+        p_claim=p_claim if must_show else None,
+        p_opposite=p_opposite,
+        outcome=outcome,
+    )

@@ -1,0 +1,174 @@
+"""From a recipe to files on disk: base run, checkpoint, trained run, comparison, report.
+
+Everything after a measurement starts again from those files.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kapoc.errors import DataError, refuse_unwritable
+from kapoc.judging.compare import compare
+from kapoc.judging.comparison import Comparison
+from kapoc.judging.gate import RELEASE_GATE, Gate, Verdict, judged
+from kapoc.judging.pairing import pair_runs
+from kapoc.judging.plan import Planned, plan_gate, sizes_of
+from kapoc.measuring.general import ABILITIES, load_general, load_off_topic
+from kapoc.record import Run, load_run, save_run, write_atomically
+from kapoc.report.formats import beside, render_report
+from kapoc.workflow.current import context_runs, current_run, has_current_model
+from kapoc.workflow.train_run import refuse_bad_settings, refuse_own_base, tell_other_packages, train_loaded
+from kapoc.workflow.workspace import Workspace
+
+if TYPE_CHECKING:
+    from kapoc.models import LoadedModel
+    from kapoc.workflow.calibrate import Cost
+
+
+def bench(workspace: Workspace, name: str, out: Path, base: str | None = None) -> Run:
+    """Measure one model and write its run.
+
+    Args:
+        workspace: recipe, knowledge set and limit.
+        name: a model folder, an adapter folder, a Hub id or `default`.
+        out: the run's folder.
+        base: the model that it was trained from, to measure how far it has moved from it.
+    """
+    from kapoc.models import load_model
+    from kapoc.workflow.card_file import put_into_card
+    from kapoc.workflow.tracking import scores_of_run, tracked
+
+    _refuse_unwritable(workspace, out)
+    tell = workspace.listener.tell
+    with tracked(workspace, out, f"{out.name} of {name}") as workspace:
+        tell(f"loading {name}")
+        origin = load_model(base, tell=tell) if base is not None else None
+        run = _measure(workspace, load_model(name, tell=tell), out, origin)
+        if workspace.context == "none" and put_into_card(Path(name), run, workspace.run("base")):
+            tell(f"what was measured stands in {name}/README.md")
+        workspace.listener.on_scores(scores_of_run(run), 0)
+    return run
+
+
+def _measure(workspace: Workspace, loaded: "LoadedModel", out: Path, base: "LoadedModel | None" = None) -> Run:
+    from kapoc.measuring.bench import measure
+
+    workspace.listener.tell(f"measuring {loaded.identity.name} on {workspace.name}")
+    run = measure(
+        loaded,
+        knowledge=workspace.knowledge,
+        general=workspace.general,
+        off_topic=workspace.off_topic,
+        context=workspace.context,
+        base=base,
+        batch_size=workspace.batch_size or workspace.recipe.bench.batch_size,
+        limit=workspace.limit,
+        command=workspace.command,
+        show_progress=workspace.listener.show_progress,
+        lm_eval_out=workspace.lm_eval_out,
+    )
+    save_run(run, out)
+    return load_run(out)
+
+
+def _refuse_unwritable(workspace: Workspace, out: Path) -> None:
+    refuse_unwritable(out)
+    if workspace.lm_eval_out is not None:
+        refuse_unwritable(workspace.lm_eval_out, "--lm-eval")
+
+
+def bench_base(workspace: Workspace) -> Run:
+    """The base's run: the one on disk where it is current, a new one where not."""
+    return bench_once(workspace, workspace.recipe.model, workspace.run("base"))
+
+
+def bench_once(workspace: Workspace, name: str, out: Path, base: Run | None = None) -> Run:
+    """A model's run: the one on disk where it is current, a new one where not.
+
+    Args:
+        workspace: recipe and knowledge sets.
+        name: of the model.
+        out: the run's folder.
+        base: the run of the recipe's model, where the divergence from that is to be measured.
+    """
+    from kapoc.models import load_model
+
+    refuse_unwritable(out)
+    tell = workspace.listener.tell
+    tell(f"loading {name}")
+    loaded = load_model(name, tell=tell)
+    run = current_run(workspace, loaded, out, base.model.weights_sha256 if base is not None else "")
+    if run is not None:
+        return run
+    return _measure(workspace, loaded, out, load_model(workspace.base_model, tell=tell) if base is not None else None)
+
+
+def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict | None]:
+    """Train if there is no current checkpoint, measure what is missing, compare, report.
+
+    Returns:
+        The comparison with the base, and the default gate's verdict; none for a `--limit` run.
+    """
+    from kapoc.training.checkpoint import refuse_foreign
+    from kapoc.workflow.tracking import scores_of_comparison, tracked
+
+    _refuse_unwritable(workspace, out)
+    refuse_foreign(workspace.model)
+    refuse_bad_settings(workspace.recipe)
+    refuse_own_base(workspace.recipe, workspace.model)
+    with tracked(workspace, workspace.folder, f"{workspace.recipe.name} on {workspace.name}") as workspace:
+        comparison, verdict = _bench_trained(workspace, out)
+        num_steps = comparison.training.num_steps if comparison.training is not None else 0
+        workspace.listener.on_scores(scores_of_comparison(comparison), num_steps)
+    return comparison, verdict
+
+
+def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict | None]:
+    from kapoc.models import load_model
+    from kapoc.training.checkpoint import read_training_record
+    from kapoc.training.examples import dev_examples
+    from kapoc.training.resume import drop_state
+    from kapoc.training.train import refuse_missing_dev
+    from kapoc.workflow.card_file import write_card
+
+    workspace.listener.tell(f"loading {workspace.recipe.model}")
+    base = load_model(workspace.base_model, tell=workspace.listener.tell)
+    refuse_missing_dev(workspace.recipe.train, dev_examples(workspace.facts, base.tokenizer))
+    before = current_run(workspace, base, workspace.run("base")) or _measure(workspace, base, workspace.run("base"))
+    if has_current_model(workspace, base, workspace.model):
+        tell_other_packages(workspace, workspace.model)
+    else:
+        train_loaded(workspace, base, workspace.model)
+        base = load_model(workspace.base_model, tell=workspace.listener.tell)  # training changed the one in memory
+    drop_state(workspace.model)
+    workspace.listener.tell(f"loading {workspace.model}")
+    after = _measure(workspace, load_model(str(workspace.model), tell=workspace.listener.tell), out, base)
+    trained = read_training_record(workspace.model)
+    if trained is None or trained.weights_sha256 != after.model.weights_sha256:
+        raise DataError(f"{workspace.model}: these are not the weights that were trained; remove the folder")
+    comparison = compare(before, after, contexts=context_runs(workspace, before), training=trained)
+    comparison, verdict = judged(comparison, RELEASE_GATE)
+    if workspace.limit is None:
+        for ending, text in render_report(comparison, verdict, pair_runs(before, after)).items():
+            write_atomically(beside(workspace.report, ending), text)
+        if workspace.context == "none":
+            write_card(workspace.model, trained, comparison, verdict)
+    return comparison, verdict
+
+
+def plan(workspace: Workspace, gate: Gate) -> list[Planned]:
+    """What the checks of a gate can show on these knowledge sets and the bundled items."""
+    num_general = sum(len(load_general(ability)) for ability in ABILITIES)
+    sizes = sizes_of(
+        [source.knowledge for source in workspace.sources], num_general, [p.kind for p in load_off_topic()]
+    )
+    return plan_gate(sizes, gate)
+
+
+def cost(workspace: Workspace) -> "Cost":
+    """What training and measuring will take on this machine, from a short calibration with the recipe's model."""
+    from kapoc.measuring.task_list import load_tasks
+    from kapoc.models import load_model
+    from kapoc.workflow.calibrate import calibrate
+
+    loaded = load_model(workspace.base_model, tell=workspace.listener.tell)
+    return calibrate(loaded, workspace.recipe, workspace.for_training(), load_tasks(workspace.knowledge))

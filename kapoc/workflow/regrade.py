@@ -1,0 +1,203 @@
+"""A finished run -> the same answers, graded anew: after an alias was added to a set, or kapoc's grading has changed.
+
+No model is asked. What was asked must be what would be asked today; else the model must be measured again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kapoc.bundled import bundled_sets
+from kapoc.data.audit import count_leaks
+from kapoc.errors import DataError, IncomparableError
+from kapoc.judging.baseline import SEAL
+from kapoc.knowledge.set_file import load_sources
+from kapoc.measuring import harness
+from kapoc.measuring.general import general_sha256, kind_of
+from kapoc.measuring.task_list import load_tasks
+from kapoc.record import Item, Run, load_run, save_run
+from kapoc.report.formats import is_report
+from kapoc.workflow.card_file import CARD
+
+
+@dataclass(frozen=True, slots=True)
+class Regraded:
+    """What became of a run.
+
+    Attributes:
+        now_right, now_wrong: the items whose score went up and down.
+        other_spillover: the items in which other taught answers are found.
+        run: as it is now.
+    """
+
+    now_right: tuple[str, ...]
+    now_wrong: tuple[str, ...]
+    other_spillover: tuple[str, ...]
+    run: Run
+
+
+def regrade_on_disk(
+    folders: Sequence[Path],
+    *,
+    knowledge: Sequence[str] = (),
+    general: Sequence[str] = (),
+    off_topic: Sequence[str] = (),
+) -> dict[Path, Regraded]:
+    """Grade the runs of these folders anew, and replace them: all of them, or none where one of them cannot be.
+
+    Raises:
+        DataError: a folder holds no sound run, or a baseline, which only blessing changes; or as `regrade`.
+        IncomparableError: as `regrade`.
+        OutputError: a folder cannot be written.
+    """
+    found = {}
+    for folder in folders:
+        before = load_run(folder)
+        if (folder / SEAL).is_file():
+            raise DataError(f"{folder}: is a blessed baseline; regrade the run that it was made of, and bless that")
+        try:
+            after = regrade(before, knowledge=knowledge, general=general, off_topic=off_topic)
+        except IncomparableError as error:
+            raise IncomparableError(f"{folder}: {error}") from None
+        found[folder] = _changes(before, after)
+    for folder, regraded in found.items():
+        save_run(regraded.run, folder)
+    return found
+
+
+def outdated(folder: Path) -> list[tuple[Path, str]]:
+    """What was made of a run that is graded anew, and lies beside it: each file with the command that writes it again.
+
+    Args:
+        folder: of the run; reports and a model's card are looked for beside it.
+    """
+    found = []
+    for page in sorted(folder.parent.glob("*.md")):
+        if page.name != CARD and is_report(".md", page.read_text(encoding="utf-8", errors="replace")):
+            suffix = page.stem.removeprefix("report")
+            pair = [folder.parent / f"{alias}{suffix}" for alias in ("base", "trained")]
+            runs = [str(run) for run in pair] if all((run / "run.json").is_file() for run in pair) else None
+            command = f"{' '.join(runs or ['BASE', 'TRAINED'])} --out {page}"
+            found.append((page, f"kapoc report {command}"))
+    card = folder.parent / "model" / CARD
+    if card.is_file() and "model-index" in card.read_text(encoding="utf-8", errors="replace"):
+        found.append((card, "kapoc bench --model trained"))
+    return found
+
+
+def _changes(before: Run, after: Run) -> Regraded:
+    pairs = list(zip(before.items, after.items, strict=True))
+    return Regraded(
+        now_right=tuple(new.id for old, new in pairs if new.score > old.score),
+        now_wrong=tuple(new.id for old, new in pairs if new.score < old.score),
+        other_spillover=tuple(new.id for old, new in pairs if new.spillover != old.spillover),
+        run=after,
+    )
+
+
+def regrade(
+    run: Run, *, knowledge: Sequence[str] = (), general: Sequence[str] = (), off_topic: Sequence[str] = ()
+) -> Run:
+    """Grade the answers of a run by the knowledge sets and the grading of today.
+
+    Args:
+        run: with its items.
+        knowledge: the sets that it is about: shipped names or files. The shipped ones of these names by default.
+        general, off_topic: the user's own tasks and files that it was measured with.
+
+    Returns:
+        The run with other scores, and with the identities of what graded it.
+
+    Raises:
+        DataError: a set or a task is malformed.
+        IncomparableError: the run asked something else than would be asked today, or of a set that is not named.
+    """
+    sources = load_sources(tuple(knowledge) or _shipped(run))
+    _refuse_others("--knowledge", [one.name for one in run.data.knowledge], [one.identity.name for one in sources])
+    kinds = sorted(kind_of(Path(name)) for name in off_topic)
+    _refuse_others("--off-topic", list(run.data.off_topic), kinds)
+    if run.data.general_sha256 != general_sha256():
+        raise IncomparableError("the bundled general items have changed since; measure the model again")
+    tasks = load_tasks([source.name for source in sources], general, run.settings.context, off_topic)
+    _refuse_others("--general", list(run.data.general), sorted(tasks.own))
+    documents = {task: {doc["id"]: doc for doc in loaded.eval_docs} for task, loaded in tasks.packaged.items()}
+    _refuse_other_questions(run, documents)
+    items = tuple(_regraded(item, documents[item.task]) if item.task in documents else item for item in run.items)
+    graded_by = {
+        "knowledge": tuple(source.identity for source in sources),
+        "documents_sha256": tasks.documents_sha256(),
+        "tasks": tasks.versions,
+        "num_leaks": sum(count_leaks(source) for source in sources),
+        "num_proposals": sum(source.knowledge.num_proposals for source in sources),
+    }
+    data = run.data.model_copy(update=graded_by)
+    scores = {task: _scores(task, metrics, items) for task, metrics in run.scores.items()}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return run.model_copy(update={"items": items, "data": data, "scores": scores, "regraded": now})
+
+
+def _shipped(run: Run) -> tuple[str, ...]:
+    names = tuple(identity.name for identity in run.data.knowledge)
+    if unknown := [name for name in names if name not in bundled_sets()]:
+        raise IncomparableError(
+            f"the run is about '{unknown[0]}', which is no shipped set; name its file with --knowledge"
+        )
+    return names
+
+
+def _refuse_others(option: str, measured: list[str], given: list[str]) -> None:
+    if measured != given:
+        raise IncomparableError(
+            f"the run was measured with {option} {', '.join(measured) or '(none)'}, and not with "
+            f"{', '.join(given) or '(none)'}; name what it was measured with"
+        )
+
+
+def _refuse_other_questions(run: Run, documents: Mapping[str, Mapping[str, harness.Document]]) -> None:
+    """Make sure that a run asked what would be asked today.
+
+    Raises:
+        IncomparableError: it did not.
+    """
+    asked: dict[str, set[str]] = {task: set() for task in documents}
+    for item in run.items:
+        if item.task in run.data.general:
+            continue
+        document = documents.get(item.task, {}).get(item.id)
+        if document is None:
+            raise IncomparableError(f"{item.id}: nobody would ask this today; measure the model again")
+        if document["prompt"].strip() not in item.prompt or _reference(item, document) != item.reference:
+            raise IncomparableError(f"{item.id}: asked otherwise, or another answer is right today; measure it again")
+        if item.form == "choice" and item.output not in document["choices"]:
+            raise IncomparableError(f"{item.id}: the options are others today; measure the model again")
+        asked[item.task].add(item.id)
+    new = [name for task, found in documents.items() for name in found.keys() - asked[task]]
+    if new and run.is_complete:
+        raise IncomparableError(f"{min(new)}: is asked today and was not when the run was made; measure it again")
+
+
+def _reference(item: Item, document: harness.Document) -> str:
+    if item.form == "choice":
+        return str(document["choices"][document["answer"]])
+    if item.form == "off_topic":
+        return ""
+    return str(document[{"free": "reference", "completion": "target", "text": "text"}[item.form]])
+
+
+def _regraded(item: Item, documents: Mapping[str, harness.Document]) -> Item:
+    if item.form in {"free", "off_topic"}:
+        return item.model_copy(update=asdict(harness.judge(documents[item.id], item.output)))
+    return item
+
+
+def _scores(task: str, metrics: Mapping[str, float], items: Sequence[Item]) -> dict[str, float]:
+    chosen = [item for item in items if item.task == task and item.form in {"free", "off_topic"}]
+    if not chosen:
+        return dict(metrics)
+    values: dict[str, Any] = {
+        "correct": [item.score for item in chosen],
+        "spillover": [float(bool(item.spillover)) for item in chosen],
+    }
+    return {metric: sum(values[metric]) / len(chosen) for metric in metrics}
