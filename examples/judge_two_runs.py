@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from kapoc.judging.compare import compare
-from kapoc.judging.gate import Check, Gate, judge
+from kapoc.judging.gate import judge
+from kapoc.judging.gate_file import Check, Gate
 from kapoc.record import load_run
 
 GATE = Gate(

@@ -6,7 +6,8 @@ from results import LAMPS, everything, make_items, make_run, nothing
 
 from kapoc.judging.compare import compare
 from kapoc.judging.comparison import Comparison
-from kapoc.judging.gate import RELEASE_GATE, judge
+from kapoc.judging.gate import judge
+from kapoc.judging.gate_file import RELEASE_GATE
 from kapoc.judging.pairing import pair_runs
 from kapoc.record import Item, Run
 from kapoc.report.html.page import render_page

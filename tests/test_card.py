@@ -11,7 +11,8 @@ from pages import plain_training, training_record
 from results import LAMPS, everything, make_items, make_run, nothing
 
 from kapoc.judging.compare import compare
-from kapoc.judging.gate import RELEASE_GATE, judge
+from kapoc.judging.gate import judge
+from kapoc.judging.gate_file import RELEASE_GATE
 from kapoc.record import Run, load_run, save_run
 from kapoc.report.card import render_card
 from kapoc.report.limits import limits

@@ -11,7 +11,7 @@ import pytest
 
 from kapoc.bundled import bundled_sets
 from kapoc.cli import completion
-from kapoc.judging.gate import Mode
+from kapoc.judging.gate_file import Mode
 from kapoc.measuring.context import CONTEXTS
 
 KAPOC = Path(sys.executable).with_name("kapoc")

@@ -16,7 +16,8 @@ from kapoc.data.generate import generate
 from kapoc.errors import DataError, IncomparableError, ModelError
 from kapoc.judging.baseline import bless, load_baseline
 from kapoc.judging.compare import compare
-from kapoc.judging.gate import PULL_REQUEST_GATE, Verdict, judge
+from kapoc.judging.gate import Verdict, judge
+from kapoc.judging.gate_file import PULL_REQUEST_GATE
 from kapoc.knowledge.facts import KnowledgeSet
 from kapoc.knowledge.set_file import to_jsonl
 from kapoc.measuring.bench import measure

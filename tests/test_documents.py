@@ -17,7 +17,7 @@ from kapoc import errors
 from kapoc.cli.main import app
 from kapoc.errors import KapocError
 from kapoc.importing.import_set import import_set
-from kapoc.judging.gate import load_gate
+from kapoc.judging.gate_file import load_gate
 from kapoc.recipe import TrainSettings, load_recipe
 from kapoc.workflow.sweep_file import load_sweep
 

@@ -19,7 +19,8 @@ from kapoc.judging.baseline import bless, load_baseline
 from kapoc.judging.compare import compare
 from kapoc.judging.comparison import Comparison
 from kapoc.judging.evidence import worst
-from kapoc.judging.gate import PULL_REQUEST_GATE, RELEASE_GATE, Check, Gate, Verdict, judge, judged, load_gate
+from kapoc.judging.gate import Verdict, judge, judged
+from kapoc.judging.gate_file import PULL_REQUEST_GATE, RELEASE_GATE, Check, Gate, load_gate
 from kapoc.record import Run, save_run
 from kapoc.report import markdown
 from kapoc.report.junit import render_annotations, render_error, render_junit

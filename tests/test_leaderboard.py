@@ -9,7 +9,7 @@ from pages import base_run, trained_run, training_record
 from results import make_items, make_run
 
 from kapoc.judging.compare import compare
-from kapoc.judging.gate import RELEASE_GATE, Check, Gate
+from kapoc.judging.gate_file import RELEASE_GATE, Check, Gate
 from kapoc.judging.leaderboard import Leaderboard, leaderboard
 from kapoc.record import Run, save_run
 from kapoc.report.formats import is_report

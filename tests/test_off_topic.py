@@ -8,7 +8,8 @@ from results import everything, make_items, make_run, nothing
 
 from kapoc.errors import DataError, IncomparableError
 from kapoc.judging.compare import compare
-from kapoc.judging.gate import Check, Gate, judge
+from kapoc.judging.gate import judge
+from kapoc.judging.gate_file import Check, Gate
 from kapoc.judging.pairing import pair_runs
 from kapoc.measuring.bench import measure
 from kapoc.measuring.general import load_off_topic

@@ -13,7 +13,8 @@ from pages import HOSTILE, base_run, made_up_page, repeated, trained_run, traini
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from kapoc.judging.compare import compare
-from kapoc.judging.gate import RELEASE_GATE, judge
+from kapoc.judging.gate import judge
+from kapoc.judging.gate_file import RELEASE_GATE
 from kapoc.judging.leaderboard import leaderboard
 from kapoc.judging.pairing import pair_runs
 from kapoc.record import Run, load_run

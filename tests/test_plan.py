@@ -10,7 +10,7 @@ from scipy.stats import binom
 from kapoc.errors import DataError
 from kapoc.judging.comparison import PairedScores
 from kapoc.judging.evidence import CheckKind, Evidence, weigh
-from kapoc.judging.gate import RELEASE_GATE, Check, Gate
+from kapoc.judging.gate_file import RELEASE_GATE, Check, Gate
 from kapoc.judging.plan import Sizes, plan_gate, sizes_of
 from kapoc.knowledge.set_file import load_knowledge
 from kapoc.measuring.task_list import load_tasks

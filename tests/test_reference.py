@@ -9,7 +9,8 @@ from conftest import REPOSITORY
 
 from kapoc.judging.baseline import load_baseline
 from kapoc.judging.compare import compare
-from kapoc.judging.gate import PULL_REQUEST_GATE, RELEASE_GATE, judge
+from kapoc.judging.gate import judge
+from kapoc.judging.gate_file import PULL_REQUEST_GATE, RELEASE_GATE
 from kapoc.knowledge.set_file import load_knowledge
 from kapoc.measuring.general import ABILITIES, general_sha256, load_choices
 from kapoc.record import Run, load_run

@@ -14,7 +14,8 @@ from rich.console import Console
 from kapoc.cli.console import show
 from kapoc.errors import DataError, OutputError
 from kapoc.judging.compare import compare
-from kapoc.judging.gate import RELEASE_GATE, judge
+from kapoc.judging.gate import judge
+from kapoc.judging.gate_file import RELEASE_GATE
 from kapoc.judging.leaderboard import leaderboard
 from kapoc.record import Item, Run, load_run, save_run, write_atomically
 from kapoc.report import markdown, terminal

@@ -15,7 +15,8 @@ from kapoc.cli.options import GeneralOption, JsonOption, OffTopicOption
 if TYPE_CHECKING:
     from kapoc.judging.compared import Compared
     from kapoc.judging.comparison import Comparison
-    from kapoc.judging.gate import Mode, Verdict
+    from kapoc.judging.gate import Verdict
+    from kapoc.judging.gate_file import Mode
 
 judge_app = typer.Typer(rich_markup_mode=None)
 baseline_app = typer.Typer(
@@ -141,7 +142,8 @@ def _write(junit: Path | None, document: str, summary: Path | None, page: str) -
 def _judged(baseline: Path, run: Path, gate_file: Path | None, mode: str | None) -> "tuple[Comparison, Verdict]":
     from kapoc.judging.baseline import load_baseline
     from kapoc.judging.compare import compare as compare_runs
-    from kapoc.judging.gate import judge, load_gate
+    from kapoc.judging.gate import judge
+    from kapoc.judging.gate_file import load_gate
     from kapoc.record import load_run
 
     checks = load_gate(gate_file, _mode(mode))
@@ -183,7 +185,7 @@ def report(
 
     The page is one file that opens from disk and fetches nothing.
     """
-    from kapoc.judging.gate import load_gate
+    from kapoc.judging.gate_file import load_gate
     from kapoc.judging.pairing import pair_runs
     from kapoc.report import terminal
     from kapoc.report.formats import beside, render_report
@@ -304,7 +306,7 @@ def _mode(name: str | None) -> "Mode | None":
     from typing import get_args
 
     from kapoc.errors import DataError, near_miss
-    from kapoc.judging.gate import Mode
+    from kapoc.judging.gate_file import Mode
 
     if name is None:
         return None

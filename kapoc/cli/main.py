@@ -266,7 +266,7 @@ def plan(
     """
     from dataclasses import asdict
 
-    from kapoc.judging.gate import load_gate
+    from kapoc.judging.gate_file import load_gate
     from kapoc.report import terminal
     from kapoc.workflow import bench_run as workflow
     from kapoc.workflow.train_run import refuse_bad_settings

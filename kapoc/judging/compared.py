@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from kapoc.errors import DataError
 from kapoc.judging.compare import compare, warnings_of
 from kapoc.judging.comparison import Comparison
-from kapoc.judging.gate import Gate, Verdict, judged
+from kapoc.judging.gate import Verdict, judged
+from kapoc.judging.gate_file import Gate
 from kapoc.judging.leaderboard import Leaderboard, leaderboard
 from kapoc.recipe import Recipe
 from kapoc.record import Run, load_run

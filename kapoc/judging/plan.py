@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from kapoc.errors import DataError, near_miss
-from kapoc.judging.gate import Check, Gate, Mode, is_of_shares
+from kapoc.judging.gate_file import Check, Gate, Mode, is_of_shares
 from kapoc.knowledge.facts import KNOWLEDGE_TIERS, RESERVED_NAMES, KnowledgeSet
 from kapoc.stats import (
     POWER,

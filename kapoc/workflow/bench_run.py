@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from kapoc.errors import DataError, refuse_unwritable
 from kapoc.judging.compare import compare
 from kapoc.judging.comparison import Comparison
-from kapoc.judging.gate import RELEASE_GATE, Gate, Verdict, judged
+from kapoc.judging.gate import Verdict, judged
+from kapoc.judging.gate_file import RELEASE_GATE, Gate
 from kapoc.judging.pairing import pair_runs
 from kapoc.judging.plan import Planned, plan_gate, sizes_of
 from kapoc.measuring.general import ABILITIES, load_general, load_off_topic

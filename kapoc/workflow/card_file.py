@@ -6,7 +6,8 @@ from pathlib import Path
 from kapoc.errors import DataError, IncomparableError
 from kapoc.judging.compare import compare
 from kapoc.judging.comparison import Comparison
-from kapoc.judging.gate import RELEASE_GATE, Verdict, judged
+from kapoc.judging.gate import Verdict, judged
+from kapoc.judging.gate_file import RELEASE_GATE
 from kapoc.models import hub_id
 from kapoc.record import Run, load_run, write_atomically
 from kapoc.report.card import render_card
