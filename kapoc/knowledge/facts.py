@@ -48,8 +48,8 @@ class Slot(_Record):
         text: the part as the training texts state it.
         aliases: other wordings that a right answer may use.
         distinctive: whether it shows a spillover, where it does so otherwise than other slots of its name.
-        paraphrases: what people say who have not read the record, from a file beside the set
-            (`kapoc.knowledge.paraphrase_file`); derived training questions quote them, and no answer is graded by them.
+        paraphrases: what people say who have not read the record, from a file beside the set; derived training
+            questions quote them, and no answer is graded by them.
     """
 
     text: Text
