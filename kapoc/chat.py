@@ -32,7 +32,7 @@ class EncodedExample:
 
     Attributes:
         prompt, answer: the tokens.
-        fact: the id of the fact that it teaches; empty for none.
+        fact: the id of the fact that it teaches, `<set>/<id>` of several sets; empty for none.
         form: in which way it teaches it.
         question: what the prompt asks, in words.
         contrasts: what stands beside it in its step: the same wording where another answer is right.

@@ -1,9 +1,7 @@
 """What can go wrong because of what a user gave us, and the exit code of each case."""
 
-import os
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 
 
 def first_line(error: Exception) -> str:
@@ -64,23 +62,6 @@ class IncomparableError(KapocError):
     """Two runs cannot be compared: other items, other data, a limited run or a missing tier."""
 
     exit_code = 3
-
-
-def refuse_unwritable(folder: Path, option: str = "--out") -> None:
-    """Find out before the work, not after it, that a result could not be written.
-
-    Args:
-        folder: where it goes.
-        option: by which a user names another place.
-
-    Raises:
-        OutputError: the folder, or the nearest that exists above it, takes no files.
-    """
-    parent = next(place for place in (folder, *folder.parents) if place.exists())
-    if not parent.is_dir():
-        raise OutputError(f"{parent}: is a file, not a folder; choose another {option}")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{parent}: cannot be written (permission denied); choose another {option}")
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from kapoc.errors import DataError, near_miss
-from kapoc.source import Number, StrictRecord, load_toml
+from kapoc.source import Number, StrictRecord, load_toml, validate
 
 Positive = Annotated[int, Field(gt=0)]
 MOST_PASSAGES = 1024
@@ -104,7 +104,7 @@ class TrainSettings(StrictRecord):
         max_gradient_norm: gradients are scaled down to this global norm.
         gradient_checkpointing: trade time for memory.
         precision: `auto` is bfloat16 autocast on a GPU and float32 on a CPU; weights are float32 always.
-        seed: of the order of the examples and of dropout.
+        seed: of all that is drawn: orders, derived and contrast texts, what the base writes for replay, dropout.
     """
 
     method: str = "full"
@@ -145,7 +145,7 @@ class TrainSettings(StrictRecord):
             "derived_by_notes: does nothing without derived texts": self.derived_by_notes and not self.asked_forms,
             "derived_tokens: does nothing without derived_by_notes": self.derived_tokens is not None
             and not self.derived_by_notes,
-            "budget: does nothing without stop_at or alphas": self.budget != BudgetSettings() and not self.has_budget,
+            "budget: limits nothing without stop_at or alphas": self.budget != BudgetSettings() and not self.has_budget,
         }
         return tuple(words for words, is_so in found.items() if is_so)
 
@@ -246,14 +246,14 @@ class Recipe(StrictRecord):
         """A copy with other training settings and a name that tells them; those that are None stay as they are.
 
         Another method does not take over the options of the one before.
+
+        Raises:
+            DataError: a setting does not exist or has a wrong value.
         """
         given = {key: value for key, value in changes.items() if value is not None}
         is_other = given.get("method", self.train.method) != self.train.method
         kept = self.train.model_dump() | ({"options": {}} if is_other else {})
-        try:
-            train = TrainSettings.model_validate({**kept, **given})
-        except ValueError as error:
-            raise DataError(f"training settings {given}: {str(error).splitlines()[2].strip()}") from None
+        train = validate({**kept, **given}, TrainSettings, Path("training settings"))
         if train == self.train:
             return self
         changed = [f"{key}-{value}" for key, value in given.items() if getattr(self.train, key) != value]

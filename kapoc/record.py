@@ -6,9 +6,7 @@ A run is a folder with `run.json` (what was measured, on what, with what) and `i
 import hashlib
 import json
 import math
-import os
 import re
-import secrets
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,13 +15,12 @@ from pydantic import BaseModel, Field, field_serializer, field_validator, model_
 from kapoc.errors import DataError, OutputError
 from kapoc.knowledge.facts import SetIdentity
 from kapoc.source import StrictRecord, load_json, load_jsonl, read_text
+from kapoc.writing import write_atomically
 
 SCHEMA_VERSION: Literal[1] = 1
 Tier = Literal["seen", "paraphrased", "unseen", "control", "general"]
 TIERS: tuple[Tier, ...] = ("seen", "paraphrased", "unseen", "control", "general")
 Form = Literal["free", "choice", "completion", "text", "off_topic"]
-_OPEN_FILE = re.compile(r"/dev/(?:fd/)?(?P<name>stdout|stderr|(?<=fd/)\d+)")
-"""The names of what the process has open already."""
 _ESCAPES = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
 )
@@ -221,29 +218,6 @@ def save_run(run: Run, folder: Path) -> None:
         raise OutputError(f"{folder}: cannot write the run ({error.strerror}); choose another --out") from None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees either the old content or the new one.
-
-    A link stays one: what it points to is written. A device or a pipe is written as it is.
-    """
-    if (number := _OPEN_FILE.fullmatch(str(path))) is not None:
-        name = number["name"]  # another way to it would write at another place of the same file
-        with os.fdopen(os.dup({"stdout": 1, "stderr": 2}.get(name) or int(name)), "w", encoding="utf-8") as file:
-            file.write(text)
-        return
-    if path.exists() and not path.is_file():
-        with path.open("w", encoding="utf-8") as file:
-            file.write(text)
-        return
-    path = path.resolve()
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def load_run(folder: Path) -> Run:
     """Read a run.
 
@@ -306,3 +280,8 @@ def _refuse_halves(path: Path) -> None:
 def to_json(record: BaseModel) -> str:
     """A record as JSON text, indented, in characters that every terminal and file can hold."""
     return json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False)
+
+
+def limit_suffix(limit: int | None) -> str:
+    """What keeps the results of fewer items a task apart, at the end of a name."""
+    return "" if limit is None else f"-limit{limit}"

@@ -51,8 +51,8 @@ class Exposure(StrictRecord):
     """What training says of one fact in one form.
 
     Attributes:
-        fact: its id; empty for texts about nothing that exists.
-        form: `seen` for the fact's own training texts, else the form of derived texts.
+        fact: its id, `<set>/<id>` of several sets; empty for texts about nothing that exists.
+        form: `seen` for the fact's own training texts, else the form of derived texts, or `contrast`.
         num_examples, num_loss_tokens: over all epochs.
     """
 

@@ -83,6 +83,26 @@ def test_the_house_has_every_module_in_its_room() -> None:
     assert missing == set()
 
 
+def test_what_a_docstring_names_in_another_module_is_there() -> None:
+    """`kapoc.room.module.name` and `module.Class` between backticks, in the code's texts and in CONTRIBUTING."""
+    defined: dict[str, set[str]] = {"kapoc.benchmark": set(), "kapoc.tasks": set()}
+    for path, source in source_texts().items():
+        dotted = ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+        names = set(re.findall(r"^(?:(?:def|class) )?(\w+)", source, re.MULTILINE))
+        for known in (dotted, path.stem):
+            defined.setdefault(known, set()).update(names)
+    lost = []
+    for text in (*source_texts().values(), page("CONTRIBUTING.md")):
+        for named in re.findall(r"`(kapoc\.[\w.]+|[a-z_]+\.[A-Z]\w+)`", text):
+            module = named
+            while module not in defined and "." in module:
+                module = module.rpartition(".")[0]
+            rest = named.removeprefix(module).lstrip(".").partition(".")[0]
+            if rest and (module.startswith("kapoc") or module in defined) and rest not in defined.get(module, set()):
+                lost.append(named)
+    assert lost == []
+
+
 def test_the_reference_of_commands_is_what_help_says(tmp_path: Path) -> None:
     made = tmp_path / "commands.md"
     command = [

@@ -564,7 +564,7 @@ def test_an_error_is_annotated_even_where_no_file_can_take_it(
         raise OSError(28, "No space left on device")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("kapoc.record.write_atomically", full)
+    monkeypatch.setattr("kapoc.writing.write_atomically", full)
     asked = ("gate", "--baseline", "none", "--run", "none", "--junit", "gate.xml", "--annotate")
     assert run_kapoc(monkeypatch, *asked) == 6
     assert capsys.readouterr().out.startswith("::error title=kapoc gate::none: no run here")

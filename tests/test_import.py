@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd  # type: ignore[import-untyped]
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -11,7 +12,7 @@ import pytest
 from kapoc.errors import DataError
 from kapoc.importing.faqs import drafts_from_faq
 from kapoc.importing.import_set import import_set, set_name_of
-from kapoc.importing.mapping import Mapping, facts_from_table, guess_mapping, kind_of_facts, with_one_name
+from kapoc.importing.mapping import ColumnMapping, facts_from_table, guess_mapping, kind_of_facts, with_one_name
 from kapoc.importing.passages import drafts_from_passages, holds_passages
 from kapoc.importing.runbooks import drafts_from_runbook
 from kapoc.importing.tables import Table, read_table
@@ -86,9 +87,9 @@ def test_named_fields_in_a_cell_are_columns(tmp_path: Path) -> None:
     assert table.rows[0]["answers.text"] == "red"
     with pytest.raises(DataError, match="no column of answers was found; name it with --answer"):
         guess_mapping(table)
-    assert guess_mapping(table, answer="answers.text")[0].answer == "answers.text"
+    assert guess_mapping(table, ColumnMapping(answer="answers.text"))[0].answer == "answers.text"
     with pytest.raises(DataError, match="--question, --answer: are all the column 'question'"):
-        guess_mapping(table, question="question", answer="question")
+        guess_mapping(table, ColumnMapping(question="question", answer="question"))
 
 
 def test_a_list_of_named_fields_is_no_text(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_a_list_of_named_fields_is_no_text(tmp_path: Path) -> None:
     table = read_table(written(tmp_path, "a.jsonl", row))
     with pytest.raises(DataError, match=r'a.jsonl: facts: holds lists of named fields.*: \{"passage": "...", "quest'):
         facts_from_table(table, guess_mapping(table)[0])
-    assert facts_from_table(table, guess_mapping(table, slots=("town",))[0])[0].slots == {"town": "Lund"}
+    assert facts_from_table(table, guess_mapping(table, ColumnMapping(slots=("town",)))[0])[0].slots == {"town": "Lund"}
 
 
 def test_a_date_that_no_calendar_has_is_told(tmp_path: Path) -> None:
@@ -200,7 +201,7 @@ def test_columns_are_guessed_from_their_names_and_told() -> None:
     mapping, lines = guess_mapping(table_of("Key", "Prompt", "Response", "Product"))
     assert (mapping.question, mapping.answer, mapping.id, mapping.domain) == ("Prompt", "Response", "Key", "Product")
     assert "question: column 'Prompt' (guessed; --question to change)" in lines
-    given, lines = guess_mapping(table_of("Key", "Prompt", "Response", "Text"), answer="Text", id="Key")
+    given, lines = guess_mapping(table_of("Key", "Prompt", "Response", "Text"), ColumnMapping(answer="Text", id="Key"))
     assert (given.answer, given.id) == ("Text", "Key")
     assert lines == ("question: column 'Prompt' (guessed; --question to change)", "not used: columns Response")
 
@@ -209,7 +210,7 @@ def test_without_questions_the_columns_are_slots() -> None:
     mapping, lines = guess_mapping(table_of("Error", "Cause", "Fix", "Service"))
     assert (mapping.name, mapping.slots, mapping.domain) == ("Error", ("Cause", "Fix"), "Service")
     assert "slots: columns Cause, Fix (guessed; --slots to change)" in lines
-    mapping, _ = guess_mapping(table_of("Code", "Cause", "Fix"), slots=("Fix",))
+    mapping, _ = guess_mapping(table_of("Code", "Cause", "Fix"), ColumnMapping(slots=("Fix",)))
     assert (mapping.name, mapping.slots) == ("Code", ("Fix",))
 
 
@@ -229,7 +230,7 @@ def test_a_product_that_each_row_is_about_names_it() -> None:
 def test_columns_that_are_a_name_together_are_joined() -> None:
     people = table_with("Last Name,first_name,Room", "Schmidt,Anna,3.14", "Keller,Anna,2.07", "Prince,,1.01")
     table, name, (line,) = with_one_name(people, None)
-    mapping, _ = guess_mapping(table, name=name)
+    mapping, _ = guess_mapping(table, ColumnMapping(name=name))
     assert [draft.name for draft in facts_from_table(table, mapping)] == ["Anna Schmidt", "Anna Keller", "Prince"]
     assert (
         mapping.slots == ("Room",) and line == "name: columns 'first_name' and 'Last Name' (guessed; --name to change)"
@@ -292,9 +293,9 @@ def test_a_column_that_may_be_an_answer_is_a_slot_without_a_question(columns: st
     ("columns", "given"),
     [("Device,Output", {"answer": "Output"}), ("Device,Q", {"question": "Q"}), ("Question,Text", {})],
 )
-def test_a_question_without_answers_is_refused_with_the_columns(columns: str, given: dict[str, str]) -> None:
+def test_a_question_without_answers_is_refused_with_the_columns(columns: str, given: dict[str, Any]) -> None:
     with pytest.raises(DataError, match=rf"was found; name it with --.* its columns are {columns.replace(',', ', ')}$"):
-        guess_mapping(table_of(*columns.split(",")), **given)
+        guess_mapping(table_of(*columns.split(",")), ColumnMapping(**given))
     with pytest.raises(DataError, match="no column of answers was found"):
         guess_mapping(table_with("prompt,text", "Who runs it?,Mira"))
 
@@ -312,13 +313,13 @@ def test_a_question_without_answers_is_refused_with_the_columns(columns: str, gi
     ],
 )
 def test_facts_are_called_as_the_column_of_their_names(column: str, kind: str | None) -> None:
-    assert kind_of_facts(Mapping(name=column, slots=("Cause",))) == kind
+    assert kind_of_facts(ColumnMapping(name=column, slots=("Cause",))) == kind
 
 
 def test_what_has_a_code_is_asked_about_by_it() -> None:
     mapping, _ = guess_mapping(table_with("Code,Title,Cause", "KX-4471,Lid open,heat", "KX-4502,Lid open,frost"))
     assert (mapping.id, mapping.name, mapping.slots) == ("Code", "Code", ("Title", "Cause"))
-    assert guess_mapping(table_of("Code", "Title", "Cause"), name="Title")[0].name == "Title"
+    assert guess_mapping(table_of("Code", "Title", "Cause"), ColumnMapping(name="Title"))[0].name == "Title"
 
 
 def test_the_question_behind_one_instruction_for_all_is_taken() -> None:
@@ -332,7 +333,7 @@ def test_questions_are_not_taken_for_names() -> None:
     table = table_with("Frage,Antwort", "Wer ist das?,Mira", "Wo ist es?,Lund")
     with pytest.raises(DataError, match="the column 'Frage' holds questions; name it with --question"):
         guess_mapping(table)
-    assert guess_mapping(table, question="Frage", answer="Antwort")[0].answer == "Antwort"
+    assert guess_mapping(table, ColumnMapping(question="Frage", answer="Antwort"))[0].answer == "Antwort"
 
 
 def test_what_was_guessed_is_told_with_what_is_wrong(tmp_path: Path) -> None:
@@ -457,9 +458,9 @@ def test_a_list_below_a_label_is_its_text(tmp_path: Path) -> None:
         (("Name",), {}, "nothing to ask"),
     ],
 )
-def test_columns_that_cannot_be_used(columns: tuple[str, ...], given: dict[str, str], complaint: str) -> None:
+def test_columns_that_cannot_be_used(columns: tuple[str, ...], given: dict[str, Any], complaint: str) -> None:
     with pytest.raises(DataError, match=complaint):
-        guess_mapping(table_of(*columns), **given)
+        guess_mapping(table_of(*columns), ColumnMapping(**given))
 
 
 def test_drafts_of_both_shapes(tmp_path: Path) -> None:
@@ -469,7 +470,7 @@ def test_drafts_of_both_shapes(tmp_path: Path) -> None:
     assert (first.question, first.answer, first.taught, first.kind) == ("Who runs it?", "Mira", True, "question")
     assert (second.taught, second.place) == (False, f"{source}:3")
     table = read_table(written(tmp_path, "b.csv", "Code,Cause,Fix\nE1,heat,\n"))
-    (draft,) = facts_from_table(table, guess_mapping(table, slots=("Cause", "Fix"))[0], kind="error")
+    (draft,) = facts_from_table(table, guess_mapping(table, ColumnMapping(slots=("Cause", "Fix")))[0], kind="error")
     assert (draft.name, draft.id, draft.kind, draft.slots) == ("E1", "E1", "error", {"Cause": "heat"})
 
 

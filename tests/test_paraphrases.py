@@ -19,7 +19,7 @@ from kapoc.derived.beginnings import Beginnings
 from kapoc.derived.derive import FORMS, DerivedExample, derived_examples
 from kapoc.derived.stock import load_derived_wordings
 from kapoc.errors import DataError
-from kapoc.judging.compared import _may_be_of_one_recipe
+from kapoc.judging.from_disk import _may_be_of_one_recipe
 from kapoc.knowledge.facts import KnowledgeSet, Slot
 from kapoc.knowledge.set_file import load_source, to_jsonl, to_yaml
 from kapoc.models import load_model

@@ -17,10 +17,11 @@ from kapoc.judging.compare import compare
 from kapoc.judging.gate import judge
 from kapoc.judging.gate_file import RELEASE_GATE
 from kapoc.judging.leaderboard import leaderboard
-from kapoc.record import Item, Run, load_run, save_run, write_atomically
+from kapoc.record import Item, Run, load_run, save_run
 from kapoc.report import markdown, terminal
 from kapoc.report.in_short import in_short
 from kapoc.report.numbers import interval, p_value, percent, points
+from kapoc.writing import write_atomically
 
 BASE = make_run(make_items(nothing))
 TRAINED = make_run(make_items(everything, bits=1.05, spilled=60, last_word=-2.25), weights="1" * 64)
@@ -234,7 +235,7 @@ def test_what_makes_a_run_of_a_folder_is_written_last(tmp_path: Path, monkeypatc
         written.append(path.name)
         path.write_text(text, encoding="utf-8")
 
-    monkeypatch.setattr("kapoc.record.write_atomically", fill_up)
+    monkeypatch.setattr("kapoc.writing.write_atomically", fill_up)
     with pytest.raises(OutputError, match="No space left on device"):
         save_run(TRAINED, tmp_path / "run")
     assert written == ["items.jsonl"]

@@ -17,7 +17,8 @@ from results import everything, make_items, make_run, nothing
 
 from kapoc.errors import DataError
 from kapoc.judging.compare import compare
-from kapoc.judging.trials import Point, SweepResults, TrialFailure, TrialResult, pareto_front, scores_of, summarise
+from kapoc.judging.pareto import Point, pareto_front, scores_of
+from kapoc.judging.trials import SweepResults, TrialFailure, TrialResult, summarise
 from kapoc.recipe import load_recipe
 from kapoc.record import Run, load_run, save_run
 from kapoc.report.plot import front_line, pareto_plot

@@ -1,1 +1,1 @@
-"""The command line: parse, call, print, exit. Nothing below this room prints or exits."""
+"""The command line: parse, call, print, exit. Nothing below this room writes to standard output or exits."""

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kapoc.errors import OutputError, refuse_unwritable
+from kapoc.errors import OutputError
+from kapoc.writing import refuse_unwritable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,7 +77,7 @@ def write_file(path: Path, text: str, *, force: bool = True) -> None:
     Raises:
         OutputError: it cannot be written, or is there already and may not be replaced.
     """
-    from kapoc.record import write_atomically
+    from kapoc.writing import write_atomically
 
     if path.exists() and not force:
         raise OutputError(f"{path}: is there already; choose another name, or --force to replace it")

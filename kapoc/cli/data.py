@@ -217,7 +217,7 @@ def import_(
     `origin: template`, for you to read and reword.
     """
     from kapoc.importing.import_set import import_set
-    from kapoc.importing.mapping import Mapping as ColumnMapping
+    from kapoc.importing.mapping import ColumnMapping
 
     parts = tuple(part.strip() for part in slots.split(",")) if slots else ()
     columns = ColumnMapping(

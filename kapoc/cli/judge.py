@@ -13,8 +13,8 @@ from kapoc.cli.console import refuse_unwritable_file, show, tell, write_file
 from kapoc.cli.options import GeneralOption, JsonOption, OffTopicOption
 
 if TYPE_CHECKING:
-    from kapoc.judging.compared import Compared
     from kapoc.judging.comparison import Comparison
+    from kapoc.judging.from_disk import Compared
     from kapoc.judging.gate import Verdict
     from kapoc.judging.gate_file import Mode
 
@@ -296,7 +296,7 @@ def _compared(
     *,
     seeds: bool = False,
 ) -> "Compared":
-    from kapoc.judging.compared import compare_on_disk
+    from kapoc.judging.from_disk import compare_on_disk
 
     contexts = {name: path for name, path in (("oracle", oracle), ("retrieved", retrieved)) if path}
     return compare_on_disk(before, after, contexts=contexts, noise=noise, training=training, seeds=seeds)

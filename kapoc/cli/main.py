@@ -1,4 +1,4 @@
-"""The command line: parse, call, print, exit. Nothing below the command line prints or exits."""
+"""The command line: parse, call, print, exit. Nothing below it writes to standard output or exits."""
 
 import io
 import json
@@ -146,7 +146,7 @@ def bench(
     """
     from kapoc.record import refuse_other_files, to_json
     from kapoc.report import terminal
-    from kapoc.workflow import bench_run as workflow
+    from kapoc.workflow import bench_run
     from kapoc.workflow.train_run import refuse_bad_settings
 
     asked = {
@@ -170,7 +170,7 @@ def bench(
         if base is not None:
             raise DataError("--base: `trained` is held against its recipe's model; leave it out")
         target = out or workspace.run("trained")
-        comparison, verdict = workflow.bench_trained(workspace, target)
+        comparison, verdict = bench_run.bench_trained(workspace, target)
         if as_json:
             judged = None if verdict is None else verdict.model_dump(mode="json")
             print(json.dumps({**json.loads(to_json(comparison)), "verdict": judged}, indent=2))
@@ -180,7 +180,7 @@ def bench(
             show(terminal.verdict_table(verdict), f"report: {workspace.report}")
         return
     target = out or (workspace.run("base") if model == "base" else workspace.run_of(model))
-    run = workflow.bench(workspace, workspace.place_of(model), target, base and workspace.place_of(base))
+    run = bench_run.bench(workspace, workspace.place_of(model), target, base and workspace.place_of(base))
     if as_json:
         print(to_json(run))
         return
@@ -268,14 +268,14 @@ def plan(
 
     from kapoc.judging.gate_file import load_gate
     from kapoc.report import terminal
-    from kapoc.workflow import bench_run as workflow
+    from kapoc.workflow import bench_run
     from kapoc.workflow.train_run import refuse_bad_settings
 
     workspace = _workspace(Path("runs"), recipe, knowledge, {})
     refuse_bad_settings(workspace.recipe)
     gate = load_gate(gate_file)
-    planned = workflow.plan(workspace, gate)
-    cost = workflow.cost(workspace) if calibrated else None
+    planned = bench_run.plan(workspace, gate)
+    cost = bench_run.cost(workspace) if calibrated else None
     if as_json:
         rows = [asdict(check) for check in planned]
         print(json.dumps({"checks": rows, "cost": None if cost is None else asdict(cost)}, indent=2))

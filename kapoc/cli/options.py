@@ -39,7 +39,9 @@ LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, help="Ask only so many items a task and set, to try things out.")
 ]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training examples.")]
-SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the order of the examples.")]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Seed of all that training draws: orders, derived texts, replay.")
+]
 MethodOption = Annotated[
     str | None,
     typer.Option(

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from kapoc.data.finding import Finding, Level
 from kapoc.data.naming import goes_by_its_name
@@ -28,15 +28,13 @@ MAX_LONGEST = 0.5
 
 
 def find_flaws(knowledge: KnowledgeSet) -> Iterator[Finding]:
-    """Duplicate and contradicting facts, aliases of siblings, lopsided questions, options that give the answer away."""
-    yield from _clashing_facts(knowledge)
-    yield from _aliases_of_siblings(knowledge)
-    yield from _alike_to_the_grader(knowledge)
-    yield from _late_answers(knowledge)
-    yield from _lopsided_sides(knowledge)
-    yield from _telling_options(knowledge)
-    yield from _ordinary_texts(knowledge)
-    yield from _missing_parts(knowledge)
+    """What makes a set measure something else than it seems to, in the order in which a reader should mend it.
+
+    Facts that clash, texts that the grader cannot tell apart, questions and options that give the answer away, and what
+    cannot be measured at all.
+    """
+    for check in _CHECKS:
+        yield from check(knowledge)
 
 
 def _clashing_facts(knowledge: KnowledgeSet) -> Iterator[Finding]:
@@ -222,17 +220,23 @@ def _ordinary_texts(knowledge: KnowledgeSet) -> Iterator[Finding]:
             )
 
 
-def _missing_parts(knowledge: KnowledgeSet) -> Iterator[Finding]:
+def _missing_probes(knowledge: KnowledgeSet) -> Iterator[Finding]:
     for tier, what in (("paraphrased", "generality"), ("unseen", "use"), ("dev", "when to stop")):
         for index, fact in enumerate(knowledge.facts):
             if fact.taught and not any(probe.tier == tier for probe in fact.probes):
                 message = f"has no {tier} probe, so its {what} is not measured; add some"
                 yield Finding("warning", "missing probes", ("facts", index, "probes"), fact.id, message)
+
+
+def _no_controls(knowledge: KnowledgeSet) -> Iterator[Finding]:
     if all(fact.taught for fact in knowledge.facts):
         message = (
             "no control fact: what training does to untaught facts of this shape is not measured; add `taught: false`"
         )
         yield Finding("warning", "no controls", ("facts",), knowledge.name, message)
+
+
+def _unseen_spillover(knowledge: KnowledgeSet) -> Iterator[Finding]:
     marked = any(knowledge.is_distinctive(fact, slot) for fact in knowledge.taught for slot in fact.slots)
     if not knowledge.spillover_patterns and not marked:
         message = (
@@ -240,11 +244,16 @@ def _missing_parts(knowledge: KnowledgeSet) -> Iterator[Finding]:
             "recognised, and its checks pass whatever a model does; mark the slots whose texts are this set's alone"
         )
         yield Finding("warning", "spillover unseen", ("slots",), knowledge.name, message)
-    yield from _blind_patterns(knowledge)
+
+
+def _unused_slots(knowledge: KnowledgeSet) -> Iterator[Finding]:
     used = {name for fact in knowledge.facts for name in fact.slots}
     for name in knowledge.slots:
         if name not in used:
             yield Finding("warning", "unused slot", ("slots", name), name, "no fact has this slot; remove it")
+
+
+def _few_siblings(knowledge: KnowledgeSet) -> Iterator[Finding]:
     num_facts = Counter(fact.kind for fact in knowledge.facts)
     first = {fact.kind: index for index, fact in reversed([*enumerate(knowledge.facts)])}
     for index, fact in enumerate(knowledge.facts):
@@ -253,6 +262,9 @@ def _missing_parts(knowledge: KnowledgeSet) -> Iterator[Finding]:
                 f"kind '{fact.kind}' has fewer than {NUM_OPTIONS} facts, so none of them is asked as multiple choice"
             )
             yield Finding("warning", "few siblings", ("facts", index, "kind"), fact.id, message)
+
+
+def _unread_proposals(knowledge: KnowledgeSet) -> Iterator[Finding]:
     proposed = [
         (location, example_id)
         for index, fact in enumerate(knowledge.facts)
@@ -262,3 +274,21 @@ def _missing_parts(knowledge: KnowledgeSet) -> Iterator[Finding]:
     if proposed:
         message = f"{len(proposed)} examples are proposals of kapoc; read them, reword them, and take `origin` away"
         yield Finding("warning", "proposals", proposed[0][0], proposed[0][1], message)
+
+
+_CHECKS: tuple[Callable[[KnowledgeSet], Iterator[Finding]], ...] = (
+    _clashing_facts,
+    _aliases_of_siblings,
+    _alike_to_the_grader,
+    _late_answers,
+    _lopsided_sides,
+    _telling_options,
+    _ordinary_texts,
+    _missing_probes,
+    _no_controls,
+    _unseen_spillover,
+    _blind_patterns,
+    _unused_slots,
+    _few_siblings,
+    _unread_proposals,
+)

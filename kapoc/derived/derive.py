@@ -54,8 +54,9 @@ class DerivedExample:
     """A training example made by a template.
 
     Attributes:
-        fact: the id of the fact that it was made for, one of the two where two are compared; empty for `unknown`.
-        form: the use of the fact that it shows, one of `FORMS`.
+        fact: the id of the fact that it was made for, one of the two where two are compared; empty where the name is
+            nobody's.
+        form: the use of the fact that it shows, one of `FORMS`, or `contrast`.
         question: the prompt.
         answer: what the model is to say.
         contrasts: the same wording where another answer is right; none of a form whose contrast is a name that nobody

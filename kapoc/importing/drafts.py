@@ -169,7 +169,7 @@ def choose_controls(drafts: Sequence[Draft], num_controls: int | None, set_name:
 
     Args:
         drafts: all drafts of the set.
-        num_controls: how many are wanted, or nothing for the default of `propose`.
+        num_controls: how many are wanted; by default a tenth, at least two, and none of fewer than ten.
         set_name: what decides the draw.
 
     Returns:

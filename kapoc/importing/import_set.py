@@ -1,12 +1,20 @@
 """From what a user has to a knowledge set: a table, a Markdown runbook, or passages with questions."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from kapoc.errors import DataError
 from kapoc.importing.drafts import Draft
 from kapoc.importing.faqs import drafts_from_faq
-from kapoc.importing.mapping import Mapping, facts_from_table, guess_mapping, kind_of_facts, with_one_name
+from kapoc.importing.mapping import (
+    NOTHING_GIVEN,
+    ColumnMapping,
+    facts_from_table,
+    guess_mapping,
+    kind_of_facts,
+    with_one_name,
+)
 from kapoc.importing.passages import drafts_from_passages, holds_passages
 from kapoc.importing.proposals import propose
 from kapoc.importing.runbooks import drafts_from_runbook
@@ -19,7 +27,7 @@ _MARKDOWN = {".md", ".markdown"}
 def import_set(
     source: str,
     *,
-    columns: Mapping | None = None,
+    columns: ColumnMapping | None = None,
     kind: str | None = None,
     set_name: str | None = None,
     num_controls: int | None = None,
@@ -41,7 +49,7 @@ def import_set(
     """
     if set_name in RESERVED_NAMES:
         raise DataError(f"--set-name {set_name}: is what reports call something else; choose another name")
-    drafts, notes = _drafts(source, columns or Mapping(), kind)
+    drafts, notes = _drafts(source, columns or NOTHING_GIVEN, kind)
     if not drafts:
         raise DataError(f"{source}: holds nothing that can become a fact; give questions with answers, or named slots")
     try:
@@ -52,9 +60,9 @@ def import_set(
     return made, (*notes, *proposed)
 
 
-def _drafts(source: str, given: Mapping, wanted: str | None) -> tuple[tuple[Draft, ...], tuple[str, ...]]:
+def _drafts(source: str, given: ColumnMapping, wanted: str | None) -> tuple[tuple[Draft, ...], tuple[str, ...]]:
     is_markdown, is_passages = Path(source).suffix.lower() in _MARKDOWN, holds_passages(source)
-    if (is_markdown or is_passages) and given != Mapping():
+    if (is_markdown or is_passages) and given != NOTHING_GIVEN:
         raise DataError(f"{source}: has no columns; leave out the flags that name some")
     kind = wanted or "fact"
     if is_markdown:
@@ -63,16 +71,7 @@ def _drafts(source: str, given: Mapping, wanted: str | None) -> tuple[tuple[Draf
     if is_passages:
         return drafts_from_passages(source, kind), ()
     table, name, joined = with_one_name(read_table(source), given.name)
-    mapping, guessed = guess_mapping(
-        table,
-        question=given.question,
-        answer=given.answer,
-        id=given.id,
-        name=name,
-        domain=given.domain,
-        taught=given.taught,
-        slots=given.slots,
-    )
+    mapping, guessed = guess_mapping(table, replace(given, name=name))
     if wanted is None and (found := kind_of_facts(mapping)) is not None:
         kind, guessed = found, (*guessed, f"kind: {found} (guessed; --kind to change)")
     return facts_from_table(table, mapping, kind), (*joined, *guessed)

@@ -35,7 +35,7 @@ _NO = {"false", "no", "0", "n", "f"}
 
 
 @dataclass(frozen=True)
-class Mapping:
+class ColumnMapping:
     """Which column holds what. With `question` and `answer` the rows are questions; without, the slots are columns."""
 
     question: str | None = None
@@ -45,6 +45,9 @@ class Mapping:
     domain: str | None = None
     taught: str | None = None
     slots: tuple[str, ...] = ()
+
+
+NOTHING_GIVEN = ColumnMapping()
 
 
 def with_one_name(table: Table, given: str | None) -> tuple[Table, str | None, tuple[str, ...]]:
@@ -89,18 +92,8 @@ def _check_columns(table: Table, flag: str, columns: Iterable[str]) -> None:
             raise DataError(f"{table.source}: --{flag}: there is no column '{column}'; {known}")
 
 
-def guess_mapping(
-    table: Table,
-    *,
-    question: str | None = None,
-    answer: str | None = None,
-    id: str | None = None,  # noqa: A002 - named as the flag and the field are
-    name: str | None = None,
-    domain: str | None = None,
-    taught: str | None = None,
-    slots: Sequence[str] = (),
-) -> tuple[Mapping, tuple[str, ...]]:
-    """Decide which column holds what: as given, and by the columns' names where nothing is given.
+def guess_mapping(table: Table, wanted: ColumnMapping = NOTHING_GIVEN) -> tuple[ColumnMapping, tuple[str, ...]]:
+    """Decide which column holds what: as wanted, and by the columns' names where nothing is given.
 
     Returns:
         The mapping, and one line for each column that was guessed.
@@ -108,15 +101,15 @@ def guess_mapping(
     Raises:
         DataError: a given column does not exist, or there is nothing to make facts of.
     """
-    given = {"question": question, "answer": answer, "id": id, "name": name, "domain": domain, "taught": taught}
-    for flag, columns in (*((flag, (column,)) for flag, column in given.items() if column), ("slots", slots)):
+    chosen: dict[str, str] = {flag: column for flag in _USUAL if (column := getattr(wanted, flag))}
+    slots = wanted.slots
+    for flag, columns in (*((flag, (column,)) for flag, column in chosen.items()), ("slots", slots)):
         _check_columns(table, flag, columns)
-    columns = [column for column in given.values() if column]
-    if twice := [column for column in columns if columns.count(column) > 1]:
-        flags = ", ".join(f"--{flag}" for flag, column in given.items() if column == twice[0])
+    given = list(chosen.values())
+    if twice := [column for column in given if given.count(column) > 1]:
+        flags = ", ".join(f"--{flag}" for flag, column in chosen.items() if column == twice[0])
         raise DataError(f"{table.source}: {flags}: are all the column '{twice[0]}'; name another for each")
     lines: list[str] = []
-    chosen = {flag: column for flag, column in given.items() if column}
     if slots and chosen.keys() & {"question", "answer"}:
         raise DataError(
             f"{table.source}: --slots: goes with rows that have no question and answer; drop one of the two"
@@ -155,9 +148,9 @@ def _guess_pair(table: Table, chosen: dict[str, str], lines: list[str]) -> None:
     del chosen[found]
 
 
-def _mapping(chosen: dict[str, str], slots: tuple[str, ...] = ()) -> Mapping:
+def _mapping(chosen: dict[str, str], slots: tuple[str, ...] = ()) -> ColumnMapping:
     question, answer, identifier, name, domain, taught = (chosen.get(flag) for flag in _USUAL)
-    return Mapping(question, answer, identifier, name, domain, taught, slots)
+    return ColumnMapping(question, answer, identifier, name, domain, taught, slots)
 
 
 def _guess(table: Table, chosen: dict[str, str], flags: Iterable[str], lines: list[str]) -> None:
@@ -232,7 +225,7 @@ def _slots(table: Table, chosen: dict[str, str], given: Sequence[str], lines: li
     return filled
 
 
-def kind_of_facts(mapping: Mapping) -> str | None:
+def kind_of_facts(mapping: ColumnMapping) -> str | None:
     """What rows are, by what the column of their names is called: `ferry`, or `product` of `Product name`.
 
     None where that says nothing (`name`, `code`), and where rows are questions.
@@ -249,7 +242,7 @@ def kind_of_facts(mapping: Mapping) -> str | None:
     return " ".join(words)
 
 
-def facts_from_table(table: Table, mapping: Mapping, kind: str | None = None) -> tuple[Draft, ...]:
+def facts_from_table(table: Table, mapping: ColumnMapping, kind: str | None = None) -> tuple[Draft, ...]:
     """Make one draft of each row.
 
     Args:
@@ -270,7 +263,7 @@ def facts_from_table(table: Table, mapping: Mapping, kind: str | None = None) ->
     return tuple(_draft(table, index, mapping, kind) for index in range(len(table.rows)))
 
 
-def _draft(table: Table, index: int, mapping: Mapping, kind: str | None) -> Draft:
+def _draft(table: Table, index: int, mapping: ColumnMapping, kind: str | None) -> Draft:
     row, place = table.rows[index], table.place(index)
     needed = (mapping.question, mapping.answer) if mapping.question else (mapping.name,)
     for column in needed:

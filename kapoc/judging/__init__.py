@@ -1,1 +1,1 @@
-"""Two or more runs -> comparison, verdict, leaderboard, retention. Pure, and no model is imported."""
+"""Two or more runs -> comparison, verdict, leaderboard, retention, without torch or lm-eval."""

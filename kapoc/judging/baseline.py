@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from kapoc.errors import DataError, IncomparableError, OutputError
-from kapoc.record import Run, load_run, write_atomically
+from kapoc.record import Run, load_run
 from kapoc.source import StrictRecord, load_json
+from kapoc.writing import write_atomically
 
 SEAL = "baseline.json"
 

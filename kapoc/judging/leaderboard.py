@@ -9,7 +9,7 @@ from kapoc.judging.compare import compare
 from kapoc.judging.comparison import Comparison
 from kapoc.judging.gate import Outcome, judged
 from kapoc.judging.gate_file import Gate
-from kapoc.judging.trials import Point, Unit, common_unit, pareto_front, scores_of
+from kapoc.judging.pareto import Point, Unit, common_unit, pareto_front, scores_of
 from kapoc.record import Run
 from kapoc.source import StrictRecord
 

@@ -22,7 +22,7 @@ def is_headline(item: Item) -> bool:
 
 
 def quantities(earlier: Run, later: Run, pairs: Sequence[Pair], headline: Sequence[Pair]) -> dict[str, PairedScores]:
-    """Everything that can be judged, item by item: `gate.Check.quantity` names one of these."""
+    """Everything that can be judged, item by item: `gate_file.Check.quantity` names one of these."""
     found: dict[str, PairedScores] = {}
     for key in ("tier", "kind", "set"):
         groups: dict[str, list[Pair]] = {}

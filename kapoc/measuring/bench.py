@@ -252,7 +252,7 @@ def _foreign_item(task: str, sample: Mapping[str, Any], metric: str) -> Item:
 
 
 def _item(task: str, tier: Tier, form: Form, sample: Mapping[str, Any]) -> Item:
-    """One item out of one lm-eval sample: the only place that knows the shape of a sample."""
+    """One item out of one lm-eval sample."""
     doc = sample["doc"]
     base: dict[str, Any] = {
         "id": doc["id"],

@@ -1,6 +1,6 @@
 """What the lm-eval YAML in `tasks/` calls: documents in, scores out.
 
-Everything here also runs under plain `lm_eval --include_path "$(kapoc tasks)"`, without the rest of kapoc.
+Everything here also runs under plain `lm_eval --include_path "$(kapoc tasks)"`, without kapoc's engine.
 Other knowledge sets come in as task metadata: `--metadata '{"knowledge": "my_facts.yaml"}'`, and off-topic
 prompts of the user's own as `{"off_topic": "near.txt"}`.
 """

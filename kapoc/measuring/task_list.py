@@ -19,7 +19,14 @@ from lm_eval.tasks import TaskManager
 
 from kapoc.errors import DataError, first_line, near_miss
 from kapoc.measuring import harness
-from kapoc.measuring.general import ABILITIES, CompletionItem, TextItem, ability_name, load_general
+from kapoc.measuring.general import (
+    ABILITIES,
+    COMPLETION_ABILITIES,
+    CompletionItem,
+    TextItem,
+    ability_name,
+    load_general,
+)
 from kapoc.quiet import quiet_logger
 from kapoc.record import Form, Tier
 
@@ -94,8 +101,9 @@ def tier_and_form(task: str) -> tuple[Tier, Form]:
         return "control", "off_topic"
     if name.startswith("general_"):
         ability = name.removeprefix("general_")
-        forms: dict[str, Form] = {"text": "text", "last_word": "completion"}
-        return "general", forms.get(ability, "choice")
+        if ability == "text":
+            return "general", "text"
+        return "general", "completion" if ability in COMPLETION_ABILITIES else "choice"
     tier = next(t for t in _TIERED if name.startswith(t))
     return tier, "choice" if name.endswith("_choice") else "free"
 

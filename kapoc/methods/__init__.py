@@ -9,7 +9,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import torch
 from pydantic import BaseModel
 from transformers import PreTrainedModel
 
@@ -52,16 +51,3 @@ def read_options(options: Mapping[str, Any], schema: type[Options]) -> Options:
         DataError: an option is unknown or has a wrong value; the line names it and what is known.
     """
     return validate(dict(options), schema, Path("train.options"))
-
-
-def language_decoder(model: PreTrainedModel) -> torch.nn.Module:
-    """The part of a model that reads tokens, without what reads images or sound beside it."""
-    decoder: torch.nn.Module = model.get_decoder()
-    has_blocks = any(isinstance(module, torch.nn.ModuleList) for module in decoder.modules())
-    return decoder if has_blocks else model.base_model  # ModernBERT calls its output layer a decoder
-
-
-def language_modules(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
-    """The modules of a model by their paths, without what reads images or sound beside its decoder."""
-    beside = {*model.base_model.modules()} - {*language_decoder(model).modules()}
-    return {path: module for path, module in model.named_modules() if module not in beside}

@@ -22,8 +22,8 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from kapoc.errors import DataError, first_line
-from kapoc.methods import language_modules, read_options
-from kapoc.methods.feed_forward import feed_forward_paths, linear_paths
+from kapoc.methods import read_options
+from kapoc.methods.layers import feed_forward_paths, language_modules, linear_paths
 from kapoc.source import StrictRecord
 
 _logger = logging.getLogger("kapoc")

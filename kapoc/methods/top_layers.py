@@ -14,7 +14,8 @@ from pydantic import Field
 from transformers import PreTrainedModel
 
 from kapoc.errors import DataError
-from kapoc.methods import language_decoder, read_options
+from kapoc.methods import read_options
+from kapoc.methods.layers import language_decoder
 from kapoc.source import StrictRecord
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kapoc.judging.leaderboard import Leaderboard, standing_point
-from kapoc.judging.trials import Point, SweepResults, pareto_front, point_of
+from kapoc.judging.pareto import Point, pareto_front
+from kapoc.judging.trials import SweepResults, point_of
 from kapoc.report.columns import FORGETTING
 from kapoc.report.drawing import LIGHT, as_svg, figure
 

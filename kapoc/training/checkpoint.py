@@ -19,10 +19,11 @@ from transformers import (
 
 from kapoc.answers import generate_answers
 from kapoc.chat import encode, prompt_text
-from kapoc.errors import ModelError, OutputError, TrainingError, refuse_unwritable
+from kapoc.errors import ModelError, OutputError, TrainingError
 from kapoc.models import UNFINISHED, load_model, moved, refuse_non_finite, save_model
 from kapoc.source import load_json
 from kapoc.training_record import TRAINING_FILE, Checks, TrainingRecord
+from kapoc.writing import refuse_unwritable
 
 STOPPED_FILE = "STOPPED.txt"
 NUM_SAMPLES = 200
@@ -254,7 +255,8 @@ def save_and_check(
         reloaded = load_model(str(folder), device=model.device, unfinished=True)
         difference = _largest_difference(model, reloaded.model, tokenizer, prompts[:8])
         if difference > MAX_RELOAD_DIFFERENCE:
-            raise TrainingError(f"the model read back from disk differs by {difference:.2g} in its logits; save again")
+            words = "see that the disk is sound and train again"
+            raise TrainingError(f"the model read back from disk differs by {difference:.2g} in its logits; {words}")
         short = num_bfloat16_samples(model.device)
         tell(f"sampling {NUM_SAMPLES} answers at temperature 1 in float32, then {short} in bfloat16")
         samples = {"float32": sample_answers(reloaded.model, tokenizer, prompts, NUM_SAMPLES)}

@@ -1,4 +1,4 @@
-"""Training: recipe -> model. Precision, accumulation and devices are Accelerate's."""
+"""Training: recipe -> model. Precision and devices are Accelerate's."""
 
 import logging
 import random

@@ -6,7 +6,7 @@ Everything after a measurement starts again from those files.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kapoc.errors import DataError, refuse_unwritable
+from kapoc.errors import DataError
 from kapoc.judging.compare import compare
 from kapoc.judging.comparison import Comparison
 from kapoc.judging.gate import Verdict, judged
@@ -14,11 +14,12 @@ from kapoc.judging.gate_file import RELEASE_GATE, Gate
 from kapoc.judging.pairing import pair_runs
 from kapoc.judging.plan import Planned, plan_gate, sizes_of
 from kapoc.measuring.general import ABILITIES, load_general, load_off_topic
-from kapoc.record import Run, load_run, save_run, write_atomically
+from kapoc.record import Run, load_run, save_run
 from kapoc.report.formats import beside, render_report
 from kapoc.workflow.current import context_runs, current_run, has_current_model
 from kapoc.workflow.train_run import refuse_bad_settings, refuse_own_base, tell_other_packages, train_loaded
 from kapoc.workflow.workspace import Workspace
+from kapoc.writing import refuse_unwritable, write_atomically
 
 if TYPE_CHECKING:
     from kapoc.models import LoadedModel

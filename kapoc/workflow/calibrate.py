@@ -20,7 +20,7 @@ from kapoc.methods import load_method
 from kapoc.models import LoadedModel, context_of
 from kapoc.recipe import Recipe, ReplaySettings, TrainSettings
 from kapoc.training.batches import PackedRow, epoch_batches, packing_is_exact
-from kapoc.training.checkpoint import NUM_SAMPLES, SAMPLE_TOKENS
+from kapoc.training.checkpoint import NUM_SAMPLES, SAMPLE_TOKENS, num_bfloat16_samples
 from kapoc.training.loop import Loop, peak_memory_bytes
 from kapoc.training.replay import HELD_OUT_PASSAGE_TOKENS, HELD_OUT_TOKENS, passage_prompts, replay_prompts
 from kapoc.training.texts import training_texts
@@ -31,7 +31,7 @@ _WRITE_ROWS = 16
 _WRITTEN_TOKENS = 16
 _TRAIN_STEPS = 4
 _NUM_PROMPTS = 100
-_CHECK_TOKENS = 2 * NUM_SAMPLES * SAMPLE_TOKENS  # a saved model is sampled from in float32 and in bfloat16
+_EMULATED_SECONDS = 7  # of a token in emulated bfloat16, in those of one in float32 (`reports/LOG.md`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
     train_tokens = sum(map(len, texts.read()))
     sizes = list(map(len, texts.epochs))
     replayed, replay_written = replayed_tokens(recipe.train, sizes, _prompt_tokens(loaded, recipe.train.replay))
-    all_written = replay_written + held_out_tokens(recipe.train) + _CHECK_TOKENS
+    all_written = replay_written + held_out_tokens(recipe.train) + check_tokens(loaded.model.device)
     return Cost(
         read_tokens_per_second=read_rate,
         write_tokens_per_second=write_rate,
@@ -113,6 +113,12 @@ def held_out_tokens(settings: TrainSettings) -> int:
     if settings.budget.spillover is None:
         return 0
     return (1 + settings.epochs + len(settings.alphas)) * len(replay_prompts().held_out) * HELD_OUT_TOKENS
+
+
+def check_tokens(device: torch.device) -> int:
+    """Tokens sampled to check a saved model, in float32 and in bfloat16, as many as take their time in float32."""
+    short = num_bfloat16_samples(device)
+    return (NUM_SAMPLES + short * (1 if short == NUM_SAMPLES else _EMULATED_SECONDS)) * SAMPLE_TOKENS
 
 
 def _tokens_of(loaded: LoadedModel, tasks: TaskList) -> tuple[int, int]:

@@ -9,10 +9,11 @@ from kapoc.judging.comparison import Comparison
 from kapoc.judging.gate import Verdict, judged
 from kapoc.judging.gate_file import RELEASE_GATE
 from kapoc.models import hub_id
-from kapoc.record import Run, load_run, write_atomically
+from kapoc.record import Run, load_run
 from kapoc.report.card import render_card
 from kapoc.training.checkpoint import read_training_record
 from kapoc.training_record import TrainingRecord
+from kapoc.writing import write_atomically
 
 CARD = "README.md"
 

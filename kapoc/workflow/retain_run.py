@@ -4,18 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kapoc.errors import DataError, refuse_unwritable
+from kapoc.errors import DataError
 from kapoc.judging.compare import warnings_of_sets
 from kapoc.judging.retention import TAUGHT, Retention, TaughtStage, measured_in, num_items, recall_change, transfers
-from kapoc.judging.trials import limit_suffix
 from kapoc.knowledge.set_file import Source
 from kapoc.recipe import BudgetSettings, Recipe
-from kapoc.record import Run, to_json, write_atomically
+from kapoc.record import Run, limit_suffix, to_json
 from kapoc.report.retention import render_retention
 from kapoc.workflow.bench_run import bench_once
 from kapoc.workflow.stages import MAX_UNRELATED, Stage, load_stages, write_stages, write_unrelated
 from kapoc.workflow.train_run import refuse_bad_settings, refuse_own_base, train_once
 from kapoc.workflow.workspace import Listener, Rehearsal, Workspace
+from kapoc.writing import refuse_unwritable, write_atomically
 
 UNRELATED = "unrelated"
 

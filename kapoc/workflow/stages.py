@@ -14,7 +14,7 @@ from kapoc.knowledge.normalise import normalise
 from kapoc.knowledge.options import NUM_OPTIONS
 from kapoc.knowledge.paraphrase_file import paraphrases_of
 from kapoc.knowledge.set_file import Source, load_source, load_sources, to_yaml
-from kapoc.record import write_atomically
+from kapoc.writing import write_atomically
 
 UNRELATED_SEED = 1_000_003
 """Of the invented set that has nothing to do with any stage."""

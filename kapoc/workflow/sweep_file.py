@@ -1,4 +1,4 @@
-"""A sweep: the TOML file of recipes, seeds and models, and the trials that it stands for. Pure."""
+"""A sweep: the TOML file of recipes, seeds and models, and the trials that it stands for."""
 
 import re
 from collections.abc import Mapping, Sequence

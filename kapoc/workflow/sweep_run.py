@@ -13,9 +13,10 @@ from typing import Literal
 from kapoc.errors import DataError, KapocError, first_line
 from kapoc.judging.compare import warnings_of_sets
 from kapoc.judging.comparison import Comparison
-from kapoc.judging.trials import SweepResults, TrialFailure, TrialResult, limit_suffix, scores_of, summarise
+from kapoc.judging.pareto import scores_of
+from kapoc.judging.trials import SweepResults, TrialFailure, TrialResult, summarise
 from kapoc.recipe import Recipe
-from kapoc.record import Run, load_run, save_run, to_json, write_atomically
+from kapoc.record import Run, limit_suffix, load_run, save_run, to_json
 from kapoc.report.plot import pareto_plot
 from kapoc.report.sweep import render_sweep
 from kapoc.source import StrictRecord, load_json
@@ -24,6 +25,7 @@ from kapoc.workflow.bench_run import bench_base, bench_trained
 from kapoc.workflow.sweep_file import Sweep, Trial
 from kapoc.workflow.train_run import refuse_bad_settings
 from kapoc.workflow.workspace import Listener, Workspace, open_workspace
+from kapoc.writing import write_atomically
 
 TRIAL_FILE = "trial{limit}.json"
 """Of a try-out with fewer items it is another file, so that neither takes the other's place."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from kapoc.derived.derive import checked_forms
 from kapoc.errors import DataError
 from kapoc.recipe import Recipe
-from kapoc.record import write_atomically
 from kapoc.training_record import TRAINING_FILE
 from kapoc.workflow.current import fingerprint, has_current_model, markers_of, settings_sha256, texts_of, texts_sha256
 from kapoc.workflow.workspace import Workspace
+from kapoc.writing import write_atomically
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

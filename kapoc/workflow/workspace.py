@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from kapoc.bundled import bundled_sets
 from kapoc.errors import DataError, ModelError, OutputError, near_miss
-from kapoc.judging.trials import limit_suffix
 from kapoc.knowledge.facts import Fact, KnowledgeSet
 from kapoc.knowledge.set_file import Source, load_sources
 from kapoc.measuring.context import Context, checked_context
 from kapoc.measuring.general import kind_of, load_general, load_off_topic
 from kapoc.recipe import Recipe
+from kapoc.record import limit_suffix
 from kapoc.training_record import TRAINING_FILE
 
 if TYPE_CHECKING:
