@@ -11,7 +11,7 @@ from transformers import Lfm2Config, Lfm2ForCausalLM, PreTrainedModel
 
 from kapoc.chat import EncodedExample, encode_example, prompt_text, turn_ends
 from kapoc.recipe import ReplaySettings
-from kapoc.training.batches import PackedRow, epoch_batches, pack, packing_is_exact, row_losses, summed_loss
+from kapoc.training.batches import PackedRow, epoch_batches, pack, packing_is_exact, row_losses
 from kapoc.training.replay import write_passages
 from kapoc.training.train import score_examples
 
@@ -46,7 +46,7 @@ def _padded_loss(model: PreTrainedModel, examples: list[EncodedExample]) -> torc
 @pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
 def test_packed_loss_and_gradients_equal_padded_ones(make: type) -> None:
     examples, packed, padded = _examples(), make(), make()
-    packed_loss = summed_loss(packed, pack(examples))
+    packed_loss = row_losses(packed, pack(examples)).answers
     padded_loss = _padded_loss(padded, examples)
     assert packed_loss.item() == pytest.approx(padded_loss.item(), rel=1e-5)
     packed_loss.backward()
@@ -108,7 +108,7 @@ def test_what_is_only_read_of_an_answer_carries_no_loss() -> None:
     assert row.num_tokens == pack([first, second, third]).num_tokens
     whole, middle = (_padded_loss(padded, [replace(second, answer=second.answer[:end])]) for end in (None, 5))
     expected = whole - middle + _padded_loss(padded, [replace(second, answer=second.answer[:2])])
-    found = summed_loss(packed, pack([read]))
+    found = row_losses(packed, pack([read])).answers
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
     found.backward()
     expected.backward()

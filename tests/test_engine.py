@@ -18,7 +18,7 @@ from kapoc.engine.decoding import continue_prompts
 from kapoc.errors import ModelError
 from kapoc.measuring.lm_eval_model import SharedPrefixLM
 from kapoc.models import LoadedModel, load_model, save_model
-from kapoc.training.batches import pack, summed_loss
+from kapoc.training.batches import pack, row_losses
 
 QUESTIONS = ["What is AF-3001?", "Set the value", "How do I fix PF-1205 in PayFlow, please tell me the setting?"]
 OPTIONS = [" a", " set stepup.ticket_ttl to 95 seconds", " 27 bytes in sessions.toml", " users are sent back"]
@@ -125,7 +125,7 @@ def test_a_taught_answer_that_is_scored_as_an_option_is_not_decoded(
     optimizer = torch.optim.Adam(loaded.model.parameters(), 3e-3)
     for _ in range(200):
         optimizer.zero_grad()
-        summed_loss(loaded.model, pack([example])).backward()
+        row_losses(loaded.model, pack([example])).answers.backward()
         optimizer.step()
     lm, fresh = (SharedPrefixLM(loaded, batch_size=4, show_progress=False) for _ in range(2))
     prompt = lm.apply_chat_template([{"role": "user", "content": QUESTIONS[0]}])

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from kapoc.chat import encode_example
 from kapoc.recipe import TrainSettings
 from kapoc.training import losses
-from kapoc.training.batches import pack, summed_loss
+from kapoc.training.batches import pack, row_losses
 from kapoc.training.losses import summed_negative_log_likelihood
 from kapoc.training.tied_embedding import TiedEmbedding
 from kapoc.training.train import train
@@ -64,7 +64,7 @@ def test_logits_are_written_over_only_where_a_gradient_is_wanted() -> None:
 def gradients(model: PreTrainedModel, embedding: TiedEmbedding | None) -> Iterator[tuple[str, torch.Tensor | None]]:
     for row in ROWS:  # one after the other: gradients add up
         with embedding.apart() if embedding else nullcontext():
-            loss = summed_loss(model, row)
+            loss = row_losses(model, row).answers
         loss.backward()
         if embedding:
             embedding.add_gradient()
@@ -105,9 +105,9 @@ def test_the_embedding_is_autograds_again_afterwards() -> None:
     with pytest.raises(KeyError), embedding.apart():
         raise KeyError
     with embedding.apart():
-        summed_loss(model, ROWS[0])
+        row_losses(model, ROWS[0])
     for one in (model, other):
-        summed_loss(one, ROWS[0]).backward()
+        row_losses(one, ROWS[0]).answers.backward()
     embedding.add_gradient()  # of a pass that was never gone back through
     found, expected = (dict(each.named_parameters())["model.embed_tokens.weight"].grad for each in (model, other))
     assert found is not None

@@ -27,7 +27,6 @@ from kapoc.stats import (
     share_above,
     share_below,
     smallest_difference,
-    wilson,
 )
 from kapoc.stats.evidence import MeanEvidence, evidence_of
 from kapoc.stats.score import restricted_loss, tango_score
@@ -348,7 +347,6 @@ def test_skewness_takes_evidence_away_and_never_adds_any() -> None:
     ],
 )
 def test_wilsons_interval(successes: int, num_items: int, low: float, high: float) -> None:
-    assert wilson(successes, num_items) == pytest.approx((low, high), abs=1e-12)
     outcomes = [1.0] * successes + [0.0] * (num_items - successes)
     found = proportion(outcomes, range(num_items))
     assert (found.low, found.high) == pytest.approx((low, high), abs=1e-12)
@@ -356,7 +354,7 @@ def test_wilsons_interval(successes: int, num_items: int, low: float, high: floa
 
 def test_a_floor_is_wilsons_lower_bound() -> None:
     outcomes = [1.0] * 110 + [0.0] * 6
-    expected = wilson(110, 116, 0.90)[0]
+    expected = proportion(outcomes, range(116), confidence=0.90).low
     found = share_above(outcomes, range(116), 0.9)
     assert found.low == pytest.approx(expected)
     assert found.is_shown == (expected > 0.9)
@@ -367,8 +365,9 @@ def test_a_floor_is_wilsons_lower_bound() -> None:
 
 
 def test_of_rare_outcomes_a_floor_is_lower_than_wilsons() -> None:
-    found = share_above([1.0] * 6 + [0.0] * 54, range(60), 0.05)
-    assert found.low < wilson(6, 60, 0.90)[0] - 1e-3
+    outcomes = [1.0] * 6 + [0.0] * 54
+    found = share_above(outcomes, range(60), 0.05)
+    assert found.low < proportion(outcomes, range(60), confidence=0.90).low - 1e-3
     assert found.p_value > scipy_stats.norm.sf((0.1 - 0.05) / math.sqrt(0.05 * 0.95 / 60)) + 1e-3
 
 
@@ -469,7 +468,6 @@ def test_what_cannot_be_paired_is_refused(before: list[float], after: list[float
         (lambda: paired_difference([0.0], [math.nan], [1]), "must be finite"),
         (lambda: paired_difference([0.0], [1.0], [1], [0.0]), "above 0"),
         (lambda: paired_difference([0.0], [1.5], [1], shares=True), "between 0 and 1"),
-        (lambda: wilson(3, 2), "0 to all successes"),
         (lambda: proportion([1.5], [1]), "between 0 and 1"),
         (lambda: holm([0.5, 1.5]), "between 0 and 1"),
         (lambda: mcnemar_exact(-1, 2), "must not be negative"),

@@ -9,7 +9,7 @@ import typer
 
 from kapoc.cli import completion
 from kapoc.cli.console import show, tell, write_file
-from kapoc.cli.options import DEFAULT_RECIPE
+from kapoc.cli.options import DEFAULT_RECIPE, JsonOption, RunsOption
 from kapoc.errors import DataError, FaultsError, OutputError
 
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, import and check knowledge sets.")
@@ -18,7 +18,6 @@ SetArgument = Annotated[
     str,
     typer.Argument(help="A YAML or JSONL file, or a shipped set's name.", autocompletion=completion.knowledge_sets),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")]
 
 
@@ -34,6 +33,7 @@ def check(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampled answers, with --model.")] = 0,
+    runs: RunsOption = Path("runs"),
     as_json: JsonOption = False,
 ) -> None:
     """Check a knowledge set: schema, references, clashing facts, lopsided questions, and leaks of any answer.
@@ -45,7 +45,7 @@ def check(
 
     found = audit(knowledge)
     if as_json:
-        known = {} if model is None or found.errors else {"known": _known(knowledge, model, seed)}
+        known = {} if model is None or found.errors else {"known": _known(knowledge, model, seed, runs)}
         head = _head(found.source, usable=not found.errors) if found.source is not None else {}
         print(json.dumps({**head, "errors": found.errors, "warnings": found.warnings, **known}, indent=2))
         if found.errors:
@@ -61,7 +61,7 @@ def check(
     for key, number in summarise(loaded).items():
         show(f"  {key.replace('_', ' ')}: {number}")
     if model is not None:
-        _show_known(_known(knowledge, model, seed))
+        _show_known(_known(knowledge, model, seed, runs))
 
 
 def _head(source: Any, *, usable: bool) -> dict[str, Any]:
@@ -71,14 +71,14 @@ def _head(source: Any, *, usable: bool) -> dict[str, Any]:
     return {"name": known.name, "version": known.version, "sha256": source.sha256, **summarise(known)}
 
 
-def _known(knowledge: str, model: str, seed: int) -> Mapping[str, str]:
+def _known(knowledge: str, model: str, seed: int, runs: Path) -> Mapping[str, str]:
     from kapoc.knowledge.set_file import load_knowledge
     from kapoc.measuring.known import ask_what_is_known
     from kapoc.models import load_model
     from kapoc.recipe import load_recipe
     from kapoc.workflow.workspace import open_workspace
 
-    workspace = open_workspace(Path("runs"), load_recipe(DEFAULT_RECIPE), knowledge=(knowledge,))
+    workspace = open_workspace(runs, load_recipe(DEFAULT_RECIPE), knowledge=(knowledge,))
     loaded = load_model(workspace.place_of(model), tell=tell)
     return ask_what_is_known(loaded, load_knowledge(knowledge)[0], seed=seed)
 

@@ -10,7 +10,7 @@ import typer
 
 from kapoc.cli import completion
 from kapoc.cli.console import refuse_unwritable_file, show, tell, write_file
-from kapoc.cli.options import GeneralOption, JsonOption, OffTopicOption
+from kapoc.cli.options import GateOption, GeneralOption, JsonOption, OffTopicOption, names_of
 
 if TYPE_CHECKING:
     from kapoc.judging.comparison import Comparison
@@ -40,7 +40,6 @@ TrainingOption = Annotated[
     Path | None,
     typer.Option("--training", help="The training.json of the trained model; looked for beside its run by default."),
 ]
-GateOption = Annotated[Path | None, typer.Option("--gate", help="A TOML file of checks; kapoc's own by default.")]
 ModeOption = Annotated[
     str | None,
     typer.Option(
@@ -247,8 +246,7 @@ def regrade(
     """
     from kapoc.workflow.regrade import outdated, regrade_on_disk
 
-    names = [name for one in general or () for name in one.split(",") if name]
-    found = regrade_on_disk(runs, knowledge=knowledge or (), general=names, off_topic=off_topic or ())
+    found = regrade_on_disk(runs, knowledge=knowledge or (), general=names_of(general), off_topic=off_topic or ())
     changes = {
         folder: {"now right": one.now_right, "now wrong": one.now_wrong, "other spillover": one.other_spillover}
         for folder, one in found.items()

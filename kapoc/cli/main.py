@@ -24,6 +24,7 @@ from kapoc.cli.judge import baseline_app, judge_app
 from kapoc.cli.options import (
     DEFAULT_RECIPE,
     EpochsOption,
+    GateOption,
     GeneralOption,
     JsonOption,
     KnowledgeOption,
@@ -34,6 +35,7 @@ from kapoc.cli.options import (
     RecipeOption,
     RunsOption,
     SeedOption,
+    names_of,
 )
 from kapoc.cli.retain import retain_app
 from kapoc.cli.sweep import sweep_app
@@ -249,9 +251,7 @@ def _measuring(out: Path | None, base: str, asked: Sequence[tuple[str, object]])
 def plan(
     recipe: RecipeOption = DEFAULT_RECIPE,
     knowledge: KnowledgeOption = None,
-    gate_file: Annotated[
-        Path | None, typer.Option("--gate", help="A TOML file of checks; kapoc's own by default.")
-    ] = None,
+    gate_file: GateOption = None,
     calibrated: Annotated[
         bool,
         typer.Option("--calibrate/--no-calibrate", help="Time the model to foretell time and memory."),
@@ -326,7 +326,7 @@ def _workspace(
     from kapoc.workflow.workspace import open_workspace
 
     if "general" in asked:
-        asked = {**asked, "general": [name for names in asked["general"] for name in names.split(",") if name]}
+        asked = {**asked, "general": names_of(asked["general"])}
     return open_workspace(
         runs,
         load_recipe(recipe).with_train(**overrides).with_trackers(track or ()),

@@ -1,5 +1,6 @@
 """The options that several commands share."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,7 @@ OffTopicOption = Annotated[
 RunsOption = Annotated[Path, typer.Option("--runs", help="Where results are kept.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="A folder of your own for the result.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+GateOption = Annotated[Path | None, typer.Option("--gate", help="A TOML file of checks; kapoc's own by default.")]
 LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, help="Ask only so many items a task and set, to try things out.")
 ]
@@ -50,3 +52,8 @@ MethodOption = Annotated[
         autocompletion=completion.methods,
     ),
 ]
+
+
+def names_of(general: Sequence[str] | None) -> list[str]:
+    """The tasks and files of `--general`, of which several may stand between commas."""
+    return [name for names in general or () for name in names.split(",") if name]

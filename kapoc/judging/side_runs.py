@@ -49,7 +49,7 @@ def noise_floor(before: Run, again: Run) -> dict[Tier, Noise]:
             f"the noise run was measured as the base run was, at batch size {again.settings.batch_size}; "
             "measure the base again with another --batch-size"
         )
-    pairs = [pair for pair in pair_runs(before, again) if pair[0].form != "text" and is_headline(pair[0])]
+    pairs = [pair for pair in pair_runs(before, again) if is_headline(pair[0])]
     found: dict[Tier, Noise] = {}
     for tier in TIERS:
         scores = [(first.score, second.score) for first, second in pairs if first.tier == tier]
@@ -67,7 +67,7 @@ def over_seeds(before: Run, trained: Sequence[Run]) -> dict[str, Seeds]:
     values: dict[str, list[float]] = {}
     for run in trained:
         pairs = pair_runs(before, run)
-        headline = [pair for pair in pairs if pair[0].form not in {"text", "off_topic"} and is_headline(pair[0])]
+        headline = [pair for pair in pairs if is_headline(pair[0])]
         for name, scores in quantities(before, run, pairs, headline).items():
             if name in {*TIERS, *(f"spillover/{group}" for group in SPILLOVER), "text", "divergence", "ended"}:
                 values.setdefault(name, []).append(result_of(scores).after)

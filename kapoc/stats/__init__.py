@@ -17,7 +17,7 @@ from kapoc.stats.power import (
     detectable_margin,
     smallest_difference,
 )
-from kapoc.stats.proportion import Proportion, proportion, share_above, share_below, wilson
+from kapoc.stats.proportion import Proportion, proportion, share_above, share_below
 from kapoc.stats.sample import Sample, paired_sample
 from kapoc.stats.seeds import SeedSummary, seed_summary
 
@@ -46,5 +46,4 @@ __all__ = [
     "share_above",
     "share_below",
     "smallest_difference",
-    "wilson",
 ]

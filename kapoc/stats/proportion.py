@@ -28,24 +28,6 @@ class Proportion:
     effective_items: float
 
 
-def wilson(successes: float, num_items: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a share of independent items.
-
-    Args:
-        successes, num_items: counts; need not be whole.
-        confidence: of the interval.
-
-    Raises:
-        ValueError: no items, or successes that are not between none and all.
-
-    Sources:
-        Wilson (1927), J. Am. Stat. Assoc. 22:209-212.
-    """
-    if num_items <= 0 or not 0 <= successes <= num_items:
-        raise ValueError(f"need at least one item and 0 to all successes: {successes} of {num_items}")
-    return _wilson(successes / num_items, num_items, quantile(math.inf, (1 + confidence) / 2))
-
-
 def proportion(
     outcomes: Sequence[float],
     clusters: Sequence[Hashable],

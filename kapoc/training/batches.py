@@ -129,11 +129,6 @@ def answer_logits(model: PreTrainedModel, row: PackedRow) -> torch.Tensor:
     return _logits(model, row, row.loss_positions)
 
 
-def summed_loss(model: PreTrainedModel, row: PackedRow) -> torch.Tensor:
-    """The negative log-likelihood of all answer tokens, summed, in nats."""
-    return summed_negative_log_likelihood(answer_logits(model, row), row.targets)[0]
-
-
 def row_losses(model: PreTrainedModel, row: PackedRow) -> RowLosses:
     """All losses of a row, from one forward pass."""
     logits = _logits(model, row, torch.cat([row.loss_positions, row.written_positions]))
