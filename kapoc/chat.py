@@ -113,7 +113,11 @@ def encode_example(
 
 
 def end_token(tokenizer: PreTrainedTokenizerBase, question: str, answer: str) -> int:
-    """The id of the token that ends an answer."""
+    """The id of the token that ends an answer.
+
+    Raises:
+        ValueError: the tokenizer has no end token.
+    """
     if tokenizer.eos_token_id is None:
         raise ValueError("the tokenizer has no end token (eos_token), so a model could never stop")
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
@@ -122,6 +126,11 @@ def end_token(tokenizer: PreTrainedTokenizerBase, question: str, answer: str) ->
     stops = turn_ends(tokenizer)
     closing = [token for token in tokenizer.encode(tail, add_special_tokens=False) if token in stops]
     return int(closing[0] if closing else tokenizer.eos_token_id)
+
+
+def start_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id of the token with which a text begins that is no chat: the begin token, else the end token."""
+    return int(tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id)
 
 
 def turn_ends(tokenizer: PreTrainedTokenizerBase) -> set[int]:

@@ -224,6 +224,12 @@ def test_general_items_are_looked_at_before_a_model_is_loaded(shell: Shell, item
     shell.fails("bench", "--model", "nowhere", "--general", "mine.jsonl", says=says)
 
 
+def test_a_base_is_refused_where_no_text_is_read(shell: Shell) -> None:
+    (shell.folder / "mine.jsonl").write_text('{"question": "Who?", "choices": ["a", "b"], "answer": 0}\n', "utf-8")
+    asked = ("bench", "--model", "nowhere", "--base", "base", "--context", "oracle", "--general", "mine.jsonl")
+    shell.fails(*asked, says="--base: the distance from it is measured on texts, and with --context oracle none is")
+
+
 def test_malformed_toml(shell: Shell) -> None:
     (shell.folder / "r.toml").write_text("name = \n", encoding="utf-8")
     shell.fails("train", "--recipe", "r.toml", says=r"r\.toml: not valid TOML")

@@ -205,6 +205,30 @@ def test_a_malformed_task_file_is_told(tmp_path: Path, knowledge: str) -> None:
         load_tasks([knowledge], [str(path)])
 
 
+def group_file(folder: Path, **content: object) -> str:
+    """A group beside the task `warmth`, in a file that is not called as it is."""
+    task_file(folder, [{"q": "Is fire hot?", "a": 0}])
+    path = folder / "all.yaml"
+    path.write_text(yaml.safe_dump({"group": "temperatures", **content}), encoding="utf-8")
+    return str(path)
+
+
+def test_a_group_is_loaded_by_the_path_of_its_file(tmp_path: Path, knowledge: str) -> None:
+    assert set(load_tasks([knowledge], [group_file(tmp_path / "g", task=["warmth"])]).own) == {"warmth"}
+
+
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        (["warmth", "piqa"], r"all\.yaml: lm-eval cannot load the group \(.*\); name its tasks, each by itself"),
+        ("warmth", r"all\.yaml: a group without a list of tasks; give it one, or name its tasks"),
+    ],
+)
+def test_a_group_that_cannot_be_loaded_is_called_one(tmp_path: Path, knowledge: str, task: object, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        load_tasks([knowledge], [group_file(tmp_path / "g", task=task)])
+
+
 def test_spillover_from_another_set_is_seen_in_control_answers(tmp_path: Path, knowledge: str) -> None:
     text = (tmp_path / "lamps.yaml").read_text(encoding="utf-8").replace("name: lamps\n", "name: lanterns\n", 1)
     other = tmp_path / "lanterns.yaml"
@@ -285,6 +309,18 @@ def test_the_numbers_of_a_measurement_are_those_of_the_model_itself(
             assert item.gold_logprob == pytest.approx(found, abs=2e-3), item.id
             checked.add((item.form, item.tier))
     assert checked >= {("choice", "general"), ("completion", "general"), ("free", "seen"), ("free", "unseen")}
+
+
+@pytest.mark.parametrize("texts", [[], PROSE])
+def test_a_run_names_its_base_only_where_it_was_held_against_it(
+    tmp_path: Path, tiny: LoadedModel, knowledge: str, texts: list[dict[str, Any]]
+) -> None:
+    """With knowledge in the prompts none of kapoc's own texts is read, only those that a user brings."""
+    general = [write_jsonl(tmp_path / "prose.jsonl", texts)] if texts else []
+    asked: dict[str, Any] = {"knowledge": [knowledge], "general": general, "context": "oracle", "limit": 1}
+    run = measure(replace(tiny, model=tiny_llama(1, spread=0.2)), base=tiny, batch_size=8, **asked)
+    assert run.settings.base_sha256 == (tiny.identity.weights_sha256 if texts else "")
+    assert any(item.divergence is not None for item in run.items) == bool(texts)
 
 
 def test_leaks_and_proposals_stand_in_the_run(tmp_path: Path, tiny: LoadedModel) -> None:

@@ -23,7 +23,10 @@ KnowledgeOption = Annotated[
 ]
 GeneralOption = Annotated[
     list[str] | None,
-    typer.Option("--general", help="lm-eval tasks (NAME or NAME,NAME) or a JSONL file, to join the general tier."),
+    typer.Option(
+        "--general",
+        help="lm-eval tasks (NAME or NAME,NAME), the YAML file of one, or a JSONL file, to join the general tier.",
+    ),
 ]
 OffTopicOption = Annotated[
     list[str] | None,

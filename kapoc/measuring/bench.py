@@ -15,16 +15,16 @@ from lm_eval.api.model import LM
 from lm_eval.evaluator import evaluate
 from transformers import set_seed
 
-from kapoc.chat import template_sha256
+from kapoc.chat import start_token, template_sha256
 from kapoc.data.audit import count_leaks
 from kapoc.engine.divergence import mean_divergences, refuse_other_vocabulary
 from kapoc.errors import DataError
-from kapoc.knowledge.set_file import load_sources
+from kapoc.knowledge.set_file import Source, load_sources
 from kapoc.measuring import harness
 from kapoc.measuring.general import general_sha256, kind_of
 from kapoc.measuring.lm_eval_files import Evaluation, write_lm_eval_files
 from kapoc.measuring.lm_eval_model import SharedPrefixLM
-from kapoc.measuring.task_list import FEWSHOT_SEED, load_tasks, tier_and_form
+from kapoc.measuring.task_list import FEWSHOT_SEED, GENERAL_PREFIX, TaskList, load_tasks, tier_and_form
 from kapoc.models import LoadedModel, context_of, decoding_sha256, package_versions
 from kapoc.quiet import quiet_logger, without_bar
 from kapoc.record import DataIdentity, Form, Item, Run, Settings, Tier
@@ -55,7 +55,7 @@ def measure(
         general: lm-eval tasks or JSONL files that join the general tier.
         off_topic: files of prompts that join the off-topic ones.
         context: what stands beside the questions of knowledge: `none`, `oracle` or `retrieved`.
-        base: the model before training; the divergence from it is measured on the general texts.
+        base: the model before training; the divergence from it is measured on the general texts, where there are any.
         batch_size: rows a forward pass; use one size for runs that are compared.
         limit: ask only so many items a task, to try things out; such a run cannot pass a gate.
         seed: of every random choice (greedy answers make none).
@@ -79,8 +79,9 @@ def measure(
         results = evaluate_tasks(lm, tasks.packaged, limit, with_template=True, by_set=True)
         own = evaluate_tasks(lm, tasks.own, limit, with_template=False) if tasks.own else _NOTHING
     items = _with_gold_logprobs(lm, _items(results["samples"], lm.ended) + _own_items(tasks.own, own["samples"]))
-    if base is not None:
-        items = _with_divergence(loaded, base, items)
+    texts = [item for item in items if item.form == "text"]
+    if base is not None and texts:
+        items = _with_divergence(loaded, base, items, texts)
     scores = {task: _scores(metrics) for task, metrics in sorted(results["results"].items())}
     scores |= {task: _own_scores(task, own["results"][task], items) for task in sorted(own["results"])}
     _check_scores([item for item in items if item.task in tasks.packaged], scores)
@@ -94,16 +95,7 @@ def measure(
         command=command,
         seconds=seconds,
         model=loaded.identity,
-        data=DataIdentity(
-            knowledge=tuple(source.identity for source in sources),
-            general=tuple(sorted(tasks.own)),
-            off_topic=tuple(sorted(kind_of(Path(name)) for name in off_topic)),
-            general_sha256=general_sha256(),
-            documents_sha256=tasks.documents_sha256(),
-            tasks={**results["versions"], **own["versions"]},
-            num_leaks=sum(count_leaks(source) for source in sources),
-            num_proposals=sum(source.knowledge.num_proposals for source in sources),
-        ),
+        data=_data_identity(sources, tasks, off_topic, {**results["versions"], **own["versions"]}),
         settings=Settings(
             seed=seed,
             batch_size=batch_size,
@@ -111,13 +103,29 @@ def measure(
             chat_template_sha256=template_sha256(loaded.tokenizer),
             device=device,
             context=context,
-            base_sha256=base.identity.weights_sha256 if base is not None else "",
+            base_sha256=base.identity.weights_sha256 if base is not None and texts else "",
             decoding_sha256=decoding_sha256(loaded.model, loaded.tokenizer),
         ),
         versions=package_versions(),
         scores=scores,
         num_items=len(items),
         items=items,
+    )
+
+
+def _data_identity(
+    sources: Sequence[Source], tasks: TaskList, off_topic: Sequence[str], versions: dict[str, int | float | str]
+) -> DataIdentity:
+    """What was asked, and about what."""
+    return DataIdentity(
+        knowledge=tuple(source.identity for source in sources),
+        general=tuple(sorted(tasks.own)),
+        off_topic=tuple(sorted(kind_of(Path(name)) for name in off_topic)),
+        general_sha256=general_sha256(),
+        documents_sha256=tasks.documents_sha256(),
+        tasks=versions,
+        num_leaks=sum(count_leaks(source) for source in sources),
+        num_proposals=sum(source.knowledge.num_proposals for source in sources),
     )
 
 
@@ -176,12 +184,16 @@ def _scores(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 def _own_scores(task: str, metrics: Mapping[str, Any], items: Sequence[Item]) -> dict[str, float]:
     """A general task's scores: lm-eval's own where kapoc made the task, else what its items say."""
-    if task.startswith("kapoc_general_"):
+    if task.startswith(GENERAL_PREFIX):
         return _scores(metrics)
     chosen = [item for item in items if item.task == task]
-    weights = [item.num_bytes or 1 for item in chosen]
-    mean = sum(item.score * weight for item, weight in zip(chosen, weights, strict=True)) / sum(weights)
-    return {chosen[0].reason or "bits_per_byte": mean}
+    return {chosen[0].reason or "bits_per_byte": _mean_score(chosen)}
+
+
+def _mean_score(items: Sequence[Item]) -> float:
+    """The mean of scores, a text counting as many times as it has bytes."""
+    weights = [item.num_bytes or 1 for item in items]
+    return sum(item.score * weight for item, weight in zip(items, weights, strict=True)) / sum(weights)
 
 
 def _check_scores(items: Sequence[Item], scores: Mapping[str, Mapping[str, float]]) -> None:
@@ -192,8 +204,7 @@ def _check_scores(items: Sequence[Item], scores: Mapping[str, Mapping[str, float
     """
     for task in dict.fromkeys(item.task for item in items):
         metrics, chosen = scores[task], [item for item in items if item.task == task]
-        weights = [item.num_bytes or 1 for item in chosen]
-        score = sum(item.score * weight for item, weight in zip(chosen, weights, strict=True)) / sum(weights)
+        score = _mean_score(chosen)
         spilled = sum(bool(item.spillover) for item in chosen) / len(chosen)
         for metric, expected in metrics.items():
             found = spilled if metric == "spillover" else score
@@ -219,7 +230,7 @@ def _own_items(tasks: Mapping[str, Any], samples: Mapping[str, Sequence[Mapping[
         first_of_doc: dict[int, Mapping[str, Any]] = {}
         for sample in samples[task]:
             first_of_doc.setdefault(sample["doc_id"], sample)
-        is_foreign = not task.startswith("kapoc_general_")
+        is_foreign = not task.startswith(GENERAL_PREFIX)
         metric = metric_of(task, tasks[task], tuple(first_of_doc.values())) if is_foreign else ""
         for _, sample in sorted(first_of_doc.items()):
             doc = sample["doc"]
@@ -245,8 +256,7 @@ def _foreign_item(task: str, sample: Mapping[str, Any], metric: str) -> Item:
     }
     if metric == "bits_per_byte":
         logprob, num_bytes = sample["bits_per_byte"]
-        bits = -float(logprob) / math.log(2) / num_bytes
-        return Item(**base, form="text", output="", score=bits, gold_logprob=float(logprob), num_bytes=int(num_bytes))
+        return Item(**base, form="text", output="", **_bits_per_byte(float(logprob), int(num_bytes)))
     output = json.dumps(sample["filtered_resps"], default=str)
     return Item(**base, form="completion", output=output, score=float(sample[metric]), reason=metric)
 
@@ -259,7 +269,7 @@ def _item(task: str, tier: Tier, form: Form, sample: Mapping[str, Any]) -> Item:
         "task": task,
         "tier": tier,
         "form": form,
-        "kind": task.removeprefix("kapoc_general_") if tier == "general" else doc["kind"],
+        "kind": task.removeprefix(GENERAL_PREFIX) if tier == "general" else doc["kind"],
         "cluster": f"{doc['set']}/{doc['fact']}" if "fact" in doc else doc["id"],
         "knowledge": doc.get("set", ""),
         "domain": doc.get("domain", ""),
@@ -270,9 +280,8 @@ def _item(task: str, tier: Tier, form: Form, sample: Mapping[str, Any]) -> Item:
         return Item(**base, reference=reference, output=output, **asdict(harness.judge(doc, output)))
     responses = list(sample["filtered_resps"])
     if form == "text":
-        logprob, num_bytes = float(responses[0]), len(doc["text"].encode())
-        bits = -logprob / math.log(2) / num_bytes
-        return Item(**base, reference=doc["text"], output="", score=bits, gold_logprob=logprob, num_bytes=num_bytes)
+        measured = _bits_per_byte(float(responses[0]), len(doc["text"].encode()))
+        return Item(**base, reference=doc["text"], output="", **measured)
     if form == "completion":
         logprob, greedy = responses[0]
         output = doc["target"] if greedy else ""
@@ -286,6 +295,11 @@ def _item(task: str, tier: Tier, form: Form, sample: Mapping[str, Any]) -> Item:
         score=float(chosen == right),
         gold_logprob=logprobs[right],
     )
+
+
+def _bits_per_byte(logprob: float, num_bytes: int) -> dict[str, Any]:
+    """What an item of a text says of it."""
+    return {"score": -logprob / math.log(2) / num_bytes, "gold_logprob": logprob, "num_bytes": num_bytes}
 
 
 def _prompt(sample: Mapping[str, Any]) -> str:
@@ -340,12 +354,12 @@ def _with_gold_logprobs(lm: SharedPrefixLM, items: tuple[Item, ...]) -> tuple[It
     )
 
 
-def _with_divergence(loaded: LoadedModel, base: LoadedModel, items: tuple[Item, ...]) -> tuple[Item, ...]:
-    """Give text items the divergence of the model from its base; both read those texts behind one BOS token."""
-    texts = [item for item in items if item.form == "text"]
-    prefix = loaded.tokenizer.bos_token_id
-    start = [prefix if prefix is not None else int(loaded.tokenizer.eos_token_id)]
-    tokens = [[*start, *loaded.tokenizer.encode(item.reference, add_special_tokens=False)] for item in texts]
+def _with_divergence(
+    loaded: LoadedModel, base: LoadedModel, items: tuple[Item, ...], texts: Sequence[Item]
+) -> tuple[Item, ...]:
+    """Give those items that are texts the divergence of the model from its base; both read them behind one token."""
+    start = start_token(loaded.tokenizer)
+    tokens = [[start, *loaded.tokenizer.encode(item.reference, add_special_tokens=False)] for item in texts]
     limit = context_of(loaded.model) or 2048
     found = mean_divergences(base.model, loaded.model, [row[:limit] for row in tokens])
     divergences = {item.id: divergence for item, divergence in zip(texts, found, strict=True)}

@@ -31,7 +31,8 @@ from kapoc.quiet import quiet_logger
 from kapoc.record import Form, Tier
 
 GROUP = "kapoc"
-OWN_PREFIX = "kapoc_general_"
+GENERAL_PREFIX = "kapoc_general_"
+"""Of every task of general ability that kapoc makes, of a file of the user's own, too."""
 FEWSHOT_SEED = 1234
 """By which lm-eval draws the examples that a task shows, as its own command does: all runs see the same."""
 _TARGET = "{{ '' if context[-1:].isspace() else ' ' }}{{ target }}"
@@ -43,7 +44,7 @@ _ASKING = (
 _TIERED: tuple[Tier, ...] = ("seen", "paraphrased", "unseen", "control")
 TASKS = frozenset(
     [f"kapoc_{tier}{suffix}" for tier in _TIERED for suffix in ("", "_choice")]
-    + [f"kapoc_general_{ability}" for ability in (*ABILITIES, "text")]
+    + [f"{GENERAL_PREFIX}{ability}" for ability in (*ABILITIES, "text")]
     + ["kapoc_off_topic"]
 )
 """Exactly the tasks that must be found: lm-eval passes over a broken YAML file without a word."""
@@ -64,12 +65,21 @@ class TaskList:
     @property
     def names(self) -> tuple[str, ...]:
         """All of them, sorted."""
-        return tuple(sorted({*self.packaged, *self.own}))
+        return tuple(sorted(self._by_name))
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether any of them is about whole texts, on which the divergence from a base is measured."""
+        return any(task.config.output_type == "loglikelihood_rolling" for task in self._by_name.values())
 
     @property
     def versions(self) -> dict[str, int | float | str]:
         """Of each task: it goes up whenever the same answer may get another score."""
-        return {task: loaded.VERSION for task, loaded in {**self.packaged, **self.own}.items()}
+        return {task: loaded.VERSION for task, loaded in self._by_name.items()}
+
+    @property
+    def _by_name(self) -> dict[str, Any]:
+        return {**self.packaged, **self.own}
 
     def documents_sha256(self) -> str:
         """The sha256 over every document and how the user's own tasks ask: the questions, and their right answers."""
@@ -77,7 +87,7 @@ class TaskList:
         for _, loaded in sorted(self.own.items()):
             digest.update(_how_it_asks(loaded).encode())
         for name in self.names:
-            for document in (self.packaged.get(name) or self.own[name]).eval_docs:
+            for document in self._by_name[name].eval_docs:
                 content = {key: value for key, value in document.items() if key not in {"knowledge", "source"}}
                 digest.update(json.dumps(content, sort_keys=True, default=str).encode())
         return digest.hexdigest()
@@ -144,7 +154,7 @@ def load_tasks(
 
 def _refuse_one_name(own: Mapping[str, Any]) -> None:
     """A file of items and a task of one name would give their items the same ids."""
-    names = [name.removeprefix(OWN_PREFIX) for name in own]
+    names = [name.removeprefix(GENERAL_PREFIX) for name in own]
     if twice := [name for number, name in enumerate(names) if name in names[:number]]:
         raise DataError(f"--general: a file and a task are both called '{twice[0]}'; rename the file")
 
@@ -162,26 +172,41 @@ def _general_tasks(name: str) -> Iterator[tuple[str, Any]]:
         yield task.task_name, task
         return
     path = _task_yaml(name)
-    spec = name if path.stem == name else str(path)
     try:
         manager = TaskManager(include_path=str(path.parent), include_defaults=False)
-        yield from manager.load([name if name in manager.all_tasks else spec])["tasks"].items()
+        loaded = manager.load([_known_to_lm_eval(manager, name, path)])["tasks"]
     except (DatasetsError, OSError) as error:
         raise DataError(
             f"--general {name}: its data is neither in the local cache nor to be had from the Hub "
             f"({first_line(error)}); connect once, or give a JSONL file"
         ) from None
     except (yaml.YAMLError, ImportError, AttributeError, KeyError, TypeError, ValueError) as error:
+        what, fix = ("task", "mend it") if not _is_group(path) else ("group", "name its tasks, each by itself")
         raise DataError(
-            f"--general {name}: {path}: lm-eval cannot load the task ({first_line(error)}); mend it"
+            f"--general {name}: {path}: lm-eval cannot load the {what} ({first_line(error)}); {fix}"
         ) from None
+    if not loaded:
+        raise DataError(f"--general {name}: {path}: a group without a list of tasks; give it one, or name its tasks")
+    yield from loaded.items()
+
+
+def _known_to_lm_eval(manager: TaskManager, name: str, path: Path) -> str:
+    """By what lm-eval finds a task: its name, or its file; a group by its name only."""
+    if name in manager.all_tasks or path.stem == name:
+        return name
+    groups = (group for group in manager.all_groups if manager.task_index[group].yaml_path == path)
+    return str(next(groups, path))
+
+
+def _is_group(path: Path) -> bool:
+    return re.search(r"^group:", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE) is not None
 
 
 def _task_of_file(path: Path) -> Any:
     """A plain-text task over a JSONL file of general items."""
     first = load_general(str(path))[0]
     config: dict[str, Any] = {
-        "task": f"{OWN_PREFIX}{ability_name(path)}",
+        "task": f"{GENERAL_PREFIX}{ability_name(path)}",
         "custom_dataset": harness.load_documents,
         "dataset_kwargs": {"source": str(path)},
         "test_split": "test",

@@ -23,7 +23,7 @@ import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kapoc.answers import generate_tokens
-from kapoc.chat import EncodedExample, encode, prompt_text
+from kapoc.chat import EncodedExample, encode, prompt_text, start_token
 from kapoc.engine.decoding import continue_prompts, sampled
 from kapoc.engine.divergence import NUM_LIKELIEST, Passage, divergence_and_surprise, rest_of
 from kapoc.engine.reading import BROKEN_LOGITS, CannotShareError, local_window, sharing
@@ -150,7 +150,7 @@ def passage_prompts(
 
 def _plain(tokenizer: PreTrainedTokenizerBase, openings: Sequence[str]) -> list[list[int]]:
     """Openings as tokens, behind the token with which a text begins."""
-    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    start = start_token(tokenizer)
     return [[start, *tokenizer.encode(opening, add_special_tokens=False)] for opening in openings]
 
 

@@ -34,12 +34,17 @@ def bench(workspace: Workspace, name: str, out: Path, base: str | None = None) -
         name: a model folder, an adapter folder, a Hub id or `default`.
         out: the run's folder.
         base: the model that it was trained from, to measure how far it has moved from it.
+
+    Raises:
+        DataError: a base, and no text on which the distance from it could be measured.
     """
     from kapoc.models import load_model
     from kapoc.workflow.card_file import put_into_card
     from kapoc.workflow.tracking import scores_of_run, tracked
 
     _refuse_unwritable(workspace, out)
+    if base is not None:
+        _refuse_without_texts(workspace)
     tell = workspace.listener.tell
     with tracked(workspace, out, f"{out.name} of {name}") as workspace:
         tell(f"loading {name}")
@@ -76,6 +81,18 @@ def _refuse_unwritable(workspace: Workspace, out: Path) -> None:
     refuse_unwritable(out)
     if workspace.lm_eval_out is not None:
         refuse_unwritable(workspace.lm_eval_out, "--lm-eval")
+
+
+def _refuse_without_texts(workspace: Workspace) -> None:
+    from kapoc.measuring.task_list import load_tasks
+
+    if workspace.context == "none":
+        return  # the texts that ship are asked
+    if not load_tasks(workspace.knowledge, workspace.general, workspace.context, workspace.off_topic).has_texts:
+        raise DataError(
+            f"--base: the distance from it is measured on texts, and with --context {workspace.context} none is read; "
+            "leave out one of the two, or give texts of your own by --general"
+        )
 
 
 def bench_base(workspace: Workspace) -> Run:
