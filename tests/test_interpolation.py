@@ -134,11 +134,11 @@ def test_answers_that_break_off_stop_training_with_the_last_good_weights(knowled
     assert all(torch.isfinite(weight).all() for weight in stopped.value.model.parameters())
 
 
-def test_a_set_without_dev_paraphrases_cannot_choose(knowledge_file: Path) -> None:
+def test_without_dev_examples_nothing_can_be_chosen(knowledge_file: Path) -> None:
     tokenizer = tiny_tokenizer()
     examples = training_examples(load_knowledge(knowledge_file)[0].facts, tokenizer)
     settings = TrainSettings(alphas=(0.5,))
-    with pytest.raises(DataError, match="need dev paraphrases"):
+    with pytest.raises(DataError, match="nothing tells how much a model has learned; give `dev`"):
         train(tiny_llama(), examples, settings)
 
 

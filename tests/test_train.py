@@ -35,7 +35,8 @@ from kapoc.training.examples import derived_training_examples, training_examples
 from kapoc.training.loop import StepReport, StoppedTrainingError
 from kapoc.training.replay import write_passages
 from kapoc.training.train import score_examples, train
-from kapoc.workflow import train_run
+from kapoc.training_record import TRAINING_FILE
+from kapoc.workflow import bench_run, train_run
 from kapoc.workflow.workspace import open_workspace
 
 FAST = TrainSettings(epochs=40, batch_size=5, micro_batch_size=2, learning_rate=5e-3)
@@ -156,15 +157,28 @@ def test_dev_answers_are_scored_one_by_one_where_rows_of_several_would_be_read_w
     assert sizes == [1] * len(examples)
 
 
-def test_nothing_to_choose_by_is_told_before_the_base_writes_anything(
-    tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("make", [train_run.train_model, bench_run.bench_trained])
+def test_nothing_to_choose_by_is_told_before_the_base_is_loaded(
+    tmp_path: Path, tiny_recipe: Path, knowledge_file: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any]
 ) -> None:
-    monkeypatch.setattr("kapoc.training.examples.dev_examples", lambda *_: [])
-    monkeypatch.setattr("kapoc.training.replay.write_passages", lambda *_, **__: pytest.fail("the base writes"))
+    text = knowledge_file.read_text(encoding="utf-8")
+    knowledge_file.write_text(text.replace("tier: dev", "tier: paraphrased"), encoding="utf-8")
+    monkeypatch.setattr("kapoc.models.load_model", lambda *_, **__: pytest.fail("the base is loaded"))
+    workspace = open_workspace(tmp_path / "runs", load_recipe(tiny_recipe).with_train(stop_at=1.0))
+    says = "recipe 'tiny.*': train.stop_at, train.alphas: lamps has no dev paraphrases to choose by; add some, or take"
+    with pytest.raises(DataError, match=says):
+        make(workspace, workspace.model)
+
+
+def test_a_base_in_memory_is_not_trained_into_its_own_folder(tmp_path: Path, tiny_recipe: Path) -> None:
     recipe = load_recipe(tiny_recipe)
-    workspace = open_workspace(tmp_path, recipe.with_train(stop_at=1.0, replay=ReplaySettings(weight=1.0)))
-    with pytest.raises(DataError, match="need dev paraphrases to choose by"):
-        train_run.train_model(workspace, workspace.model)
+    folder = Path(shutil.copytree(recipe.model, tmp_path / "base"))
+    (folder / TRAINING_FILE).touch()
+    workspace = open_workspace(tmp_path / "runs", recipe.model_copy(update={"model": str(folder)}))
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(DataError, match="is where its own model goes, and would be overwritten"):
+        train_run.train_loaded(workspace, load_model(str(folder)), folder)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_gradient_checkpointing_changes_memory_not_results(knowledge_file: Path) -> None:

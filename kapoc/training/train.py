@@ -45,6 +45,28 @@ class TrainResult:
     peak_memory_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """What training never reads, and models are scored on: as `train` has it."""
+
+    dev: Sequence[EncodedExample]
+    held_out: Sequence[Passage]
+    spilled: Callable[[PreTrainedModel], float] | None
+    is_packed: bool
+
+    def answered(self, model: PreTrainedModel) -> tuple[float, float]:
+        """Loss and exact share on the dev examples."""
+        return score_examples(model, self.dev, is_packed=self.is_packed)
+
+    def moved(self, model: PreTrainedModel) -> float:
+        """How far the model is from its base."""
+        return divergence_from_base(model, self.held_out, is_packed=self.is_packed)
+
+    def spills(self, model: PreTrainedModel) -> float | None:
+        """The share of held-out questions that it answers with something taught, where that is asked."""
+        return self.spilled(model) if self.spilled is not None else None
+
+
 def train(
     model: PreTrainedModel,
     examples: Sequence[EncodedExample],
@@ -77,40 +99,34 @@ def train(
         on_epoch: called after every epoch.
 
     Raises:
-        DataError: nothing to train on, or a method or option that does not exist.
+        DataError: nothing to train on or to choose by, or a method or option that does not exist.
         StoppedTrainingError: a loss or gradient is inf or nan; no step was taken with it.
     """
     if not examples:
         raise DataError("no training examples; the knowledge set needs a taught fact with `training` texts")
+    if settings.has_budget:
+        _refuse_nothing_to_choose_by(settings, dev, held_out, spilled)
     torch.manual_seed(settings.seed)
     accelerator = accelerator_for(settings, model)
-    refuse_missing_dev(settings, dev)
-    if settings.has_budget and not held_out:
-        raise DataError("train.stop_at, train.alphas: nothing tells how far a model has moved; give `held_out`")
-    if settings.has_budget and settings.budget.spillover is not None and spilled is None:
-        raise DataError("train.budget.spillover: nothing tells how much a model spills; give `spilled`")
     base = copy_weights(model) if settings.alphas else {}
     method = load_method(settings.method, settings.options)
     trainable = make_trainable(model, method, settings)
-    _stop_at(model, {example.answer[-1] for example in examples})
+    end_tokens = {example.answer[-1] for example in examples}
+    _stop_at(model, end_tokens)
     epochs = epochs or [examples] * settings.epochs
     texts = [one for epoch in epochs for example in epoch for one in (example, *example.contrasts)]
     _refuse_too_long(model, [*texts, *dev])
     is_packed = packing_is_exact(trainable, [*texts, *dev, *map(as_example, (*passages, *held_out))])
     if not is_packed and len(texts) > 1:
         _logger.warning("%s takes no rows of several examples: training takes longer", type(model).__name__)
-    micro_batch_size = settings.micro_batch_size if is_packed else 1
+    unread = _Unread(dev, held_out, spilled, is_packed)
     loop = Loop(accelerator, trainable, settings, [len(epoch) for epoch in epochs])
     if keeper is not None and (state := keeper.restore()) is not None:
         loop.restore(state)
+    micro_batch_size = settings.micro_batch_size if is_packed else 1
+    steps = _steps(loop, epochs, micro_batch_size, passages, lambda: on_epoch(_end_epoch(loop, unread)))
     try:
-        for report in _steps(
-            loop,
-            epochs,
-            micro_batch_size,
-            passages,
-            lambda: on_epoch(_end_epoch(loop, dev, held_out, spilled, is_packed)),
-        ):
+        for report in steps:
             on_step(report)
             if keeper is not None:
                 keeper.keep(loop.done, loop.state)
@@ -118,10 +134,10 @@ def train(
         stopped.model = method.finish(stopped.model)
         raise
     finished = method.finish(unwrapped(accelerator, loop.model)).eval()
-    _stop_at(finished, {example.answer[-1] for example in examples})
+    _stop_at(finished, end_tokens)
     if settings.gradient_checkpointing:
         finished.gradient_checkpointing_disable()
-    alphas = _pulled_back(finished, base, settings, dev, held_out, spilled, is_packed)
+    alphas = _pulled_back(finished, base, settings, unread) if settings.alphas else ()
     return _result(loop, finished, max(map(len, epochs)), alphas)
 
 
@@ -136,22 +152,12 @@ def make_trainable(model: PreTrainedModel, method: Method, settings: TrainSettin
 
 
 def _pulled_back(
-    model: PreTrainedModel,
-    base: Weights,
-    settings: TrainSettings,
-    dev: Sequence[EncodedExample],
-    held_out: Sequence[Passage],
-    spilled: Callable[[PreTrainedModel], float] | None,
-    is_packed: bool,
+    model: PreTrainedModel, base: Weights, settings: TrainSettings, unread: _Unread
 ) -> tuple[AlphaReport, ...]:
     """Take the way back that the settings ask for; the curve by which it was chosen."""
-    if not base:
-        return ()
 
     def score(candidate: PreTrainedModel) -> tuple[float, float, float | None]:
-        exact = score_examples(candidate, dev, is_packed=is_packed)[1]
-        moved = divergence_from_base(candidate, held_out, is_packed=is_packed)
-        return exact, moved, spilled(candidate) if spilled else None
+        return unread.answered(candidate)[1], unread.moved(candidate), unread.spills(candidate)
 
     budget = settings.budget
     return choose_alpha(model, base, settings.alphas, budget.divergence, score, spillover=budget.spillover)
@@ -180,18 +186,11 @@ def _steps(
             end_epoch()
 
 
-def _end_epoch(
-    loop: Loop,
-    dev: Sequence[EncodedExample],
-    held_out: Sequence[Passage],
-    spilled: Callable[[PreTrainedModel], float] | None,
-    is_packed: bool,
-) -> EpochReport:
-    dev_loss, dev_exact = score_examples(loop.model, dev, is_packed=is_packed) if dev else (None, None)
-    is_budgeted = loop.settings.stop_at is not None
-    moved = divergence_from_base(loop.model, held_out, is_packed=is_packed) if is_budgeted else None
+def _end_epoch(loop: Loop, unread: _Unread) -> EpochReport:
+    dev_loss, dev_exact = unread.answered(loop.model) if unread.dev else (None, None)
+    moved = unread.moved(loop.model) if loop.settings.stop_at is not None else None
     try:
-        share = spilled(loop.model) if spilled else None
+        share = unread.spills(loop.model)
     except ModelError as error:
         raise StoppedTrainingError(
             f"after step {loop.done}: {error}", unwrapped(loop.accelerator, loop.model)
@@ -224,14 +223,18 @@ def _result(loop: Loop, model: PreTrainedModel, num_examples: int, alphas: tuple
     )
 
 
-def refuse_missing_dev(settings: TrainSettings, dev: Sequence[EncodedExample]) -> None:
-    """Check, before any work, that there is something to choose by where a choice is asked for.
-
-    Raises:
-        DataError: there is not.
-    """
-    if settings.has_budget and not dev:
-        raise DataError("train.stop_at, train.alphas: need dev paraphrases to choose by; the knowledge set has none")
+def _refuse_nothing_to_choose_by(
+    settings: TrainSettings,
+    dev: Sequence[EncodedExample],
+    held_out: Sequence[Passage],
+    spilled: Callable[[PreTrainedModel], float] | None,
+) -> None:
+    if not dev:
+        raise DataError("train.stop_at, train.alphas: nothing tells how much a model has learned; give `dev`")
+    if not held_out:
+        raise DataError("train.stop_at, train.alphas: nothing tells how far a model has moved; give `held_out`")
+    if settings.budget.spillover is not None and spilled is None:
+        raise DataError("train.budget.spillover: nothing tells how much a model spills; give `spilled`")
 
 
 def _endless(passages: Sequence[Passage], num: int, order: random.Random) -> Iterator[list[Passage]]:

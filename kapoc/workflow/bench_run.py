@@ -17,7 +17,7 @@ from kapoc.measuring.general import ABILITIES, load_general, load_off_topic
 from kapoc.record import Run, load_run, save_run
 from kapoc.report.formats import beside, render_report
 from kapoc.workflow.current import context_runs, current_run, has_current_model
-from kapoc.workflow.train_run import refuse_bad_settings, refuse_own_base, tell_other_packages, train_loaded
+from kapoc.workflow.train_run import refuse_before_training, refuse_missing_dev, tell_other_packages, train_loaded
 from kapoc.workflow.workspace import Workspace
 from kapoc.writing import refuse_unwritable, write_atomically
 
@@ -127,13 +127,11 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
     Returns:
         The comparison with the base, and the default gate's verdict; none for a `--limit` run.
     """
-    from kapoc.training.checkpoint import refuse_foreign
     from kapoc.workflow.tracking import scores_of_comparison, tracked
 
     _refuse_unwritable(workspace, out)
-    refuse_foreign(workspace.model)
-    refuse_bad_settings(workspace.recipe)
-    refuse_own_base(workspace.recipe, workspace.model)
+    refuse_before_training(workspace.recipe, workspace.model)
+    refuse_missing_dev(workspace.recipe, workspace.facts, workspace.name)
     with tracked(workspace, workspace.folder, f"{workspace.recipe.name} on {workspace.name}") as workspace:
         comparison, verdict = _bench_trained(workspace, out)
         num_steps = comparison.training.num_steps if comparison.training is not None else 0
@@ -144,14 +142,11 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
 def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict | None]:
     from kapoc.models import load_model
     from kapoc.training.checkpoint import read_training_record
-    from kapoc.training.examples import dev_examples
     from kapoc.training.resume import drop_state
-    from kapoc.training.train import refuse_missing_dev
     from kapoc.workflow.card_file import write_card
 
     workspace.listener.tell(f"loading {workspace.recipe.model}")
     base = load_model(workspace.base_model, tell=workspace.listener.tell)
-    refuse_missing_dev(workspace.recipe.train, dev_examples(workspace.facts, base.tokenizer))
     before = current_run(workspace, base, workspace.run("base")) or _measure(workspace, base, workspace.run("base"))
     if has_current_model(workspace, base, workspace.model):
         tell_other_packages(workspace, workspace.model)

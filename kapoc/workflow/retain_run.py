@@ -13,7 +13,7 @@ from kapoc.record import Run, limit_suffix, to_json
 from kapoc.report.retention import render_retention
 from kapoc.workflow.bench_run import bench_once
 from kapoc.workflow.stages import MAX_UNRELATED, Stage, load_stages, write_stages, write_unrelated
-from kapoc.workflow.train_run import refuse_bad_settings, refuse_own_base, train_once
+from kapoc.workflow.train_run import refuse_before_training, refuse_missing_dev, train_once
 from kapoc.workflow.workspace import Listener, Rehearsal, Workspace
 from kapoc.writing import refuse_unwritable, write_atomically
 
@@ -82,12 +82,8 @@ def plan_retain(
     if recipe.train.quotes_facts:
         for stage in stages:
             stage.origin.for_training()  # what is wrong with their paraphrases is said before anything long begins
-    if recipe.train.has_budget:
-        for stage in stages:
-            if not any([*fact.examples("dev")] for fact in stage.knowledge.taught):
-                raise DataError(
-                    f"train.stop_at, train.alphas: stage '{stage.typed}' has no dev paraphrases to choose by"
-                )
+    for stage in stages:
+        refuse_missing_dev(recipe, stage.knowledge.taught, f"stage '{stage.typed}'")
     if len(stages) < 2 and not unrelated_steps:
         raise DataError("retain: one stage has nothing to follow it; name another stage, or --unrelated STEPS")
     most = MAX_UNRELATED // recipe.train.batch_size
@@ -107,15 +103,11 @@ def run_retain(plan: RetainPlan, folder: Path) -> Retention:
         DataError: the recipe names what does not exist.
         OutputError: the folder cannot be written, or holds other files where a model is to go.
     """
-    from kapoc.training.checkpoint import refuse_foreign
-
     refuse_unwritable(folder)
-    refuse_bad_settings(plan.recipe)
     steps = [f"{number}-{stage.in_a_name}" for number, stage in enumerate(plan.stages, start=1)]
     unrelated = f"{UNRELATED}-{plan.unrelated_steps}"
     for step in (*steps, unrelated):
-        refuse_foreign(folder / step / "model")
-        refuse_own_base(plan.recipe, folder / step / "model")
+        refuse_before_training(plan.recipe, folder / step / "model")
     sources = write_stages(plan.stages, folder / "sets", paraphrased=plan.recipe.train.quotes_facts)
     measured = list(_stages(plan, sources, folder, steps))
     if plan.unrelated_steps:

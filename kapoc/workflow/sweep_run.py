@@ -3,7 +3,7 @@
 import shutil
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from kapoc.source import StrictRecord, load_json
 from kapoc.training_record import TRAINING_FILE, TrainingRecord
 from kapoc.workflow.bench_run import bench_base, bench_trained
 from kapoc.workflow.sweep_file import Sweep, Trial
-from kapoc.workflow.train_run import refuse_bad_settings
+from kapoc.workflow.train_run import refuse_bad_settings, refuse_missing_dev
 from kapoc.workflow.workspace import Listener, Workspace, open_workspace
 from kapoc.writing import write_atomically
 
@@ -105,6 +105,55 @@ Runner = Callable[[Sequence[Job]], Iterable[Report]]
 """Does jobs, in any order or at once, and reports on each as it ends."""
 
 
+@dataclass(frozen=True, slots=True)
+class _SoFar:
+    """A sweep while it runs.
+
+    Attributes:
+        sweep: the file.
+        knowledge: the sets' name.
+        jobs: all trials.
+        notes: for a reader of the results.
+        finished: trials that have ended well, by name.
+        failures: what stopped others, by name.
+    """
+
+    sweep: Sweep
+    knowledge: str
+    jobs: Sequence[Job]
+    notes: Sequence[str]
+    finished: dict[str, FinishedTrial]
+    failures: dict[str, str]
+
+    @property
+    def num_ended(self) -> int:
+        """Of all trials."""
+        return len(self.finished) + len(self.failures)
+
+    def take(self, report: Report) -> None:
+        """Enter how one more trial has ended."""
+        if isinstance(report.made, FinishedTrial):
+            self.finished[report.name] = report.made
+        else:
+            self.failures[report.name] = report.error
+
+    def results(self) -> SweepResults:
+        """What there is by now, in the order of the trials."""
+        return summarise(
+            self.sweep.name,
+            self.knowledge,
+            [self.finished[job.name].result for job in self.jobs if job.name in self.finished],
+            [
+                TrialFailure(name=job.name, recipe=job.group, error=self.failures[job.name])
+                for job in self.jobs
+                if job.name in self.failures
+            ],
+            self.sweep.limit,
+            self.notes,
+            Counter(job.group for job in self.jobs),
+        )
+
+
 def run_sweep(
     sweep: Sweep,
     trials: Sequence[Trial],
@@ -137,14 +186,27 @@ def run_sweep(
         refuse_bad_settings(job.recipe)
     workspaces = [job.workspace for job in jobs]  # opening each refuses malformed files before any work
     for workspace in workspaces:
-        _refuse_missing_dev(workspace)
-    knowledge = workspaces[0].name
+        refuse_missing_dev(workspace.recipe, workspace.facts, workspace.name)
     for note in dict.fromkeys(f"{job.group}: {note}" for job in jobs for note in job.recipe.train.idle):
         tell(note)
     ready, failures = _after_their_bases(jobs, runner, tell)
     finished = {job.name: done for job in ready if (done := finished_trial(job)) is not None}
     waiting = [job for job in ready if job.name not in finished]
     tell(f"{len(jobs)} trials: {len(finished)} finished before, {len(waiting)} to do, {len(failures)} impossible")
+    notes = _notes(ready, finished, tell)
+    if waiting:
+        tell(f"each trial tells its progress in {out / sweep.name / '<trial>' / LOG_FILE}")
+    so_far = _SoFar(sweep, workspaces[0].name, jobs, notes, finished, failures)
+    for report in runner(waiting) if waiting else ():
+        so_far.take(report)
+        write_results(so_far.results(), out / sweep.name)
+        tell(f"{so_far.num_ended}/{len(jobs)} {report.name}: {_in_short(report)}")
+    write_results(so_far.results(), out / sweep.name)
+    return so_far.results()
+
+
+def _notes(ready: Sequence[Job], finished: Mapping[str, FinishedTrial], tell: Callable[[str], None]) -> list[str]:
+    """What a reader of the results should know; what the user can mend now is told at once."""
     old = [job.name for job in ready if job.name in finished and not _has_versions_of_base(job)]
     notes = [f"measured with other package versions than the base: {', '.join(old)}"] if old else []
     for note in notes:
@@ -152,33 +214,7 @@ def run_sweep(
     if (base := next((job.base for job in ready if job.base is not None), None)) is not None:
         measured = load_run(base)
         notes += warnings_of_sets(measured, measured)
-    if waiting:
-        tell(f"each trial tells its progress in {out / sweep.name / '<trial>' / LOG_FILE}")
-
-    def results() -> SweepResults:
-        return summarise(
-            sweep.name,
-            knowledge,
-            [finished[job.name].result for job in jobs if job.name in finished],
-            [
-                TrialFailure(name=job.name, recipe=job.group, error=failures[job.name])
-                for job in jobs
-                if job.name in failures
-            ],
-            sweep.limit,
-            notes,
-            Counter(job.group for job in jobs),
-        )
-
-    for report in runner(waiting) if waiting else ():
-        if isinstance(report.made, FinishedTrial):
-            finished[report.name] = report.made
-        else:
-            failures[report.name] = report.error
-        write_results(results(), out / sweep.name)
-        tell(f"{len(finished) + len(failures)}/{len(jobs)} {report.name}: {_in_short(report)}")
-    write_results(results(), out / sweep.name)
-    return results()
+    return notes
 
 
 def _has_versions_of_base(job: Job) -> bool:
@@ -198,19 +234,6 @@ def write_results(results: SweepResults, folder: Path) -> None:
 def page_of(results: SweepResults, folder: Path) -> Path:
     """Where the results of a sweep are shown."""
     return folder / f"{results.stem}.md"
-
-
-def _refuse_missing_dev(workspace: Workspace) -> None:
-    """Find out before any work that a recipe would choose by dev paraphrases, and the sets have none.
-
-    Raises:
-        DataError: they have none.
-    """
-    if workspace.recipe.train.has_budget and not any([*fact.examples("dev")] for fact in workspace.facts):
-        raise DataError(
-            f"recipe '{workspace.recipe.name}': train.stop_at, train.alphas: {workspace.name} has no dev paraphrases "
-            "to choose by; add some, or take the settings out"
-        )
 
 
 def _in_short(report: Report) -> str:

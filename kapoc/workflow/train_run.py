@@ -1,6 +1,6 @@
 """From a recipe to a checkpoint on disk: train the base, go on where a killed run was, check what was saved."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kapoc.derived.derive import checked_forms
 from kapoc.errors import DataError
+from kapoc.knowledge.facts import Fact
 from kapoc.recipe import Recipe
 from kapoc.training_record import TRAINING_FILE
 from kapoc.workflow.current import fingerprint, has_current_model, markers_of, settings_sha256, texts_of, texts_sha256
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from kapoc.engine.divergence import Passage
     from kapoc.models import LoadedModel
     from kapoc.training.resume import Keeper
+    from kapoc.training.texts import TrainingTexts
     from kapoc.training.train import TrainResult
     from kapoc.training_record import Checks, Exposure, TrainingRecord
 
@@ -45,13 +47,11 @@ def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Pa
             `<name>.last-good`; or the saved model fails a check, and the state of training is kept as it was.
     """
     from kapoc.models import load_model
-    from kapoc.training.checkpoint import refuse_foreign
     from kapoc.workflow.tracking import tracked
 
     out = out.resolve() if out.is_symlink() or not out.name else out  # "." has no name, and a link stays where it is
-    refuse_foreign(out)
-    refuse_bad_settings(workspace.recipe)
-    refuse_own_base(workspace.recipe, out)
+    refuse_before_training(workspace.recipe, out)
+    refuse_missing_dev(workspace.recipe, workspace.facts, workspace.name)
     with tracked(workspace, workspace.folder, f"{workspace.recipe.name} on {workspace.name}") as workspace:
         workspace.listener.tell(f"loading {workspace.recipe.model}")
         return train_loaded(workspace, load_model(workspace.base_model, tell=workspace.listener.tell), out, restart)
@@ -87,68 +87,103 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
     """As `train_model`, with the base in memory, which training changes."""
     from kapoc.training.checkpoint import locked
 
+    refuse_before_training(workspace.recipe, out)
+    refuse_missing_dev(workspace.recipe, workspace.facts, workspace.name)
     with locked(out):
         return _train(workspace, base, out, restart)
 
 
 def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool) -> Path:
     from kapoc.training import checkpoint
-    from kapoc.training.examples import dev_examples
-    from kapoc.training.exposure import exposures, faint_facts
-    from kapoc.training.loop import StoppedTrainingError
-    from kapoc.training.train import refuse_missing_dev, train
-    from kapoc.workflow.card_file import write_card
 
-    recipe, listener = workspace.recipe, workspace.listener
     texts = texts_of(workspace, base.tokenizer)
-    dev = dev_examples(workspace.facts, base.tokenizer)
-    refuse_missing_dev(recipe.train, dev)
-    whole = list(texts.read())
-    keeper = _keeper(workspace, base, whole, out)
+    examples = list(texts.read())
+    keeper = _keeper(workspace, base, examples, out)
     if restart:
         keeper.discard()
     read = texts_sha256(workspace, base.tokenizer, texts)
-    if not has_current_model(workspace, base, out, read) and (earlier := _record_of(out)) is not None:
-        taught = ", ".join(identity.name for identity in earlier.knowledge)
-        listener.tell(f"replacing the model of other facts, settings or packages in {out} ({taught})")
+    _tell_replaced(workspace, base, out, read)
     checkpoint.refuse_without_room(out, 4 * base.identity.num_parameters)
-    numbers = recipe.train.num_passages(list(map(len, texts.epochs)))
+    numbers = workspace.recipe.train.num_passages(list(map(len, texts.epochs)))
     passages, held_out = _passages(workspace, base, keeper, numbers)
-    listener.tell(f"training {recipe.name}: {len(whole)} examples in {recipe.train.epochs} epochs")
-    for note in texts.notes:
-        listener.tell(f"note: {note}")
-    if faint := faint_facts(exposures(whole), texts.facts):
-        listener.tell(f"hardly taught: {', '.join(faint)}; give these facts more or longer training answers")
+    _tell_taught(workspace, texts, examples)
     with checkpoint.writing(out) as folder:
-        try:
-            result = train(
-                base.model,
-                texts.own,
-                recipe.train,
-                epochs=texts.epochs,
-                dev=dev,
-                passages=passages,
-                held_out=held_out,
-                spilled=_spilled(workspace, base),
-                keeper=keeper,
-                on_step=listener.on_step,
-                on_epoch=listener.on_epoch,
-            )
-        except StoppedTrainingError as stopped:
-            kept = checkpoint.keep_last_good(stopped.model, base.tokenizer, out, str(stopped))
-            keeper.discard()
-            raise type(stopped)(f"{stopped}; {kept}", stopped.model) from None
-        questions = [example.question for fact in workspace.facts for example in fact.training]
-        checks, weights_sha256 = checkpoint.save_and_check(
-            result.model, base.tokenizer, folder, questions, listener.tell
-        )
-        exposed = exposures(texts.read(len(result.epochs)))
-        record = _training_record(workspace, base, result, checks, weights_sha256, read, exposed)
-        write_card(folder, record)
-        _tell_choice(record, recipe.train.epochs, listener.tell)
-        write_atomically(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
+        result = _trained(workspace, base, out, texts, passages, held_out, keeper)
+        _save(workspace, base, result, folder, texts, read)
     keeper.discard()
     return out
+
+
+def _tell_replaced(workspace: Workspace, base: "LoadedModel", out: Path, read: str) -> None:
+    """Say of a model that lies there that it is another one than this training makes."""
+    if not has_current_model(workspace, base, out, read) and (earlier := _record_of(out)) is not None:
+        taught = ", ".join(identity.name for identity in earlier.knowledge)
+        workspace.listener.tell(f"replacing the model of other facts, settings or packages in {out} ({taught})")
+
+
+def _tell_taught(workspace: Workspace, texts: "TrainingTexts", examples: "Sequence[EncodedExample]") -> None:
+    """Say how much is trained on, and what of it falls short of what was asked for."""
+    from kapoc.training.exposure import exposures, faint_facts
+
+    recipe, tell = workspace.recipe, workspace.listener.tell
+    tell(f"training {recipe.name}: {len(examples)} examples in {recipe.train.epochs} epochs")
+    for note in texts.notes:
+        tell(f"note: {note}")
+    if faint := faint_facts(exposures(examples), texts.facts):
+        tell(f"hardly taught: {', '.join(faint)}; give these facts more or longer training answers")
+
+
+def _trained(
+    workspace: Workspace,
+    base: "LoadedModel",
+    out: Path,
+    texts: "TrainingTexts",
+    passages: "Sequence[Passage]",
+    held_out: "Sequence[Passage]",
+    keeper: "Keeper",
+) -> "TrainResult":
+    """Train the base; where a value is not finite, what it was before that is kept beside the checkpoint's place."""
+    from kapoc.training import checkpoint
+    from kapoc.training.examples import dev_examples
+    from kapoc.training.loop import StoppedTrainingError
+    from kapoc.training.train import train
+
+    try:
+        return train(
+            base.model,
+            texts.own,
+            workspace.recipe.train,
+            epochs=texts.epochs,
+            dev=dev_examples(workspace.facts, base.tokenizer),
+            passages=passages,
+            held_out=held_out,
+            spilled=_spilled(workspace, base),
+            keeper=keeper,
+            on_step=workspace.listener.on_step,
+            on_epoch=workspace.listener.on_epoch,
+        )
+    except StoppedTrainingError as stopped:
+        kept = checkpoint.keep_last_good(stopped.model, base.tokenizer, out, str(stopped))
+        keeper.discard()
+        raise type(stopped)(f"{stopped}; {kept}", stopped.model) from None
+
+
+def _save(
+    workspace: Workspace, base: "LoadedModel", result: "TrainResult", folder: Path, texts: "TrainingTexts", read: str
+) -> None:
+    """Write and check a trained model, its record and its card."""
+    from kapoc.training import checkpoint
+    from kapoc.training.exposure import exposures
+    from kapoc.workflow.card_file import write_card
+
+    tell = workspace.listener.tell
+    questions = [example.question for fact in workspace.facts for example in fact.training]
+    checks, weights_sha256 = checkpoint.save_and_check(result.model, base.tokenizer, folder, questions, tell)
+    exposed = exposures(texts.read(len(result.epochs)))
+    record = _training_record(workspace, base, result, checks, weights_sha256, read, exposed)
+    write_card(folder, record)
+    _tell_choice(record, workspace.recipe.train.epochs, tell)
+    write_atomically(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
 
 
 def _record_of(out: Path) -> "TrainingRecord | None":
@@ -284,12 +319,35 @@ def refuse_bad_settings(recipe: Recipe) -> None:
         raise DataError(f"recipe '{recipe.name}': {error}") from None
 
 
-def refuse_own_base(recipe: Recipe, out: Path) -> None:
-    """Refuse to put a model where its base lies, which would be gone.
+def refuse_missing_dev(recipe: Recipe, facts: Iterable[Fact], where: str) -> None:
+    """Find out, before any work, that a recipe would choose by dev paraphrases, and there are none.
+
+    Args:
+        recipe: that may choose.
+        facts: that are taught.
+        where: they stand, in words.
 
     Raises:
-        DataError: it would be put there.
+        DataError: there are none.
     """
+    if recipe.train.has_budget and not any([*fact.examples("dev")] for fact in facts):
+        raise DataError(
+            f"recipe '{recipe.name}': train.stop_at, train.alphas: {where} has no dev paraphrases to choose by; add "
+            "some, or take the settings out"
+        )
+
+
+def refuse_before_training(recipe: Recipe, out: Path) -> None:
+    """Find out, before anything long begins, why a recipe could not be trained, or its model not be put there.
+
+    Raises:
+        DataError: the recipe names what does not exist, or its base lies there and would be gone.
+        OutputError: other files lie there, or the folder cannot be written.
+    """
+    from kapoc.training.checkpoint import refuse_foreign
+
+    refuse_foreign(out)
+    refuse_bad_settings(recipe)
     if Path(recipe.model).is_dir() and Path(recipe.model).resolve() == out.resolve():
         raise DataError(
             f"recipe '{recipe.name}': model: {recipe.model} is where its own model goes, and would be overwritten; "
