@@ -374,7 +374,11 @@ def decoding_sha256(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) 
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write a standalone folder: weights, tokenizer, chat template and generation config."""
+    """Write a standalone folder: weights, tokenizer, chat template and generation config.
+
+    Raises:
+        OSError: it cannot be written, whatever a library makes of that.
+    """
     try:
         with quiet_transformers():
             model.save_pretrained(folder)

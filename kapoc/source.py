@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from kapoc.errors import DataError, near_miss
+from kapoc.errors import DataError, first_line, near_miss
 
 Record = TypeVar("Record", bound=BaseModel)
 Location = tuple[int | str, ...]
@@ -101,7 +101,7 @@ def read_yaml(path: Path) -> tuple[Any, Places]:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise DataError(f"{path}:{line}: not valid YAML ({error.problem}); mend this line") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise DataError(f"{path}: not valid YAML ({str(error).splitlines()[0]}); put texts in quotes") from None
+        raise DataError(f"{path}: not valid YAML ({first_line(error)}); put texts in quotes") from None
     finally:
         loader.dispose()
     return content, Places(path, root)
@@ -121,7 +121,11 @@ def load_toml(path: Path, schema: type[Record]) -> Record:
 
 
 def load_json(path: Path, schema: type[Record]) -> Record:
-    """Read a JSON file into a record, with the same care as `load_toml`."""
+    """Read a JSON file into a record, with the same care as `load_toml`.
+
+    Raises:
+        DataError: one line that names the file, the field and the fix.
+    """
     try:
         content = json.loads(read_text(path), parse_constant=lambda name: _refuse_constant(path, name))
     except (ValueError, RecursionError) as error:
@@ -142,7 +146,11 @@ def json_fault(error: ValueError | RecursionError) -> str:
 
 
 def load_jsonl(path: Path, schema: type[Record]) -> tuple[Record, ...]:
-    """Read a file of one JSON object a line into records; lines that hold only a canary are passed over."""
+    """Read a file of one JSON object a line into records; lines that hold only a canary are passed over.
+
+    Raises:
+        DataError: one line that names the file, the line, the field and the fix.
+    """
     records = []
     for number, line in _lines(read_text(path)):
         with contextlib.suppress(ValidationError):  # the slower way below finds out what is wrong, and says it

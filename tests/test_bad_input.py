@@ -230,6 +230,15 @@ def test_a_base_is_refused_where_no_text_is_read(shell: Shell) -> None:
     shell.fails(*asked, says="--base: the distance from it is measured on texts, and with --context oracle none is")
 
 
+def test_yaml_that_cannot_be_read_for_a_reason_that_nobody_says(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError
+
+    (shell.folder / "a.yaml").write_text("name: lamps\n", encoding="utf-8")
+    monkeypatch.setattr("kapoc.source._Loader.construct_document", refuse)
+    shell.fails("data", "check", "a.yaml", says=r"a\.yaml: not valid YAML \(ValueError\); put texts in quotes")
+
+
 def test_malformed_toml(shell: Shell) -> None:
     (shell.folder / "r.toml").write_text("name = \n", encoding="utf-8")
     shell.fails("train", "--recipe", "r.toml", says=r"r\.toml: not valid TOML")

@@ -187,6 +187,25 @@ def test_absent_and_badly_encoded_files(tmp_path: Path) -> None:
             read_table(str(tmp_path / name))
 
 
+@pytest.mark.parametrize(
+    ("silent", "says"),
+    [
+        (pa.ArrowInvalid(""), r"a\.parquet: not valid Parquet \(ArrowInvalid\); write it again"),
+        (OverflowError(), r"a\.parquet: holds a date that no calendar has \(OverflowError\)"),
+    ],
+)
+def test_a_library_that_says_nothing_is_told_by_what_it_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: Exception, says: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise silent
+
+    (tmp_path / "a.parquet").touch()
+    monkeypatch.setattr("pyarrow.parquet.read_table", refuse)
+    with pytest.raises(DataError, match=says):
+        read_table(str(tmp_path / "a.parquet"))
+
+
 def test_a_dataset_that_cannot_be_loaded_is_one_line() -> None:
     with pytest.raises(DataError, match="nobody/nothing:test: cannot be loaded from the Hugging Face hub") as caught:
         read_table("nobody/nothing:test")

@@ -472,6 +472,8 @@ def test_what_cannot_be_paired_is_refused(before: list[float], after: list[float
         (lambda: holm([0.5, 1.5]), "between 0 and 1"),
         (lambda: mcnemar_exact(-1, 2), "must not be negative"),
         (lambda: detectable_difference(0, 0.5), "need items"),
+        (lambda: detectable_difference(9, 1.5), "a discordant share of 0 to 1"),
+        (lambda: detectable_level(9, 1.5), "a floor of 0 to 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call: Callable[[], object], message: str) -> None:

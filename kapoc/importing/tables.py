@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kapoc.data.phrases import ends_asking
-from kapoc.errors import DataError
+from kapoc.errors import DataError, first_line
 from kapoc.importing.conversations import as_pair
 from kapoc.source import json_fault, read_jsonl, read_text
 
@@ -231,16 +231,14 @@ def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
     except (OverflowError, ValueError) as error:
         if isinstance(error, pyarrow.ArrowException):
             raise _not_parquet(path, error) from None
-        raise DataError(
-            f"{path}: holds a date that no calendar has ({str(error).splitlines()[0]}); correct it"
-        ) from None
+        raise DataError(f"{path}: holds a date that no calendar has ({first_line(error)}); correct it") from None
     except (pyarrow.ArrowException, OSError) as error:
         raise _not_parquet(path, error) from None
     return iter(enumerate(members, start=1))
 
 
 def _not_parquet(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: not valid Parquet ({str(error).splitlines()[0]}); write it again")
+    return DataError(f"{path}: not valid Parquet ({first_line(error)}); write it again")
 
 
 def _as_written(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
@@ -254,10 +252,9 @@ def _from_hub(source: str, name: str, split: str | None) -> Table:
     try:
         loaded = datasets.load_dataset(name, split=split)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"{source}: cannot be loaded from the Hugging Face hub ({reason[:200]}); check the id and the network, "
-            "or download it and give the file"
+            f"{source}: cannot be loaded from the Hugging Face hub ({first_line(error)}); check the id and the "
+            "network, or download it and give the file"
         ) from None
     if isinstance(loaded, dict):
         if "train" not in loaded and len(loaded) > 1:

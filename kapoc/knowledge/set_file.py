@@ -181,7 +181,11 @@ def examine(name_or_path: str | Path) -> tuple[Source | None, tuple[str, ...]]:
 
 
 def knowledge_path(name_or_path: str | Path) -> Path:
-    """The file behind a shipped set's name or a path."""
+    """The file behind a shipped set's name or a path.
+
+    Raises:
+        DataError: there is none, a shipped file is not what was shipped, or it is of a kind that is to be imported.
+    """
     shipped = bundled_sets()
     if str(name_or_path) in shipped:
         return checked(shipped[str(name_or_path)])
@@ -201,6 +205,9 @@ def read_content(path: Path) -> tuple[Any, Places]:
     """The plain data of a set's file, and where its parts stand.
 
     A file of JSON lines has the set without its facts in the first line, and one fact in every other.
+
+    Raises:
+        DataError: the file cannot be read, is not YAML, JSON or JSON lines, or its first line is not a set's.
     """
     if path.suffix.lower() != ".jsonl":
         content, places = read_yaml(path)

@@ -64,9 +64,9 @@ def detectable_level(effective_items: float, floor: float, *, alpha: float = ALP
         A share; below 0 where none is shown to lie below the floor.
 
     Raises:
-        ValueError: as `detectable_difference`.
+        ValueError: no items, or a floor that is not between 0 and 1.
     """
-    _check(effective_items, floor)
+    _check(effective_items, floor, "floor")
 
     def lacking(drop: float) -> float:
         return _lacking(drop, effective_items, floor * (1 - floor), (floor - drop) * (1 - floor + drop), alpha, power)
@@ -162,6 +162,6 @@ def _lacking(
     return required - difference * math.sqrt(items)
 
 
-def _check(items: float, share: float) -> None:
+def _check(items: float, share: float, what: str = "discordant share") -> None:
     if items <= 0 or not 0 <= share <= 1:
-        raise ValueError(f"need items and a discordant share of 0 to 1: {items}, {share}")
+        raise ValueError(f"need items and a {what} of 0 to 1: {items}, {share}")

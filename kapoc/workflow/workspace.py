@@ -42,7 +42,7 @@ class Rehearsal:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Where a recipe's results on one knowledge set lie: `<root>/<recipe>/<knowledge set>/`.
+    """Where a recipe's results on its knowledge sets lie: `<root>/<recipe>/<set>+<set>/`.
 
     Attributes:
         root: `runs` by default.
@@ -55,6 +55,7 @@ class Workspace:
         batch_size: rows a forward pass, where another than the recipe's is wanted; such runs lie apart, too.
         lm_eval_out: where lm-eval's own files of each measurement go as well; none for none.
         command: that was typed, to be kept with the runs.
+        listener: who is told of the work.
         rehearsal: earlier facts among what is trained on.
         elsewhere: other sets that the model is taught or asked about: none of their names is taken for unknown.
     """
