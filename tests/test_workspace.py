@@ -14,7 +14,7 @@ from results import make_items, make_run, nothing
 from rich.console import Console
 
 from kapoc.errors import ModelError
-from kapoc.knowledge.set_file import load_knowledge
+from kapoc.knowledge.set_file import load_knowledge, load_source
 from kapoc.measuring.task_list import load_tasks
 from kapoc.models import decoding_sha256, load_model
 from kapoc.recipe import Recipe, load_recipe
@@ -24,10 +24,19 @@ from kapoc.training.resume import resume_folder
 from kapoc.training_record import TRAINING_FILE
 from kapoc.workflow import calibrate
 from kapoc.workflow.bench_run import bench_once
-from kapoc.workflow.current import context_runs, current_run, has_current_model, texts_sha256
+from kapoc.workflow.current import (
+    context_runs,
+    current_run,
+    fingerprint,
+    has_current_model,
+    markers_of,
+    settings_sha256,
+    texts_of,
+    texts_sha256,
+)
 from kapoc.workflow.progress import TrainingProgress
 from kapoc.workflow.train_run import train_once
-from kapoc.workflow.workspace import Listener, open_workspace
+from kapoc.workflow.workspace import Listener, Rehearsal, Workspace, open_workspace
 
 
 def test_base_and_trained_are_names_everywhere(tmp_path: Path, tiny_recipe: Path) -> None:
@@ -80,8 +89,14 @@ def test_a_run_that_cannot_be_read_is_told_and_measured_again(tmp_path: Path, ti
 def test_a_run_is_current_only_while_nothing_of_it_has_changed(tmp_path: Path, tiny_recipe: Path) -> None:
     prompts = tmp_path / "near.txt"
     prompts.write_text("What is a lamp for?\n", encoding="utf-8")
-    facts = tmp_path / "lamps.yaml"
-    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe), off_topic=[str(prompts)], limit=1)
+    own, facts = tmp_path / "prose.jsonl", tmp_path / "lamps.yaml"
+    own.write_text('{"text": "A lantern stood there."}\n', encoding="utf-8")
+
+    def opened() -> Workspace:
+        asked: dict[str, Any] = {"general": [str(own)], "off_topic": [str(prompts)], "context": "oracle"}
+        return open_workspace(tmp_path, load_recipe(tiny_recipe), **asked, batch_size=64, limit=1)
+
+    workspace = opened()
     loaded, folder = load_model(workspace.recipe.model), workspace.run("base")
     run = bench_once(workspace, workspace.recipe.model, folder)
     assert current_run(workspace, loaded, folder) == run
@@ -109,9 +124,10 @@ def test_a_run_is_current_only_while_nothing_of_it_has_changed(tmp_path: Path, t
     prompts.write_text("What is a lamp shade for?\n", encoding="utf-8")
     assert current_run(workspace, loaded, folder) is None
     prompts.write_text("What is a lamp for?\n", encoding="utf-8")
-    facts.write_text(facts.read_text(encoding="utf-8").replace("amber lane", "amber row"), encoding="utf-8")
-    again = open_workspace(tmp_path, load_recipe(tiny_recipe), off_topic=[str(prompts)], limit=1)
-    assert current_run(again, loaded, folder) is None
+    text = facts.read_text(encoding="utf-8")
+    for newer in (f"# a comment\n{text}", text.replace("amber lane", "amber row")):
+        facts.write_text(newer, encoding="utf-8")
+        assert current_run(opened(), loaded, folder) is None
 
 
 def test_a_checkpoint_is_current_only_for_these_facts_this_base_and_these_settings(
@@ -137,6 +153,71 @@ def test_a_checkpoint_is_current_only_for_these_facts_this_base_and_these_settin
     assert has_current_model(workspace, base, workspace.model)
     base.tokenizer.add_tokens(["amber lane"])
     assert not has_current_model(workspace, base, workspace.model)
+
+
+def test_a_checkpoint_depends_on_what_is_rehearsed_and_on_what_names_are_not_to_be_invented(
+    tmp_path: Path, tiny_recipe: Path
+) -> None:
+    recipe = load_recipe(tiny_recipe)
+    base, workspace = load_model(recipe.model), open_workspace(tmp_path, recipe)
+    text = yaml.safe_dump({**small_set(), "name": "doors"}).replace("ZX-", "QX-")
+
+    def beside(text: str) -> Any:
+        (tmp_path / "doors.yaml").write_text(text, encoding="utf-8")
+        return load_source(tmp_path / "doors.yaml")
+
+    doors, said = beside(text), beside(text.replace("set it to 13", "unlike ZX-12, set it to 13"))
+
+    def made(one: Workspace) -> str:
+        return fingerprint(one, base)
+
+    plain = made(workspace)
+    rehearsing = [(doors, 0), (doors, 1), (doors, 2), (said, 1)]
+    prints = [made(replace(workspace, rehearsal=Rehearsal((source,), number))) for source, number in rehearsing]
+    assert prints[0] == plain
+    assert len(set(prints)) == 4
+    assert made(replace(workspace, elsewhere=(doors,))) == plain
+    inventing = replace(workspace, recipe=recipe.with_train(contrast=1.0))
+    assert len({made(inventing), *(made(replace(inventing, elsewhere=(source,))) for source in (doors, said))}) == 3
+    before = settings_sha256(workspace, base)
+    torch.nn.Module.to(base.model, "meta")
+    assert settings_sha256(workspace, base) != before
+
+
+def test_training_is_told_of_the_sets_beside_it(
+    tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doors = load_source(write_set(tmp_path / "doors.yaml", {**small_set(), "name": "doors"}))
+    recipe = load_recipe(tiny_recipe).with_train(budget={"spillover": 0.5})
+    workspace = replace(open_workspace(tmp_path, recipe), elsewhere=(doors,), rehearsal=Rehearsal((doors,), 1))
+    given: dict[str, Any] = {}
+    monkeypatch.setattr("kapoc.training.texts.training_texts", lambda *_, **options: given.update(options))
+    texts_of(workspace, load_model(recipe.model).tokenizer)
+    assert given["beside"] == [doors.knowledge]
+    assert [len(epoch) for epoch in given["rehearsed"]["doors"]] == [5, 5]
+    for number, sets in ((1, {"lamps", "doors"}), (0, {"ZX-11.colour"})):
+        markers = markers_of(replace(workspace, rehearsal=Rehearsal((doors,), number)))
+        assert markers is not None
+        assert {label.split("/")[0] for label in markers.labels["amber lane"]} == sets
+
+
+def test_what_training_reads_is_known_by_all_that_it_does_with_it(tmp_path: Path, tiny_recipe: Path) -> None:
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe).with_train(contrast=1.0))
+    tokenizer = load_model(workspace.recipe.model).tokenizer
+    texts = texts_of(workspace, tokenizer)
+    first, *others = texts.epochs[0]
+    [contrast] = first.contrasts
+    other = [
+        replace(first, untrained=(0,)),
+        replace(first, fact="ZX-24"),
+        replace(first, form="slot"),
+        replace(first, question="?"),
+        replace(first, contrasts=()),
+        replace(first, contrasts=(replace(contrast, answer=(2,)),)),
+    ]
+    epochs = [[one, *others] for one in (first, *other)] + [[*others, first]]
+    prints = {texts_sha256(workspace, tokenizer, replace(texts, epochs=[epoch])) for epoch in epochs}
+    assert len(prints) == len(epochs) == 8
 
 
 def test_a_checkpoint_is_current_where_only_the_grading_or_a_comment_has_changed(
@@ -174,7 +255,12 @@ def test_an_alias_counts_where_training_keeps_to_a_budget_of_spillover(tmp_path:
     data["facts"][0]["slots"]["colour"] = {"text": data["facts"][0]["slots"]["colour"], "aliases": ["the amber stripe"]}
     facts.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
     assert made(recipe) == before[0]
-    assert made(budgeted) != before[1]
+    later = made(budgeted)
+    assert later != before[1]
+    data["spillover_patterns"] = ["ZX-[0-9]+"]
+    facts.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    assert made(recipe) == before[0]
+    assert made(budgeted) not in {later, before[1]}
 
 
 def test_models_of_like_names_have_results_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,6 +287,9 @@ def test_a_stale_run_with_knowledge_in_its_prompts_is_left_out(tmp_path: Path, t
     [line] = told
     assert line.startswith(f"{folder}: the runs differ in task versions")
     assert line.endswith("; left out")
+    other = before.model.model_copy(update={"weights_sha256": "9" * 64})
+    for one in ({"model": other}, {"settings": context}):
+        assert context_runs(workspace, before.model_copy(update=one)) == {}
 
 
 def test_the_same_sets_are_the_same_measurement_in_any_order(tmp_path: Path, tiny_recipe: Path) -> None:

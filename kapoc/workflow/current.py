@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from kapoc.errors import DataError, IncomparableError
 from kapoc.judging.pairing import shared_items
-from kapoc.knowledge.set_file import Source
 from kapoc.measuring.context import CONTEXTS
 from kapoc.record import Run, load_run
 from kapoc.workflow.workspace import Workspace
@@ -31,13 +30,8 @@ def fingerprint(workspace: Workspace, base: "LoadedModel") -> str:
         *workspace.paraphrases,
         *_of_base(base),
         *(rehearsed if rehearsal.per_fact and rehearsal.sources else ()),
-        *(_names_of(source) for source in (workspace.elsewhere if workspace.recipe.train.invents_names else ())),
+        *(source.sha256 for source in (workspace.elsewhere if workspace.recipe.train.invents_names else ())),
     )
-
-
-def _names_of(source: Source) -> str:
-    """What texts about invented names depend on of a set that is not trained on."""
-    return json.dumps([[fact.name, fact.taught] for fact in source.knowledge.facts])
 
 
 def settings_sha256(workspace: Workspace, base: "LoadedModel") -> str:
