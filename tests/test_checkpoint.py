@@ -2,10 +2,13 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from conftest import tiny_llama, tiny_tokenizer
+from pages import training_record
 from tokenizers import AddedToken
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertLMHeadModel, MptConfig, MptForCausalLM
@@ -32,6 +35,18 @@ def test_a_second_process_is_refused_while_the_first_trains(tmp_path: Path) -> N
     with locked(target):
         pass
     assert list(target.parent.iterdir()) == []
+
+
+def test_training_finds_a_second_process_and_a_full_disk_before_it_begins(
+    tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kapoc.training.train.train", lambda *_, **__: pytest.fail("it trains"))
+    workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
+    with locked(workspace.model), pytest.raises(OutputError, match="another kapoc trains into it"):
+        train_run.train_model(workspace, workspace.model)
+    monkeypatch.setattr("kapoc.training.checkpoint.shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    with pytest.raises(OutputError, match="the trained model needs"):
+        train_run.train_model(workspace, workspace.model)
 
 
 def test_a_lock_that_a_killed_process_left_holds_nobody_back(tmp_path: Path) -> None:
@@ -62,7 +77,8 @@ def test_a_finished_model_that_cannot_be_moved_in_is_kept_and_named(
         message = r"the finished model is in .*\.model\.partial, move it"
         with pytest.raises(OutputError, match=message), writing(target) as folder:
             (folder / "training.json").write_text("{}", encoding="utf-8")
-    checkpoint.finish_swap(target)
+    with pytest.raises(RuntimeError), writing(target):
+        raise RuntimeError  # the next training puts it in its place, and fails
     assert (target / "training.json").is_file()
 
 
@@ -103,6 +119,9 @@ def test_a_link_to_a_model_is_measured_and_trained_again(tmp_path: Path) -> None
         assert link.is_symlink()
         assert (tmp_path / "big" / "text").read_text(encoding="utf-8") == text
     assert {path.name for path in tmp_path.iterdir()} == {"big", "model"}
+    (tmp_path / "big").replace(tmp_path / ".big.partial")  # as a kill between two renames leaves it
+    checkpoint.finish_swap(link)
+    assert (link / "text").read_text(encoding="utf-8") == "second"
 
 
 def test_a_data_set_of_that_name_is_no_model_of_ours(tmp_path: Path) -> None:
@@ -127,11 +146,40 @@ def test_a_finished_model_set_aside_replaces_the_one_before_it(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_a_finished_model_set_aside_replaces_nothing_that_is_not_ours(tmp_path: Path) -> None:
+    for name, file in (("model", "thesis.txt"), (".model.partial", "training.json")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_text(RECORD, encoding="utf-8")
+    checkpoint.finish_swap(tmp_path / "model")
+    assert (tmp_path / "model" / "thesis.txt").is_file()
+    assert (tmp_path / ".model.partial" / "training.json").is_file()
+
+
+def test_a_folder_marked_as_unfinished_holds_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "training.json").write_text(training_record().model_dump_json(), encoding="utf-8")
+    assert read_training_record(tmp_path) is not None
+    (tmp_path / "UNFINISHED").touch()
+    assert read_training_record(tmp_path) is None
+
+
+def test_weights_that_are_not_finite_are_neither_a_model_nor_the_last_good_ones(tmp_path: Path) -> None:
+    model = tiny_llama()
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight[0, 0] = float("nan")
+    told = checkpoint.keep_last_good(model, tiny_tokenizer(), tmp_path / "model", "the loss is nan")
+    assert told.startswith("the last weights could not be kept (the last state")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(TrainingError, match="the trained model fails its checks: the trained model"):
+        checkpoint.save_and_check(model, tiny_tokenizer(), tmp_path, ["Who?"])
+
+
 def test_a_recipe_whose_base_is_its_own_model_is_refused(tmp_path: Path, tiny_recipe: Path) -> None:
     workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
     train_run.train_model(workspace, workspace.model)
     before = load_model(str(workspace.model)).identity
-    again = open_workspace(tmp_path, load_recipe(tiny_recipe).model_copy(update={"model": str(workspace.model)}))
+    (tmp_path / "a").mkdir()
+    spelt_otherwise = str(tmp_path / "a" / ".." / workspace.model.relative_to(tmp_path))
+    again = open_workspace(tmp_path, load_recipe(tiny_recipe).model_copy(update={"model": spelt_otherwise}))
     with pytest.raises(DataError, match="is where its own model goes, and would be overwritten"):
         train_run.train_model(again, again.model)
     assert load_model(str(workspace.model)).identity == before
@@ -147,10 +195,14 @@ def test_a_damaged_record_is_replaced_by_training(tmp_path: Path, tiny_recipe: P
 
 def test_the_record_names_the_set_that_was_taught(tmp_path: Path, tiny_recipe: Path, knowledge_file: Path) -> None:
     recipe = load_recipe(tiny_recipe).model_copy(update={"knowledge": ("software-defects",)})
+    recipe = recipe.with_train(derived={"reverse": 1})
+    said = "ZX-11:\n  colour: [the lane that glows]\n"
+    knowledge_file.with_suffix(".paraphrases.yaml").write_text(said, encoding="utf-8")
     workspace = open_workspace(tmp_path, recipe, knowledge=(str(knowledge_file),))
     train_run.train_model(workspace, workspace.model)
     record = read_training_record(workspace.model)
     assert record is not None and record.recipe["knowledge"] == [str(knowledge_file)]
+    assert record.paraphrases == workspace.paraphrases != ()
 
 
 @pytest.mark.parametrize("place", [700, 5000])

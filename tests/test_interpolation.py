@@ -142,10 +142,13 @@ def test_without_dev_examples_nothing_can_be_chosen(knowledge_file: Path) -> Non
         train(tiny_llama(), examples, settings)
 
 
-def test_a_checkpoint_tells_its_curve_and_what_each_fact_got(tmp_path: Path, tiny_recipe: Path) -> None:
+def test_a_checkpoint_tells_its_curve_and_what_each_fact_got(
+    tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with tiny_recipe.open("a", encoding="utf-8") as file:
         budget = "divergence = 9.0\nnum_passages = 2\nspillover = 1.0\n"
-        file.write(f"[train.budget]\n{budget}[train.derived]\nreverse = 2\n")
+        replay = "[train.replay]\nweight = 0.1\nper_step = 1\nnum_tokens = 4\n"
+        file.write(f"[train.budget]\n{budget}[train.derived]\nreverse = 2\n{replay}")
     text = tiny_recipe.read_text(encoding="utf-8").replace(
         "epochs = 2", "epochs = 2\nalphas = [0.5, 1.0]\nstop_at = 1.0"
     )
@@ -163,7 +166,7 @@ def test_a_checkpoint_tells_its_curve_and_what_each_fact_got(tmp_path: Path, tin
     assert {(line.fact, line.form): line.num_examples for line in record.exposures} == {
         (fact, form): number for fact in taught for form, number in (("seen", 2), ("reverse", 4))
     }
-    assert "the base writes 2 passages of general text" in told
+    assert "the base writes 10 passages of general text" in told  # one in each of eight steps, and two
     assert not [line for line in told if line.startswith(("hardly taught", "replacing", "note: the model does not"))]
     [taken] = [line for line in told if line.startswith("taken on the way back")]
     assert record.taken is not None
@@ -171,9 +174,13 @@ def test_a_checkpoint_tells_its_curve_and_what_each_fact_got(tmp_path: Path, tin
     tiny_recipe.write_text(text.replace("stop_at = 1.0", "stop_at = 0.9"), encoding="utf-8")
     other = open_workspace(tmp_path, load_recipe(tiny_recipe), listener=Listener(tell=told.append))
     assert other.model == workspace.model
-    train_run.train_model(other, other.model)
+    monkeypatch.setattr("kapoc.training.train._is_enough", lambda _, epochs: bool(epochs))
+    record = read_training_record(train_run.train_model(other, other.model))
     [line] = [line for line in told if line.startswith("replacing")]
     assert f"in {other.model} (" in line
+    assert record is not None
+    assert len(record.epochs) == 1
+    assert {(line.form, line.num_examples) for line in record.exposures} == {("seen", 1), ("reverse", 2)}
 
 
 def test_a_model_beyond_its_budget_is_told_so(tmp_path: Path, tiny_recipe: Path) -> None:

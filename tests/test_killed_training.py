@@ -8,7 +8,7 @@ from kills import EVERY_STEP, Killed, finish, kill_after_keeping, kill_at, train
 
 from kapoc.cli.main import main
 from kapoc.errors import ModelError, TrainingError
-from kapoc.models import load_model
+from kapoc.models import load_model, package_versions
 from kapoc.recipe import Recipe, ReplaySettings, ResumeSettings, load_recipe
 from kapoc.training.batches import RowLosses
 from kapoc.training.checkpoint import read_training_record
@@ -16,6 +16,7 @@ from kapoc.training.loop import LoopState
 from kapoc.training.resume import Keeper, resume_folder
 from kapoc.training_record import TrainingRecord
 from kapoc.workflow import train_run
+from kapoc.workflow.current import texts_of
 from kapoc.workflow.workspace import Listener, Workspace, open_workspace
 
 
@@ -52,7 +53,7 @@ def test_a_killed_run_goes_on_and_leaves_nothing_behind(tmp_path: Path, tiny_rec
     with pytest.raises(ModelError, match="did not finish here; run `kapoc train` again"):
         load_model(str(left))
     lines: list[str] = []
-    train_run.train_model(workspace_of(tmp_path, recipe, lines), workspace.model)
+    train_run.train_once(workspace_of(tmp_path, recipe, lines), workspace.model)
     assert "going on after step 5 of 8" in lines
     assert not [line for line in lines if "passages" in line]
     assert [path.name for path in workspace.folder.iterdir()] == ["model"]
@@ -124,6 +125,30 @@ def test_how_often_it_is_kept_is_not_part_of_what_is_trained(tiny_recipe: Path) 
     assert recipe.resume == ResumeSettings(minutes=5, steps=None)
     assert kept_recipe(tiny_recipe).fingerprint() != recipe.fingerprint()
     assert recipe.model_copy(update={"resume": EVERY_STEP}).fingerprint() == recipe.fingerprint()
+
+
+def test_a_state_is_of_these_texts_and_packages_and_keeps_apart_what_is_replayed(
+    tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for seed in (0, 1):
+        workspace = workspace_of(tmp_path, kept_recipe(tiny_recipe, seed=seed), [])
+        base = load_model(workspace.base_model)
+        texts = list(texts_of(workspace, base.tokenizer).read())
+        keeper = train_run._keeper(workspace, base, texts, workspace.model)
+        replayed, held_out = train_run._passages(workspace, base, keeper, (2, 3))
+        found.append([[one.tokens for one in passages] for passages in (replayed, held_out)])
+    assert [len(passages) for passages in found[0]] == [2, 3]
+    assert found[0][0] != found[1][0]
+    assert found[0][1] == found[1][1]
+    assert train_run._keeper(workspace, base, texts[1:], workspace.model).key != keeper.key
+    for name in ("torch", "peft"):
+
+        def now(*extra: str, name: str = name) -> dict[str, str]:
+            return {one: "0.0" if one == name else version for one, version in package_versions(*extra).items()}
+
+        monkeypatch.setattr("kapoc.models.package_versions", now)
+        assert train_run._keeper(workspace, base, texts, workspace.model).key != keeper.key
 
 
 def test_a_process_killed_by_the_system_goes_on(tmp_path: Path, tiny_recipe: Path) -> None:

@@ -106,8 +106,14 @@ def test_own_items_of_one_name_in_both_tiers_do_not_clash(tmp_path: Path, llama_
 def test_such_runs_lie_apart(tmp_path: Path) -> None:
     near = write(tmp_path / "near.txt", "What is a lantern?\n")
     own = write(tmp_path / "near.jsonl", '{"text": "A lantern stood there."}\n')
-    workspace = open_workspace(tmp_path, load_recipe("smollm2-135m"), general=[own], off_topic=[near])
+    recipe = load_recipe("smollm2-135m")
+    workspace = open_workspace(tmp_path, recipe, general=[own], off_topic=[near], batch_size=recipe.bench.batch_size)
     assert workspace.run("base").name == "base+near+off-near"
+    asked = open_workspace(tmp_path, recipe, general=[own], context="oracle", batch_size=3, limit=2)
+    assert asked.run("base").name == "base+near-oracle-batch3-limit2"
+    write(tmp_path / "near.jsonl", "{}\n")
+    with pytest.raises(DataError, match=r"near\.jsonl"):
+        open_workspace(tmp_path, recipe, general=[own])
 
 
 def test_planted_spillover_is_found_in_its_kind(tmp_path: Path) -> None:

@@ -218,6 +218,8 @@ def test_time_and_tokens_of_all_parts_count(tmp_path: Path, knowledge_file: Path
     undisturbed, _ = run(llama, knowledge_file, None)
     tokens = undisturbed.tokens_per_second * undisturbed.seconds
     assert resumed.tokens_per_second * resumed.seconds == pytest.approx(tokens, rel=0.2)
+    answered = undisturbed.answer_tokens_per_second * undisturbed.seconds
+    assert resumed.answer_tokens_per_second * resumed.seconds == pytest.approx(answered, rel=0.2)
 
 
 def test_a_state_is_kept_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,6 +238,7 @@ def test_a_state_is_kept_by_the_clock(tmp_path: Path, monkeypatch: pytest.Monkey
     never = Keeper(tmp_path / "never", "key", ResumeSettings(minutes=0))
     now += 1e9
     never.keep(1, lambda: state)
+    assert never.passages(list, torch.device("cpu")) == []
     assert not (tmp_path / "never").exists()
 
 
@@ -312,9 +315,11 @@ def test_a_key_is_of_recipe_packages_and_every_token(knowledge_file: Path) -> No
         run_key("recipe", {"torch": "2"}, examples),
         run_key("recipe", {"torch": "1"}, other),
         run_key("recipe", {"torch": "1"}, examples[::-1]),
+        run_key("recipe", {"torch": "1"}, [replace(examples[0], prompt=(3,)), *examples[1:]]),
+        run_key("recipe", {"torch": "1"}, [replace(examples[0], untrained=(0,)), *examples[1:]]),
     ]
     assert key == run_key("recipe", {"torch": "1"}, list(examples))
-    assert len({key, *others}) == 5
+    assert len({key, *others}) == 7
 
 
 @pytest.mark.parametrize("why", ["no room", "full disk", "no permission"])

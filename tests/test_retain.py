@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import small_set, write_set
+from conftest import small_set, tiny_tokenizer, write_set
 from results import make_items, make_run, nothing
 
 from kapoc.chat import EncodedExample
 from kapoc.cli.main import main
-from kapoc.errors import DataError
+from kapoc.errors import DataError, OutputError
 from kapoc.judging.compare import compare
 from kapoc.judging.retention import (
     Retention,
@@ -26,14 +26,15 @@ from kapoc.judging.retention import (
     transfers,
 )
 from kapoc.knowledge.set_file import load_knowledge, load_source
-from kapoc.recipe import load_recipe
+from kapoc.recipe import TrainSettings, load_recipe
 from kapoc.record import Run, load_run
 from kapoc.report.retention import render_retention
 from kapoc.training import checkpoint
-from kapoc.training.rehearsal import spread
+from kapoc.training.rehearsal import rehearsed_examples, spread
+from kapoc.workflow import retain_run
 from kapoc.workflow.retain_run import RetainPlan, plan_retain, run_retain, write_retention
 from kapoc.workflow.stages import load_stages, write_stages, write_unrelated
-from kapoc.workflow.workspace import Listener
+from kapoc.workflow.workspace import Listener, Workspace
 
 # ------------------------------------------------------------------ the arithmetic
 
@@ -255,6 +256,69 @@ def test_rehearsal_gives_each_fact_its_number_and_every_example_its_turn() -> No
     assert [[example.fact for example in epoch] for epoch in epochs] == [["a", "a", "b"]] * 3
     drawn = [example.prompt[0] for epoch in epochs for example in epoch if example.fact == "a"]
     assert sorted(drawn[:3]) == sorted(drawn[3:]) == [0, 1, 2]
+    assert len({str(spread(examples, 1, 3, random.Random(seed))) for seed in range(9)}) > 1
+
+
+def test_a_seed_rehearses_in_an_order_of_its_own_and_without_a_number_nothing_is(workshop: Path) -> None:
+    content = two_domains()
+    for fact in content["facts"][:5]:
+        fact["training"] *= 4
+        fact["training"] = [{**one, "question": f"{one['question']} {n}"} for n, one in enumerate(fact["training"])]
+    source, tokenizer = load_source(write_set(workshop / "lamps.yaml", content)), tiny_tokenizer()
+    drawn = [rehearsed_examples([source], 1, TrainSettings(epochs=2, seed=seed), tokenizer) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert rehearsed_examples([source], 0, TrainSettings(), tokenizer) == {}
+
+
+def asked_to_train(monkeypatch: pytest.MonkeyPatch) -> list[Workspace]:
+    """What is to be trained, from now on without any training or measuring."""
+    found: list[Workspace] = []
+
+    def train_once(workspace: Workspace, out: Path) -> Path:
+        found.append(workspace)
+        return out
+
+    monkeypatch.setattr(retain_run, "train_once", train_once)
+    monkeypatch.setattr(retain_run, "bench_once", lambda *_: made_up(0.5, "1"))
+    monkeypatch.setattr(retain_run, "_summary", lambda *_: None)
+    return found
+
+
+def test_a_stage_knows_of_all_others_and_unrelated_facts_are_taught_plainly(
+    workshop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lights = yaml.safe_dump({**two_domains(), "name": "lights"}).replace("ZX-", "QX-")
+    (workshop / "lights.yaml").write_text(lights, encoding="utf-8")
+    said = "ZX-11:\n  colour: [the lane that glows]\n"
+    (workshop / "lamps.paraphrases.yaml").write_text(said, encoding="utf-8")
+    choice: dict[str, Any] = {"stop_at": 0.9, "alphas": (0.5, 1.0), "budget": {"spillover": 0.1}}
+    recipe = load_recipe("smollm2-135m-full").with_train(derived={"reverse": 1}, contrast=0.5, **choice)
+    taught = asked_to_train(monkeypatch)
+    typed = ["lamps.yaml:north", "lamps.yaml:south", "lights.yaml:north"]
+    run_retain(plan_retain(typed, recipe, rehearse=1, unrelated_steps=1), Path("out"))
+    *stages, unrelated = taught
+    names = ["lamps-north", "lamps-south", "lights-north"]
+    assert [one.name for one in stages] == names
+    assert [[source.knowledge.name for source in one.rehearsal.sources] for one in stages] == [[], names[:1], names[:2]]
+    beside = [[source.knowledge.name for source in one.elsewhere] for one in stages]
+    assert beside == [names[1:], names[::2], names[:2]]
+    assert [len(one.paraphrases) for one in stages] == [1, 0, 0]
+    assert unrelated.recipe.train.steps_of_epochs([len(unrelated.facts)]) == [1]
+    plain = {"epochs": 1, "derived": {}, "contrast": 0.0, "stop_at": None, "alphas": ()}
+    assert {name: getattr(unrelated.recipe.train, name) for name in plain} == plain
+    assert unrelated.recipe.train.budget.spillover is None
+
+
+def test_what_stands_in_the_place_of_a_later_stage_is_found_before_the_first(
+    workshop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught = asked_to_train(monkeypatch)
+    (workshop / "out" / "2-lamps-south" / "model").mkdir(parents=True)
+    (workshop / "out" / "2-lamps-south" / "model" / "notes.txt").touch()
+    plan = plan_retain(["lamps.yaml:north", "lamps.yaml:south"], load_recipe("smollm2-135m-full"))
+    with pytest.raises(OutputError, match="2-lamps-south/model: holds files that kapoc did not write"):
+        run_retain(plan, Path("out"))
+    assert taught == []
 
 
 # ------------------------------------------------------------------ the whole of it, on a tiny model

@@ -29,7 +29,7 @@ from kapoc.workflow import sweep_ray, sweep_run
 from kapoc.workflow.sweep_file import Sweep, load_sweep
 from kapoc.workflow.sweep_ray import ray_runner, trial_resources
 from kapoc.workflow.sweep_run import FinishedTrial, Job, Report, finish, log_listener, perform, run_sweep, write_results
-from kapoc.workflow.workspace import Workspace
+from kapoc.workflow.workspace import Workspace, open_workspace
 
 PLAIN = '[[recipes]]\nname = "plain"\nbase = "tiny.toml"\n'
 
@@ -230,6 +230,26 @@ def test_nothing_finished_is_a_page_and_a_plot_as_well() -> None:
 # ------------------------------------------------------------------ running, without Ray and without training
 
 
+def test_a_trial_is_another_one_where_anything_differs_that_it_is_made_of(place: Path) -> None:
+    Path("lamps.paraphrases.yaml").write_text("ZX-11:\n  colour: [the lane that glows]\n", encoding="utf-8")
+    recipe, base = load_recipe("tiny.toml").with_train(derived={"reverse": 1}), make_run(make_items(nothing))
+    changes: dict[str, dict[str, Any]] = {
+        "model": {"weights_sha256": "2" * 64, "dtype": "bfloat16"},
+        "settings": {"batch_size": 1, "chat_template_sha256": "2" * 64, "limit": 2},
+        "data": {"documents_sha256": "2" * 64},
+    }
+    bases = [base] + [
+        base.model_copy(update={part: getattr(base, part).model_copy(update={name: value})})
+        for part, fields in changes.items()
+        for name, value in fields.items()
+    ]
+    made = [sweep_run._fingerprint(open_workspace(place, recipe), one) for one in bases]
+    made.append(sweep_run._fingerprint(open_workspace(place, recipe.with_train(seed=7)), base))
+    Path("lamps.paraphrases.yaml").write_text("ZX-11:\n  colour: [the lane that shines]\n", encoding="utf-8")
+    made.append(sweep_run._fingerprint(open_workspace(place, recipe), base))
+    assert len(set(made)) == len(made) == 9
+
+
 class Worker:
     """Does jobs one after another with made-up runs, and remembers which trials it was asked to do."""
 
@@ -291,7 +311,9 @@ def test_a_stopped_sweep_goes_on_with_what_is_missing(rerun: Rerun) -> None:
     results = rerun(second, told=told)
     assert second.done == ["plain-seed-1"]
     assert mark.stat().st_mtime_ns == written
-    assert [result.name for result in results.trials] == ["plain-seed-0", "plain-seed-1"]
+    assert [(result.name, result.seed) for result in results.trials] == [("plain-seed-0", 0), ("plain-seed-1", 1)]
+    marks = [json.loads(path.read_text(encoding="utf-8")) for path in Path("out").rglob("trial.json")]
+    assert len({mark["fingerprint"] for mark in marks}) == 2
     assert results.trials[0].scores["recall"] == 1.0
     assert results.trials[0].seconds == 12.5
     assert told[0] == "measuring 1 base, where that was not done yet; progress in out/first/base/log.txt"
@@ -475,7 +497,9 @@ def test_what_is_no_longer_current_is_done_again(rerun: Rerun, change: str) -> N
     rerun(Worker())
     again, extra = Worker(), ""
     if change == "items":
-        Path("out/first/plain-seed-0/lamps/trained/items.jsonl").write_text("", encoding="utf-8")
+        damaged, other = (Path(f"out/first/plain-seed-{seed}/lamps/trained") for seed in (0, 1))
+        (damaged / "items.jsonl").write_text("", encoding="utf-8")
+        save_run(make_run(make_items(nothing), weights=again.trained, base_sha256=again.weights), other)
     elif change == "settings":
         recipe = Path("tiny.toml").read_text(encoding="utf-8")
         Path("tiny.toml").write_text(recipe.replace("epochs = 2", "epochs = 3"), encoding="utf-8")
@@ -484,7 +508,7 @@ def test_what_is_no_longer_current_is_done_again(rerun: Rerun, change: str) -> N
     else:
         extra = "keep_models = true\n"  # they were removed
     rerun(again, extra)
-    assert again.done == (["plain-seed-0"] if change == "items" else ["plain-seed-0", "plain-seed-1"])
+    assert again.done == ["plain-seed-0", "plain-seed-1"]
     again.done.clear()
     rerun(again, extra)
     assert again.done == []
@@ -497,6 +521,19 @@ def test_a_measured_checkpoint_goes_unless_it_is_to_be_kept(rerun: Rerun, keep: 
     assert (folder / "model").exists() == keep
     assert (folder / "training.json").is_file()
     assert not (folder / ".model.dropped").exists()
+
+
+def test_a_trial_killed_as_its_checkpoint_goes_is_done(rerun: Rerun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(_: Workspace) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(sweep_run, "_drop_model", kill)
+        rerun(Worker())
+    again = Worker()
+    rerun(again)
+    assert again.done == ["plain-seed-1"]
+    assert not list(Path("out").rglob("model"))
 
 
 def test_half_of_a_dropped_checkpoint_never_comes_back(rerun: Rerun) -> None:
@@ -570,6 +607,16 @@ def test_a_base_that_fails_stops_its_trials_alone(rerun: Rerun) -> None:
     results = rerun(worker, 'models = ["default", "owner/absent"]\n')
     assert worker.done == ["plain-default-seed-0", "plain-default-seed-1"]
     assert {failure.error for failure in results.failures} == {"base-2: MemoryError: too much"}
+
+
+def test_trials_share_a_base_where_it_is_measured_alike(rerun: Rerun) -> None:
+    tiny = Path("tiny.toml").read_text(encoding="utf-8")
+    Path("wide.toml").write_text(tiny.replace("batch_size = 16", "batch_size = 32"), encoding="utf-8")
+    told: list[str] = []
+    wide = '[[recipes]]\nname = "wide"\nbase = "wide.toml"\nseeds = [0]\n'
+    with pytest.raises(KeyboardInterrupt):
+        rerun(Worker(stop_after=0), f"{wide}train = {{ epochs = 3 }}\n", told=told)
+    assert told[0].startswith("measuring 2 bases, ")
 
 
 def test_a_trial_gets_a_machine_or_a_gpu_with_its_share() -> None:

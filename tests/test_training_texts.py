@@ -76,6 +76,9 @@ def strangers(knowledge: KnowledgeSet, beside: tuple[KnowledgeSet, ...]) -> Iter
         yield from (one.answer for one in found if one is not None)
     for one in derived_examples(knowledge, ["unknown"], per_fact=5, order=random.Random(0), beside=beside):
         yield one.answer
+    settings = TrainSettings(epochs=1, derived={"unknown": 1}, contrast=1.0)
+    texts = training_texts([knowledge], settings, tiny_tokenizer(), beside=beside)
+    yield from (one.question for one in texts.read() if not one.fact)
 
 
 def test_no_name_of_a_set_beside_it_is_taken_for_unknown() -> None:
