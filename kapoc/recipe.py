@@ -46,8 +46,10 @@ class ReplaySettings(StrictRecord):
     target: Literal["distribution", "text"] = "distribution"
 
 
-def _with_numbers(forms: Any) -> Any:
-    return dict.fromkeys(forms) if isinstance(forms, list | tuple) else forms
+def with_numbers(forms: Any) -> Any:
+    """Forms of derived texts with how many there are to be of each; a list leaves that to kapoc."""
+    is_list = isinstance(forms, list | tuple) and all(isinstance(form, str) for form in forms)
+    return dict.fromkeys(forms) if is_list else forms
 
 
 Share = Annotated[Number, Field(gt=0, le=1)]
@@ -109,7 +111,7 @@ class TrainSettings(StrictRecord):
 
     method: str = "full"
     options: dict[str, Any] = Field(default_factory=dict)
-    derived: Annotated[dict[str, Annotated[int, Field(ge=0)] | None], BeforeValidator(_with_numbers)] = Field(
+    derived: Annotated[dict[str, Annotated[int, Field(ge=0)] | None], BeforeValidator(with_numbers)] = Field(
         default_factory=dict
     )
     derived_from: Positive = 1

@@ -188,6 +188,7 @@ def test_impossible_value_in_recipe(shell: Shell) -> None:
         ("betas = [2.0, -5.0]", r"train\.betas\[0\]: .*less than 1"),
         ("betas = [nan, 0.9]", r"train\.betas\[0\]: must be a number"),
         ("seed = -1", r"train\.seed: .*greater than or equal to 0"),
+        ('derived = [["slot"]]', r"train\.derived: .*valid dictionary"),
         ("derived_tokens = 1", r"train\.derived_tokens: .*greater than or equal to 2"),
         ("seed = 99999999999", r"train\.seed: .*less than 4294967296"),
     ],

@@ -83,6 +83,8 @@ def test_a_recipe_keeps_its_model_and_set_unless_others_are_named(place: Path, t
     assert two[0].recipe.knowledge == ("events-2025",)
     alike = planned(place, f'models = ["a/small", "b/small"]\n{PLAIN}')
     assert [trial.name for trial in alike] == ["plain-a--small-seed-0", "plain-b--small-seed-0"]
+    here = planned(place, f'models = [".", "owner/small"]\n{PLAIN}')
+    assert [trial.name for trial in here] == [f"plain-{place.name}-seed-0", "plain-small-seed-0"]
 
 
 def test_the_same_sets_in_another_order_are_no_other_sets(place: Path) -> None:
@@ -126,6 +128,23 @@ def test_lists_make_names_too(place: Path) -> None:
             "recipes: two are called 'plain-small-x' in the results; rename one",
         ),
         (f"seeds = [0, 0]\n{PLAIN}", "two trials are named 'plain-seed-0'"),
+        (
+            f'{PLAIN}[grid]\nderived = [["slot"]]\n"derived.slot" = [2]\n',
+            "sweep.toml: grid.derived.slot: grid.derived sets it, too; leave out one of the two",
+        ),
+        (f"{PLAIN}[grid]\nweight_decay = [0, 0.0]\n", "grid.weight_decay: 0.0 stands twice; take out one"),
+        (f"{PLAIN}[grid]\nlearning_rate = [1e-4, 0.0001]\n", "grid.learning_rate: 0.0001 stands twice"),
+        (
+            f'{PLAIN}[grid]\nmethod = ["lora"]\noptions.targets = ["{"n" * 160}"]\n',
+            "sweep.toml: grid: trial 'plain-method-lora-options.targets-nnnnnn...' would have a folder whose name is "
+            "201 bytes long, and 200 is the most; give fewer or shorter settings or values",
+        ),
+        (PLAIN.replace("plain", "p" * 194), "name is 201 bytes long, and 200 is the most; give fewer or shorter names"),
+        (
+            f'models = ["tiny-llama", "./tiny-llama/"]\n{PLAIN}',
+            "models: 'tiny-llama' and './tiny-llama/' are one model; take out one of them",
+        ),
+        (f'models = ["/", "owner/small"]\n{PLAIN}', "models: '/' is no model; name a model's folder or a Hub id"),
         (PLAIN + PLAIN, "two recipes are named 'plain'"),
         ('[[recipes]]\nname = "a"\nbase = "tiny"\n', "recipe 'tiny': no such file or shipped recipe"),
         (f'{PLAIN}[[recipes]]\nname = "x"\nbase = "smollm2-135m-full"\n', "knowledge: the recipes teach different"),
@@ -480,6 +499,13 @@ def test_an_empty_table_empties_what_the_base_has(place: Path) -> None:
     assert without.recipe.train.derived == {}
     [more] = planned(place, f"{base}train = {{ derived = {{ reverse = 3 }} }}\n")
     assert more.recipe.train.derived == {"statement": 1, "slot": 1, "scenario": 1, "reverse": 3}
+
+
+def test_forms_of_a_list_stay_where_the_grid_sets_one_more(place: Path) -> None:
+    trials = planned(place, f'{PLAIN}train = {{ derived = ["statement", "slot"] }}\n[grid]\nderived.reverse = [1, 3]\n')
+    assert [trial.recipe.train.derived for trial in trials] == [
+        {"statement": None, "slot": None, "reverse": number} for number in (1, 3)
+    ]
 
 
 @pytest.mark.parametrize(("gpus", "is_given"), [(0, True), (0.25, True), (2, True), (1.5, False), (1e-5, False)])

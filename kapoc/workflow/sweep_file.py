@@ -1,5 +1,6 @@
 """A sweep: the TOML file of recipes, seeds and models, and the trials that it stands for."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from kapoc.errors import DataError, near_miss
-from kapoc.recipe import Recipe, ReplaySettings, TrainSettings, load_recipe
+from kapoc.recipe import Recipe, ReplaySettings, TrainSettings, load_recipe, with_numbers
 from kapoc.source import Number, StrictRecord, load_toml, validate
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _OWN_SEEDS = "is set by `seeds` outside of the grid and of `train`; name the seeds there"
+_MOST_BYTES = 200
+"""Of a trial's name, which is its folder's; file systems take 255."""
 Names = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
     BeforeValidator(lambda names: (names,) if isinstance(names, str) else names),
@@ -106,6 +109,13 @@ def load_sweep(path: Path) -> tuple[Sweep, tuple[Trial, ...]]:
     _refuse_repeated([entry.name for entry in sweep.recipes], path, "recipes")
     trials = _trials(sweep, path)
     _refuse_repeated([trial.name for trial in trials], path, "trials")
+    for trial in trials:
+        if (length := len(trial.name.encode())) > _MOST_BYTES:
+            place, fix = ("grid", "settings or values") if sweep.grid else ("recipes", "names")
+            raise DataError(
+                f"{path}: {place}: trial '{trial.name[:40]}...' would have a folder whose name is {length} bytes long, "
+                f"and {_MOST_BYTES} is the most; give fewer or shorter {fix}"
+            )
     return sweep, trials
 
 
@@ -119,6 +129,7 @@ def _trials(sweep: Sweep, path: Path) -> tuple[Trial, ...]:
     bases = [load_recipe(entry.base) for entry in sweep.recipes]
     grid = _grid(sweep.grid, path)
     knowledge = sweep.knowledge or _common_knowledge(bases, path)
+    _refuse_bad_models(sweep.models or (), path)
     labels = _labels(sweep.models or tuple(dict.fromkeys(base.model for base in bases)))
     trials: list[Trial] = []
     meant: dict[str, tuple[str, ...]] = {}
@@ -159,7 +170,13 @@ def _grid(grid: Mapping[str, Any], path: Path) -> dict[str, list[Any]]:
             raise DataError(f"{path}: grid.{key}: must be a list of values, such as [1, 2]")
         if key in flat:
             raise DataError(f"{path}: grid.{key}: stands twice; take out one")
+        for number, one in enumerate(value):
+            if one in value[:number]:
+                raise DataError(f"{path}: grid.{key}: {one!r} stands twice; take out one")
         flat[key] = value
+    for key in flat:
+        if (whole := next((other for other in flat if key.startswith(f"{other}.")), None)) is not None:
+            raise DataError(f"{path}: grid.{key}: grid.{whole} sets it, too; leave out one of the two")
     return flat
 
 
@@ -184,7 +201,9 @@ def _settings(base: TrainSettings, entry: RecipeEntry, point: Mapping[str, Any],
     own = dict(entry.train)
     if "method" not in own and "method" in whole:  # the options that it names are for the method of the grid
         own["method"] = whole["method"]
-    content = _changed(_changed(base.model_dump(), own), whole)
+    changed = _changed(base.model_dump(), own)
+    changed["derived"] = with_numbers(changed["derived"])  # a list has the forms of which the grid may set one
+    content = _changed(changed, whole)
     return validate(content, TrainSettings, Path(f"{path}: recipe '{entry.name}': train"))
 
 
@@ -209,10 +228,22 @@ def _common_knowledge(bases: Sequence[Recipe], path: Path) -> tuple[str, ...]:
     return first
 
 
+def _refuse_bad_models(models: Sequence[str], path: Path) -> None:
+    places = [os.path.normpath(model) for model in models]
+    for number, (model, place) in enumerate(zip(models, places, strict=True)):
+        if place == Path(place).anchor:
+            raise DataError(f"{path}: models: '{model}' is no model; name a model's folder or a Hub id")
+        if place in places[:number]:
+            raise DataError(
+                f"{path}: models: '{models[places.index(place)]}' and '{model}' are one model; take out one of them"
+            )
+
+
 def _labels(models: Sequence[str]) -> dict[str, str]:
     """A short name for each model: the last part of its path, or all parts where two end alike."""
-    last = [_in_a_name(Path(model).name) for model in models]
-    whole = ["--".join(_in_a_name(part) for part in Path(model).parts if part != "/") for model in models]
+    paths = [Path(model) if Path(model).name else Path(model).absolute() for model in models]  # "." has no name
+    last = [_in_a_name(path.name) for path in paths]
+    whole = ["--".join(_in_a_name(part) for part in path.parts if part != "/") for path in paths]
     return dict(zip(models, last if len(set(last)) == len(last) else whole, strict=True))
 
 
