@@ -247,11 +247,16 @@ def load_run(folder: Path) -> Run:
 
 def _instead_of_run(folder: Path) -> str:
     """What to do about a folder that holds no run."""
-    if any((folder / name).is_file() for name in _OF_MODELS):
+    if holds_model(folder):
         return f"it is a model; measure it with `kapoc bench --model {folder}`, and name the run that this makes"
     if below := sorted(str(path.parent) for path in folder.glob("*/run.json")):
         return f"there is one in {', '.join(below[:4])}; name one of these"
     return f"make one with `kapoc bench --out {folder}`"
+
+
+def holds_model(folder: Path) -> bool:
+    """Whether a folder is a model's or an adapter's."""
+    return any((folder / name).is_file() for name in _OF_MODELS)
 
 
 def refuse_other_files(folder: Path) -> None:
@@ -261,7 +266,7 @@ def refuse_other_files(folder: Path) -> None:
         OutputError: a model or files of other kinds lie there.
     """
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if not names.isdisjoint(_OF_MODELS):
+    if holds_model(folder):
         raise OutputError(f"{folder}: holds a model; choose another --out for the run")
     if "run.json" not in names and any(name not in _OF_RUNS and not name.startswith(".") for name in names):
         raise OutputError(f"{folder}: holds files that are no run's; choose another --out or empty it")

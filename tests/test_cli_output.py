@@ -207,7 +207,7 @@ def test_a_long_text_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
             "--epochs 2 --seed 3 --runs here",
         ),
         (
-            "--knowledge events-2025 --out 'my model'",
+            "--knowledge events-2025 --epochs 2 --seed 3 --method lora --out 'my model'",
             "kapoc bench --model 'my model' --base default --knowledge events-2025",
         ),
     ],

@@ -4,6 +4,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from kapoc.judging.retention import (
 )
 from kapoc.knowledge.set_file import load_knowledge, load_source
 from kapoc.recipe import TrainSettings, load_recipe
-from kapoc.record import Run, load_run
+from kapoc.record import Run, load_run, save_run
 from kapoc.report.retention import render_retention
 from kapoc.training import checkpoint
 from kapoc.training.rehearsal import rehearsed_examples, spread
@@ -321,6 +322,64 @@ def test_what_stands_in_the_place_of_a_later_stage_is_found_before_the_first(
     assert taught == []
 
 
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ("config.json", "out: holds a model; choose another --out for the results"),
+        ("notes.txt", "out: holds files that are not of `kapoc retain`; choose another --out or empty it"),
+        ("base-limit10/run.json", "out: holds files that are not of `kapoc retain`"),
+        ("sets/adapter_config.json", ""),
+        ("retain-limit10.json", ""),
+        ("1-lamps-north/run/run.json", ""),
+        (".DS_Store", ""),
+    ],
+)
+def test_results_go_where_nothing_lies_or_results_of_stages_do(
+    workshop: Path, monkeypatch: pytest.MonkeyPatch, found: str, said: str
+) -> None:
+    taught = asked_to_train(monkeypatch)
+    (workshop / "out" / found).parent.mkdir(parents=True)
+    (workshop / "out" / found).touch()
+    plan = plan_retain(["lamps.yaml:north", "lamps.yaml:south"], load_recipe("smollm2-135m-full"))
+    with pytest.raises(OutputError, match=said) if said else nullcontext():
+        run_retain(plan, Path("out"))
+    assert len(taught) == (0 if said else 2)
+
+
+def test_a_wrong_tracker_is_found_before_the_base_is_measured(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taught = asked_to_train(monkeypatch)
+    recipe = load_recipe("smollm2-135m-full").with_trackers(["tensorbord"])
+    with pytest.raises(DataError, match="tracker 'tensorbord' is not installed; did you mean 'tensorboard'"):
+        run_retain(plan_retain(["lamps.yaml:north", "lamps.yaml:south"], recipe), Path("out"))
+    assert taught == []
+    assert not Path("out").exists()
+
+
+def test_a_killed_start_goes_on_in_its_folder(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workshop / "lights.yaml").write_text(
+        yaml.safe_dump({**two_domains(), "name": "lights"}).replace("ZX-", "QX-"), encoding="utf-8"
+    )
+    plan = plan_retain(["lamps.yaml", "lights.yaml"], load_recipe("smollm2-135m-full"))
+
+    def killed(asking: Workspace, model: str, out: Path) -> Run:
+        save_run(made_up(0.0, "1"), out)
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        monkeypatch.setattr(retain_run, "bench_once", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_retain(plan, Path("out"))
+
+
+def test_results_with_unrelated_training_have_a_name_of_their_own(workshop: Path) -> None:
+    recipe = load_recipe("smollm2-135m-full")
+    names = [
+        plan_retain(["lamps.yaml:north", "lamps.yaml:south"], recipe, unrelated_steps=steps, limit=limit).page
+        for steps, limit in ((0, None), (2, None), (3, 10))
+    ]
+    assert names == ["retain", "retain-unrelated-2", "retain-unrelated-3-limit10"]
+
+
 # ------------------------------------------------------------------ the whole of it, on a tiny model
 
 
@@ -338,7 +397,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, llama_folder: Path) -> Itera
         yield folder
 
 
-STAGES = ("lamps.yaml:north", "lamps.yaml:south")
+STAGES = ("lamps.yaml:south", "lamps.yaml:north")
+"""Not in the order of their names, in which a run names its sets."""
 LIMIT = 10
 """Every question about the lamps is asked, and few others."""
 
@@ -373,18 +433,18 @@ def plain(place: Path) -> Retention:
     """Stopped as the second stage begins, and started again; then stages without rehearsal and unrelated training."""
     _, folder = planned()
     with pytest.raises(KeyboardInterrupt):
-        run(stop_at("training 2-lamps-south"))
+        run(stop_at("training 2-lamps-north"))
     before = times(folder)
     assert {str(path.relative_to(folder)) for path in before} == {
         "base-limit10/run.json",
-        "1-lamps-north/model/training.json",
-        "1-lamps-north/run-limit10/run.json",
+        "1-lamps-south/model/training.json",
+        "1-lamps-south/run-limit10/run.json",
     }
     lines: list[str] = []
     retention = run(lines.append, unrelated_steps=3)
     assert times(folder).items() >= before.items()
     assert [line.split(":")[0] for line in lines if line.startswith("training ")] == [
-        "training 2-lamps-south",
+        "training 2-lamps-north",
         "training unrelated-3",
     ]
     return retention
@@ -410,20 +470,20 @@ def test_what_later_stages_lose_is_seen_and_rehearsal_keeps_more(plain: Retentio
     assert kept is not None
     assert kept > left
     folders = sorted(path.name for path in Path("runs/retain").iterdir())
-    assert folders == ["tiny-lamps-north-lamps-south", "tiny-lamps-north-lamps-south-rehearse-1"]
+    assert folders == ["tiny-lamps-south-lamps-north", "tiny-lamps-south-lamps-north-rehearse-1"]
     steps = [
-        json.loads((Path("runs/retain") / name / "2-lamps-south/model/training.json").read_text()) for name in folders
+        json.loads((Path("runs/retain") / name / "2-lamps-north/model/training.json").read_text()) for name in folders
     ]
-    assert [step["num_examples"] for step in steps] == [3, 5]
+    assert [step["num_examples"] for step in steps] == [2, 5]
 
 
 def test_the_matrix_is_that_of_the_runs_on_disk(plain: Retention) -> None:
     _, folder = planned()
     base = load_run(folder / plain.measured[0].run)
-    assert [row.after for row in plain.measured] == ["base", "North", "South", "unrelated"]
+    assert [row.after for row in plain.measured] == ["base", "South", "North", "unrelated"]
     for row in plain.measured[1:]:
         comparison = compare(base, load_run(folder / row.run))
-        for column, name in enumerate(("lamps-north", "lamps-south")):
+        for column, name in enumerate(("lamps-south", "lamps-north")):
             for tier in ("seen", "paraphrased", "unseen"):
                 assert row.scores[tier][column] == pytest.approx(comparison.sets[name][tier].after)
         assert row.general == pytest.approx(comparison.tiers["general"].after)
@@ -445,11 +505,11 @@ def test_the_matrix_is_that_of_the_runs_on_disk(plain: Retention) -> None:
 
 def test_each_stage_trains_the_model_of_the_one_before(plain: Retention) -> None:
     _, folder = planned()
-    steps = ("1-lamps-north", "2-lamps-south", "unrelated-3")
+    steps = ("1-lamps-south", "2-lamps-north", "unrelated-3")
     records = [json.loads((folder / step / "model" / "training.json").read_text()) for step in steps]
     assert records[0]["base_sha256"] == load_run(folder / "base-limit10").model.weights_sha256
     assert [record["base_sha256"] for record in records[1:]] == [record["weights_sha256"] for record in records[:-1]]
-    assert [record["knowledge"][0]["name"] for record in records] == ["lamps-north", "lamps-south", "unrelated-12"]
+    assert [record["knowledge"][0]["name"] for record in records] == ["lamps-south", "lamps-north", "unrelated-12"]
     assert (records[2]["num_steps"], records[2]["num_examples"]) == (3, 12)
 
 
@@ -467,11 +527,11 @@ def test_the_command_prints_and_writes_what_was_found(
         if more:
             assert Retention.model_validate_json(output) == plain
         else:
-            for part in ("North, then South with tiny", "backward transfer", "all stages, 3 unrelated steps later"):
+            for part in ("South, then North with tiny", "backward transfer", "all stages, 3 unrelated steps later"):
                 assert part in output
-    written = (folder / "retain-limit10.json").read_text(encoding="utf-8")
+    written = (folder / "retain-unrelated-3-limit10.json").read_text(encoding="utf-8")
     assert Retention.model_validate_json(written) == plain
-    page = (folder / "retain-limit10.md").read_text(encoding="utf-8")
+    page = (folder / "retain-unrelated-3-limit10.md").read_text(encoding="utf-8")
     assert page == render_retention(plain)
     assert "nothing here is evidence" in page
     assert "| base | 0.0% | 0.0% |" in page

@@ -463,12 +463,15 @@ def test_a_checkpoint_of_other_weights_than_were_measured_is_none(rerun: Rerun) 
         ('train = { method = "lroa" }', "lroa"),
         ('train = { derived = ["revers"] }', "revers"),
         ('train = { method = "lora", options = { rnk = 3 } }', "rnk"),
+        ("", r"recipe 'other-seed-0': tracker 'tensorbord' is not installed; did you mean 'tensorboard'\?"),
     ],
 )
 def test_a_mistake_in_the_last_recipe_is_found_before_the_first_is_trained(rerun: Rerun, entry: str, said: str) -> None:
     worker = Worker()
+    text = Path("tiny.toml").read_text(encoding="utf-8")
+    Path("other.toml").write_text(text + ("" if entry else '[track]\nwith = ["tensorbord"]\n'), encoding="utf-8")
     with pytest.raises(DataError, match=said):
-        rerun(worker, f'[[recipes]]\nname = "other"\nbase = "tiny.toml"\n{entry}\n')
+        rerun(worker, f'[[recipes]]\nname = "other"\nbase = "other.toml"\n{entry}\n')
     assert worker.done == []
     assert not Path("out").exists()
 

@@ -243,7 +243,9 @@ def train(
 def _measuring(out: Path | None, base: str, asked: Sequence[tuple[str, object]]) -> str:
     """The command that measures what a training with these options left."""
     model = ["trained"] if out is None else [str(out), "--base", base]
-    options = [word for name, value in asked if value is not None for word in (name, str(value))]
+    of_training = () if out is None else ("--method", "--epochs", "--seed")  # bench refuses them with a folder
+    given = [(name, value) for name, value in asked if value is not None and name not in of_training]
+    options = [word for name, value in given for word in (name, str(value))]
     return shlex.join(["kapoc", "bench", "--model", *model, *options])
 
 

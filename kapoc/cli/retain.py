@@ -59,7 +59,8 @@ def retain(
     stage after every stage, backward and forward transfer, forgetting, and general ability. The results lie in
     RUNS/retain/RECIPE-STAGES/: `base` and `<number>-<stage>/run` are ordinary runs, `<number>-<stage>/model` is a
     checkpoint, `sets` holds domains as sets of their own. With --rehearse the folder is another one. The same command
-    given again does not repeat what has finished. It ends in retain.json and retain.md.
+    given again does not repeat what has finished. It ends in retain.json and retain.md, or with --unrelated in
+    retain-unrelated-STEPS.json and .md.
 
     Where the recipe has a budget, that of each stage is counted from the model before it, not from the base: a model
     may move so far in every stage. How far it is from the base stands in the results.

@@ -4,16 +4,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kapoc.errors import DataError
+from kapoc.errors import DataError, OutputError
 from kapoc.judging.compare import warnings_of_sets
 from kapoc.judging.retention import TAUGHT, Retention, TaughtStage, measured_in, num_items, recall_change, transfers
 from kapoc.knowledge.set_file import Source
 from kapoc.recipe import BudgetSettings, Recipe
-from kapoc.record import Run, limit_suffix, to_json
+from kapoc.record import Run, holds_model, limit_suffix, to_json
 from kapoc.report.retention import render_retention
 from kapoc.workflow.bench_run import bench_once
 from kapoc.workflow.stages import MAX_UNRELATED, Stage, load_stages, write_stages, write_unrelated
-from kapoc.workflow.train_run import refuse_before_training, refuse_missing_dev, train_once
+from kapoc.workflow.train_run import (
+    refuse_before_training,
+    refuse_missing_dev,
+    refuse_unknown_trackers,
+    train_once,
+)
 from kapoc.workflow.workspace import Listener, Rehearsal, Workspace
 from kapoc.writing import refuse_unwritable, write_atomically
 
@@ -59,8 +64,14 @@ class RetainPlan:
 
     @property
     def suffix(self) -> str:
-        """What keeps the results of fewer items apart."""
+        """What keeps the runs of fewer items apart."""
         return limit_suffix(self.limit)
+
+    @property
+    def page(self) -> str:
+        """What the results are called: they are others with unrelated training at the end."""
+        after = f"-{UNRELATED}-{self.unrelated_steps}" if self.unrelated_steps else ""
+        return f"retain{after}{self.suffix}"
 
 
 def plan_retain(
@@ -101,13 +112,16 @@ def run_retain(plan: RetainPlan, folder: Path) -> Retention:
 
     Raises:
         DataError: the recipe names what does not exist.
-        OutputError: the folder cannot be written, or holds other files where a model is to go.
+        OutputError: the folder cannot be written, is a model's, or holds other files.
     """
     refuse_unwritable(folder)
+    refuse_unknown_trackers(plan.recipe)
     steps = [f"{number}-{stage.in_a_name}" for number, stage in enumerate(plan.stages, start=1)]
     unrelated = f"{UNRELATED}-{plan.unrelated_steps}"
     for step in (*steps, unrelated):
         refuse_before_training(plan.recipe, folder / step / "model")
+    _refuse_other_files(folder, steps)
+    (folder / "sets").mkdir(parents=True, exist_ok=True)
     sources = write_stages(plan.stages, folder / "sets", paraphrased=plan.recipe.train.quotes_facts)
     measured = list(_stages(plan, sources, folder, steps))
     if plan.unrelated_steps:
@@ -117,15 +131,28 @@ def run_retain(plan: RetainPlan, folder: Path) -> Retention:
 
 
 def write_retention(plan: RetainPlan, retention: Retention, folder: Path) -> Path:
-    """Write `retain.json` and `retain.md`.
+    """Write `retain.json` and `retain.md`; with unrelated training `retain-unrelated-<steps>.*`.
 
     Returns:
         The page.
     """
-    page = folder / f"retain{plan.suffix}.md"
+    page = folder / f"{plan.page}.md"
     write_atomically(page.with_suffix(".json"), to_json(retention) + "\n")
     write_atomically(page, render_retention(retention))
     return page
+
+
+def _refuse_other_files(folder: Path, steps: Sequence[str]) -> None:
+    """Refuse a folder whose runs or model would be replaced, or taken for results of stages.
+
+    Raises:
+        OutputError: a model lies there, or files and neither `sets`, which is made first, nor a stage, nor results.
+    """
+    if holds_model(folder):
+        raise OutputError(f"{folder}: holds a model; choose another --out for the results")
+    is_own = any((folder / name).is_dir() for name in ("sets", *steps)) or any(folder.glob("retain*.json"))
+    if folder.is_dir() and not is_own and any(not path.name.startswith(".") for path in folder.iterdir()):
+        raise OutputError(f"{folder}: holds files that are not of `kapoc retain`; choose another --out or empty it")
 
 
 def _stages(plan: RetainPlan, sources: Sequence[Source], folder: Path, steps: Sequence[str]) -> Iterator[_AtOneTime]:
@@ -165,10 +192,9 @@ def _teaching(plan: RetainPlan, folder: Path, recipe: Recipe, source: Source) ->
 
 
 def _asking(plan: RetainPlan, sources: Sequence[Source], folder: Path) -> Workspace:
-    """Where all stages are asked about at once."""
-    return Workspace(
-        folder, plan.recipe, tuple(sources), limit=plan.limit, command=plan.command, listener=plan.listener
-    )
+    """Where all stages are asked about at once, in the order in which a run names its sets."""
+    by_name = tuple(sorted(sources, key=lambda source: source.knowledge.name))
+    return Workspace(folder, plan.recipe, by_name, limit=plan.limit, command=plan.command, listener=plan.listener)
 
 
 def _summary(plan: RetainPlan, knowledge: Sequence[str], measured: Sequence[_AtOneTime]) -> Retention:

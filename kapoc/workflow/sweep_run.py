@@ -23,7 +23,7 @@ from kapoc.source import StrictRecord, load_json
 from kapoc.training_record import TRAINING_FILE, TrainingRecord
 from kapoc.workflow.bench_run import bench_base, bench_trained
 from kapoc.workflow.sweep_file import Sweep, Trial
-from kapoc.workflow.train_run import refuse_bad_settings, refuse_missing_dev
+from kapoc.workflow.train_run import refuse_bad_settings, refuse_missing_dev, refuse_unknown_trackers
 from kapoc.workflow.workspace import Listener, Workspace, open_workspace
 from kapoc.writing import write_atomically
 
@@ -184,6 +184,7 @@ def run_sweep(
     ]
     for job in jobs:
         refuse_bad_settings(job.recipe)
+        refuse_unknown_trackers(job.recipe)
     workspaces = [job.workspace for job in jobs]  # opening each refuses malformed files before any work
     for workspace in workspaces:
         refuse_missing_dev(workspace.recipe, workspace.facts, workspace.name)

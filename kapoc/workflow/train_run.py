@@ -10,6 +10,7 @@ from kapoc.derived.derive import checked_forms
 from kapoc.errors import DataError
 from kapoc.knowledge.facts import Fact
 from kapoc.recipe import Recipe
+from kapoc.trackers import TrackedRun, load_tracker
 from kapoc.training_record import TRAINING_FILE
 from kapoc.workflow.current import fingerprint, has_current_model, markers_of, settings_sha256, texts_of, texts_sha256
 from kapoc.workflow.workspace import Workspace
@@ -317,6 +318,19 @@ def refuse_bad_settings(recipe: Recipe) -> None:
         checked_forms(recipe.train.derived)
     except DataError as error:
         raise DataError(f"recipe '{recipe.name}': {error}") from None
+
+
+def refuse_unknown_trackers(recipe: Recipe) -> None:
+    """Find out before other work that who is to be told of training cannot be; nothing is opened yet.
+
+    Raises:
+        DataError: a tracker is unknown, or its package is missing.
+    """
+    for tool in recipe.track.tools:
+        try:
+            load_tracker(tool, TrackedRun(recipe.track.project, recipe.name, Path()))
+        except DataError as error:
+            raise DataError(f"recipe '{recipe.name}': {error}") from None
 
 
 def refuse_missing_dev(recipe: Recipe, facts: Iterable[Fact], where: str) -> None:
