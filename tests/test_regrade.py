@@ -10,8 +10,10 @@ from conftest import REPOSITORY, kapoc_here, run_kapoc
 
 from kapoc.bundled import bundled
 from kapoc.errors import IncomparableError
-from kapoc.record import Item, load_run, save_run
-from kapoc.workflow.regrade import regrade
+from kapoc.judging.retention import Measured, Retention
+from kapoc.judging.trials import TrialResult, summarise
+from kapoc.record import Item, load_run, save_run, to_json
+from kapoc.workflow.regrade import outdated, regrade
 
 REPORTS = REPOSITORY / "reports"
 KEPT = ["reference/base", "reference/trained", "reference/plain", "thorough/trained", "thorough/seed-1"]
@@ -192,3 +194,54 @@ def test_what_was_made_of_a_run_is_told_with_the_command_that_makes_it_anew(
         "`kapoc report work/base work/trained --out work/report.md` writes it anew",
         "note: work/model/README.md has the numbers of before; `kapoc bench --model trained` writes it anew",
     ]
+
+
+def typed(folder: Path, command: str, source: Path = REPORTS / "reference" / "base") -> Path:
+    """A copy of a run in a folder, as if it had been made by another command."""
+    run = load_run(source)
+    save_run(run.model_copy(update={"command": command, "items": run.items[:1], "num_items": 1}), folder)
+    return folder
+
+
+def retention(*runs: str, unrelated_steps: int = 0) -> str:
+    measured = [
+        Measured(after=run, run=run, scores={}, general=None, bits_per_byte=None, divergence=None) for run in runs
+    ]
+    known = {"settings": {}, "rehearse": 0, "limit": None, "stages": (), "transfer": {}, "kept": (), "backward": None}
+    return to_json(Retention(**known, measured=measured, unrelated=None, unrelated_steps=unrelated_steps))
+
+
+def test_pages_of_stages_that_show_a_run_are_told_with_their_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = "kapoc retain 'a b.yaml' b.yaml"
+    runs = [typed(Path("out") / name, f"{command} --unrelated 2") for name in ("base", "1-a/run", "unrelated-2/run")]
+    other = typed(Path("out/1-a/run-limit2"), command)
+    for page, text in (
+        ("retain", retention("base", "1-a/run")),
+        ("retain-unrelated-2", retention("base", "1-a/run", "unrelated-2/run", unrelated_steps=2)),
+        ("retain-notes", "no results"),
+    ):
+        Path(f"out/{page}.md").write_text("# Stages", encoding="utf-8")
+        Path(f"out/{page}.json").write_text(text, encoding="utf-8")
+    both = [
+        (Path("out/retain-unrelated-2.md"), f"{command} --unrelated 2"),
+        (Path("out/retain.md"), command),
+    ]
+    assert [outdated(run) for run in (*runs, other)] == [both, both, both[:1], []]
+    monkeypatch.chdir("out/1-a")
+    assert outdated(Path("run")) == [(Path("..") / page.name, how) for page, how in both]
+
+
+def test_the_page_of_a_sweep_that_shows_a_run_is_told_with_its_command(tmp_path: Path) -> None:
+    sweep = "kapoc sweep my.toml"
+    runs = [typed(tmp_path / place, sweep) for place in ("a-seed-0/set/trained", "base/set/base", "old/set/trained")]
+    shown = TrialResult(name="a-seed-0", recipe="a", model="m", seed=0, seconds=1, scores={}, settings={})
+    for limit in (None, 2):
+        results = summarise("s", "set", [shown], limit=limit)
+        (tmp_path / f"{results.stem}.json").write_text(to_json(results), encoding="utf-8")
+        (tmp_path / f"{results.stem}.md").write_text("# Sweep", encoding="utf-8")
+    page = [(tmp_path / "sweep.md", sweep)]
+    assert [outdated(run) for run in runs] == [page, page, []]
+    assert outdated(typed(runs[0], "kapoc bench --model x")) == [(tmp_path / "sweep.md", "kapoc sweep FILE")]

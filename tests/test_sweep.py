@@ -276,6 +276,7 @@ class Worker:
         self.done: list[str] = []
         self.broken: set[str] = set()
         self.weights, self.trained = "0" * 64, "1" * 64
+        self.others: dict[str, str] = {}
         self._stop_after = stop_after
 
     def __call__(self, jobs: Sequence[Job]) -> Iterator[Report]:
@@ -288,14 +289,15 @@ class Worker:
         workspace = job.workspace
         if job.name in self.broken:
             raise MemoryError("too much\nof everything")
-        base = make_run(make_items(nothing), weights=self.weights)
+        weights = self.others.get(job.recipe.model, self.weights)
+        base = make_run(make_items(nothing), weights=weights)
         if job.base is None:
             save_run(base, workspace.run("base"))
             return load_run(workspace.run("base"))
         assert load_run(job.base).items == base.items
         self.done.append(job.name)
         items = make_items(everything, divergence=0.25)
-        save_run(make_run(items, weights=self.trained, base_sha256=self.weights), workspace.run("trained"))
+        save_run(make_run(items, weights=self.trained, base_sha256=weights), workspace.run("trained"))
         workspace.model.mkdir(parents=True, exist_ok=True)
         record = training_record(self.trained).model_dump_json()
         (workspace.model / "training.json").write_text(record, encoding="utf-8")
@@ -636,6 +638,23 @@ def test_a_base_that_fails_stops_its_trials_alone(rerun: Rerun) -> None:
     results = rerun(worker, 'models = ["default", "owner/absent"]\n')
     assert worker.done == ["plain-default-seed-0", "plain-default-seed-1"]
     assert {failure.error for failure in results.failures} == {"base-2: MemoryError: too much"}
+
+
+def test_a_second_model_repeats_no_trial_of_the_first(rerun: Rerun) -> None:
+    rerun(Worker(), 'models = ["owner/a"]\n')
+    for _ in range(2):
+        worker = Worker()
+        worker.others = {"owner/b": "3" * 64}
+        results = rerun(worker, 'models = ["owner/b", "owner/a"]\n')
+        assert [(one.name, one.recipe) for one in results.trials] == [
+            (f"plain-{model}-seed-{seed}", f"plain-{model}") for model in "ba" for seed in (0, 1)
+        ]
+        assert worker.done in (["plain-b-seed-0", "plain-b-seed-1"], [])
+    assert worker.done == []
+    other = Worker()
+    other.weights, other.others = "4" * 64, worker.others
+    rerun(other, 'models = ["owner/b", "owner/a"]\n')
+    assert other.done == ["plain-a-seed-0", "plain-a-seed-1"]
 
 
 def test_trials_share_a_base_where_it_is_measured_alike(rerun: Rerun) -> None:

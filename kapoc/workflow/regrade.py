@@ -3,7 +3,10 @@
 No model is asked. What was asked must be what would be asked today; else the model must be measured again.
 """
 
-from collections.abc import Mapping, Sequence
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +16,15 @@ from kapoc.bundled import bundled_sets
 from kapoc.data.audit import count_leaks
 from kapoc.errors import DataError, IncomparableError
 from kapoc.judging.baseline import SEAL
+from kapoc.judging.retention import Retention
+from kapoc.judging.trials import SweepResults
 from kapoc.knowledge.set_file import load_sources
 from kapoc.measuring import harness
 from kapoc.measuring.general import general_sha256, kind_of
 from kapoc.measuring.task_list import load_tasks
 from kapoc.record import Item, Run, load_run, save_run
 from kapoc.report.formats import is_report
+from kapoc.source import Record, load_json
 from kapoc.workflow.card_file import CARD
 
 
@@ -68,10 +74,11 @@ def regrade_on_disk(
 
 
 def outdated(folder: Path) -> list[tuple[Path, str]]:
-    """What was made of a run that is graded anew, and lies beside it: each file with the command that writes it again.
+    """What was made of a run that is graded anew: each file with the command that writes it again.
 
     Args:
-        folder: of the run; reports and a model's card are looked for beside it.
+        folder: of the run; reports and a model's card are looked for beside it, the pages of `kapoc retain` and `kapoc
+            sweep` also where those put them.
     """
     found = []
     for page in sorted(folder.parent.glob("*.md")):
@@ -84,7 +91,47 @@ def outdated(folder: Path) -> list[tuple[Path, str]]:
     card = folder.parent / "model" / CARD
     if card.is_file() and "model-index" in card.read_text(encoding="utf-8", errors="replace"):
         found.append((card, "kapoc bench --model trained"))
-    return found
+    return [*found, *_of_retain(folder), *_of_sweep(folder)]
+
+
+def _of_retain(folder: Path) -> Iterator[tuple[Path, str]]:
+    """The pages that show a run of training in stages: beside the base's run, and one folder up from a stage's."""
+    for place in (_above(folder, 0), _above(folder, 1)):
+        for page, retention in _pages(place, "retain", Retention):
+            if folder.resolve() in {(place / row.run).resolve() for row in retention.measured}:
+                last = place / retention.measured[-1].run
+                words = _command(last if (last / "run.json").is_file() else folder, "kapoc retain STAGES")
+                if not retention.unrelated_steps and "--unrelated" in words:  # its last stage's run was made with it
+                    at = words.index("--unrelated")
+                    words[at : at + 2] = []
+                yield page, shlex.join(words)
+
+
+def _of_sweep(folder: Path) -> Iterator[tuple[Path, str]]:
+    """The pages of a sweep that show a run of it, two folders up."""
+    limit, name = load_json(folder / "run.json", Run).settings.limit, folder.resolve().parents[1].name
+    for page, results in _pages(_above(folder, 2), "sweep", SweepResults):
+        if results.limit == limit and (name in {trial.name for trial in results.trials} or name.startswith("base")):
+            yield page, shlex.join(_command(folder, "kapoc sweep FILE"))
+
+
+def _above(folder: Path, number: int) -> Path:
+    """The folder so many above that of a run, as a user would name it from where the run was named."""
+    place = folder.resolve().parents[number]
+    return place if folder.is_absolute() else Path(os.path.relpath(place))
+
+
+def _pages(place: Path, stem: str, kind: type[Record]) -> Iterator[tuple[Path, Record]]:
+    """Pages with the results that lie beside each, where they are such."""
+    for page in sorted(place.glob(f"{stem}*.md")):
+        with suppress(DataError):
+            yield page, load_json(page.with_suffix(".json"), kind)
+
+
+def _command(folder: Path, general: str) -> list[str]:
+    """The command by which a run was made, or the general form of it where it was made by another."""
+    words = shlex.split(load_json(folder / "run.json", Run).command)
+    return words if words[:2] == general.split()[:2] else general.split()
 
 
 def _changes(before: Run, after: Run) -> Regraded:

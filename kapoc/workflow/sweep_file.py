@@ -89,11 +89,13 @@ class Trial:
         name: of the trial; also the name of its recipe, and so of its folder.
         group: what it has in common with the same recipe's other seeds.
         recipe: with every override, its model and its seed.
+        unlabelled: what it was called while its model was the only one; empty where it is.
     """
 
     name: str
     group: str
     recipe: Recipe
+    unlabelled: str = ""
 
 
 def load_sweep(path: Path) -> tuple[Sweep, tuple[Trial, ...]]:
@@ -145,7 +147,9 @@ def _trials(sweep: Sweep, path: Path) -> tuple[Trial, ...]:
                     raise DataError(f"{path}: recipes: two are called '{group}' in the results; rename one")
                 own = {"name": f"{group}-seed-{seed}", "model": model, "knowledge": knowledge}
                 settings = train.model_copy(update={"seed": seed})
-                trials.append(Trial(f"{group}-seed-{seed}", group, base.model_copy(update={**own, "train": settings})))
+                recipe = base.model_copy(update={**own, "train": settings})
+                unlabelled = f"{name}-seed-{seed}" if group != name else ""
+                trials.append(Trial(f"{group}-seed-{seed}", group, recipe, unlabelled))
     return tuple(trials)
 
 

@@ -63,6 +63,7 @@ class Job:
         command: that was typed.
         base: folder of the base's run, of a trial; none of a base.
         fingerprint: that the finished trial will have.
+        unlabelled: what a trial was called before the sweep had a second model; empty where it has none.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Job:
     command: str = ""
     base: Path | None = None
     fingerprint: str = ""
+    unlabelled: str = ""
 
     @property
     def drops_model(self) -> bool:
@@ -179,7 +181,16 @@ def run_sweep(
         DataError: a recipe names what does not exist, or the knowledge set is malformed; nothing has been done.
     """
     jobs = [
-        Job(trial.name, trial.group, trial.recipe, out / sweep.name, sweep.limit, sweep.keep_models, command)
+        Job(
+            trial.name,
+            trial.group,
+            trial.recipe,
+            out / sweep.name,
+            sweep.limit,
+            sweep.keep_models,
+            command,
+            unlabelled=trial.unlabelled,
+        )
         for trial in trials
     ]
     for job in jobs:
@@ -191,6 +202,7 @@ def run_sweep(
     for note in dict.fromkeys(f"{job.group}: {note}" for job in jobs for note in job.recipe.train.idle):
         tell(note)
     ready, failures = _after_their_bases(jobs, runner, tell)
+    ready = [_where_it_finished(job) for job in ready]
     finished = {job.name: done for job in ready if (done := finished_trial(job)) is not None}
     waiting = [job for job in ready if job.name not in finished]
     tell(f"{len(jobs)} trials: {len(finished)} finished before, {len(waiting)} to do, {len(failures)} impossible")
@@ -286,6 +298,14 @@ def _fingerprint(workspace: Workspace, base: Run) -> str:
     )
 
 
+def _where_it_finished(job: Job) -> Job:
+    """A trial, in the folder without the label of its model where it has finished before there was a second one."""
+    if not job.unlabelled or job.mark.is_file():
+        return job
+    earlier = replace(job, recipe=job.recipe.model_copy(update={"name": job.unlabelled}))
+    return earlier if finished_trial(earlier) is not None else job
+
+
 def finished_trial(job: Job) -> FinishedTrial | None:
     """What the trial wrote at its end, if it was this very trial and its run still lies there."""
     workspace = job.workspace
@@ -300,7 +320,7 @@ def finished_trial(job: Job) -> FinishedTrial | None:
         return None
     if job.drops_model:
         _drop_model(workspace)
-    return done
+    return done.model_copy(update={"result": done.result.model_copy(update={"name": job.name, "recipe": job.group})})
 
 
 def _is_model_of(workspace: Workspace, trained: Run) -> bool:
