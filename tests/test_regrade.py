@@ -207,8 +207,19 @@ def retention(*runs: str, unrelated_steps: int = 0) -> str:
     measured = [
         Measured(after=run, run=run, scores={}, general=None, bits_per_byte=None, divergence=None) for run in runs
     ]
-    known = {"settings": {}, "rehearse": 0, "limit": None, "stages": (), "transfer": {}, "kept": (), "backward": None}
-    return to_json(Retention(**known, measured=measured, unrelated=None, unrelated_steps=unrelated_steps))
+    found = Retention(
+        settings={},
+        rehearse=0,
+        unrelated_steps=unrelated_steps,
+        limit=None,
+        stages=(),
+        measured=tuple(measured),
+        transfer={},
+        kept=(),
+        backward=None,
+        unrelated=None,
+    )
+    return to_json(found)
 
 
 def test_pages_of_stages_that_show_a_run_are_told_with_their_command(

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from pages import training_record
@@ -19,6 +19,7 @@ from kapoc.errors import DataError
 from kapoc.judging.compare import compare
 from kapoc.judging.pareto import Point, pareto_front, scores_of
 from kapoc.judging.trials import SweepResults, TrialFailure, TrialResult, summarise
+from kapoc.models import load_model
 from kapoc.recipe import load_recipe
 from kapoc.record import Run, load_run, save_run
 from kapoc.report.plot import front_line, pareto_plot
@@ -26,6 +27,7 @@ from kapoc.report.sweep import render_sweep
 from kapoc.training.checkpoint import finish_swap
 from kapoc.training_record import EpochReport
 from kapoc.workflow import sweep_ray, sweep_run
+from kapoc.workflow.current import settings_sha256, texts_sha256
 from kapoc.workflow.sweep_file import Sweep, load_sweep
 from kapoc.workflow.sweep_ray import ray_runner, trial_resources
 from kapoc.workflow.sweep_run import FinishedTrial, Job, Report, finish, log_listener, perform, run_sweep, write_results
@@ -272,10 +274,10 @@ def test_a_trial_is_another_one_where_anything_differs_that_it_is_made_of(place:
 class Worker:
     """Does jobs one after another with made-up runs, and remembers which trials it was asked to do."""
 
-    def __init__(self, stop_after: int | None = None) -> None:
+    def __init__(self, stop_after: int | None = None, weights: str = "0" * 64) -> None:
         self.done: list[str] = []
         self.broken: set[str] = set()
-        self.weights, self.trained = "0" * 64, "1" * 64
+        self.weights, self.trained = weights, "1" * 64
         self.others: dict[str, str] = {}
         self._stop_after = stop_after
 
@@ -602,6 +604,48 @@ def test_facts_that_change_while_the_sweep_runs_are_not_in_its_table(
         "lamps: its file or the base's was changed while the sweep ran; run the sweep again"
     ] * 2
     assert not results.trials
+
+
+@pytest.mark.parametrize("change", ["grading", "training"])
+def test_a_trial_that_is_graded_anew_is_trained_again_only_where_training_would_be_another(
+    rerun: Rerun, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    recipe = load_recipe("tiny.toml")
+    base, facts = load_model(recipe.model), Path("lamps.yaml").read_text(encoding="utf-8")
+    rerun(worker := Worker(weights=base.identity.weights_sha256))
+    workspace = open_workspace(Path("out/first"), recipe.model_copy(update={"name": "plain-seed-0"}))
+    record = training_record(
+        worker.trained,
+        base_sha256=worker.weights,
+        settings_sha256=settings_sha256(workspace, base),
+        texts_sha256=texts_sha256(workspace, base.tokenizer),
+    )
+    (workspace.folder / "training.json").write_text(record.model_dump_json(), encoding="utf-8")
+    changes = {"grading": ("description: ", "description: now "), "training": ("question: ", "question: Tell me. ")}
+    Path("lamps.yaml").write_text(facts.replace(*changes[change]), encoding="utf-8")
+    assert facts != Path("lamps.yaml").read_text(encoding="utf-8")
+    shared = Path("out/first/base/lamps/base")
+    for folder in (workspace.run("trained"), shared):
+        run = load_run(folder)
+        data = run.data.model_copy(update={"documents_sha256": "5" * 64})
+        save_run(run.model_copy(update={"data": data}), folder)
+
+    def trained(*_: object) -> NoReturn:
+        raise DataError("would be trained")
+
+    def work(jobs: Sequence[Job]) -> Iterator[Report]:
+        for job in jobs:
+            yield perform(job) if job.base is not None else Report(job.name, load_run(shared))
+
+    monkeypatch.setattr(sweep_run, "bench_trained", trained)
+    monkeypatch.setattr("kapoc.models.package_versions", lambda *_: load_run(shared).versions)
+    told: list[str] = []
+    results = rerun(work, told=told)
+    assert "have changed since: plain-seed-0, plain-seed-1; where only aliases did, run `kapoc regrade`" in told[3]
+    again = ["plain-seed-1"] if change == "grading" else ["plain-seed-0", "plain-seed-1"]
+    assert [(one.name, one.error) for one in results.failures] == [(name, "would be trained") for name in again]
+    for result in results.trials:
+        assert (result.scores["dev"], result.seconds) == (record.dev_exact, record.seconds)
 
 
 def test_progress_of_a_trial_is_told_to_its_log(tmp_path: Path) -> None:

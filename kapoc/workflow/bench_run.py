@@ -16,7 +16,9 @@ from kapoc.judging.plan import Planned, plan_gate, sizes_of
 from kapoc.measuring.general import ABILITIES, load_general, load_off_topic
 from kapoc.record import Run, load_run, save_run
 from kapoc.report.formats import beside, render_report
-from kapoc.workflow.current import context_runs, current_run, has_current_model
+from kapoc.source import load_json
+from kapoc.training_record import TRAINING_FILE, TrainingRecord
+from kapoc.workflow.current import context_runs, current_run, has_current_model, is_record_of
 from kapoc.workflow.train_run import refuse_before_training, refuse_missing_dev, tell_other_packages, train_loaded
 from kapoc.workflow.workspace import Workspace
 from kapoc.writing import refuse_unwritable, write_atomically
@@ -143,7 +145,6 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
     from kapoc.models import load_model
     from kapoc.training.checkpoint import read_training_record
     from kapoc.training.resume import drop_state
-    from kapoc.workflow.card_file import write_card
 
     workspace.listener.tell(f"loading {workspace.recipe.model}")
     base = load_model(workspace.base_model, tell=workspace.listener.tell)
@@ -159,12 +160,54 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
     trained = read_training_record(workspace.model)
     if trained is None or trained.weights_sha256 != after.model.weights_sha256:
         raise DataError(f"{workspace.model}: these are not the weights that were trained; remove the folder")
+    return _reported(workspace, before, after, trained)
+
+
+def compare_again(workspace: Workspace) -> tuple[Comparison, TrainingRecord] | None:
+    """Compare and report anew without training, where that would make the model again that was measured.
+
+    So it is when an alias was added, by which no training text changes, and the run was graded anew since.
+
+    Returns:
+        The comparison and the record of the training; none where the run, or its training, is another than today's.
+    """
+    from kapoc.models import load_model, package_versions
+
+    try:
+        trained = load_json(workspace.folder / TRAINING_FILE, TrainingRecord)
+        before, after = load_run(workspace.run("base")), load_run(workspace.run("trained"))
+    except DataError:
+        return None
+    asked = {"base_sha256", "decoding_sha256"}
+    alike = (
+        after.model.weights_sha256 == trained.weights_sha256
+        and after.model.dtype == before.model.dtype
+        and after.data == before.data
+        and after.versions == before.versions == package_versions()
+        and after.settings.model_dump(exclude=asked) == before.settings.model_dump(exclude=asked)
+        and after.settings.base_sha256 == before.model.weights_sha256 == trained.base_sha256
+    )
+    if not alike:
+        return None
+    base = load_model(workspace.base_model, tell=workspace.listener.tell)
+    if base.identity.weights_sha256 != trained.base_sha256 or not is_record_of(workspace, base, trained):
+        return None
+    comparison, _ = _reported(workspace, before, after, trained)
+    return comparison, trained
+
+
+def _reported(
+    workspace: Workspace, before: Run, after: Run, trained: TrainingRecord
+) -> tuple[Comparison, Verdict | None]:
+    """Compare two runs, and write the report and, where it is still there, the model's card."""
+    from kapoc.workflow.card_file import write_card
+
     comparison = compare(before, after, contexts=context_runs(workspace, before), training=trained)
     comparison, verdict = judged(comparison, RELEASE_GATE)
     if workspace.limit is None:
         for ending, text in render_report(comparison, verdict, pair_runs(before, after)).items():
             write_atomically(beside(workspace.report, ending), text)
-        if workspace.context == "none":
+        if workspace.context == "none" and (workspace.model / TRAINING_FILE).is_file():
             write_card(workspace.model, trained, comparison, verdict)
     return comparison, verdict
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kapoc.measuring.spillover import SpilloverMarkers
     from kapoc.models import LoadedModel
     from kapoc.training.texts import TrainingTexts
+    from kapoc.training_record import TrainingRecord
 
 
 def fingerprint(workspace: Workspace, base: "LoadedModel") -> str:
@@ -130,8 +131,13 @@ def has_current_model(workspace: Workspace, base: "LoadedModel", folder: Path, r
     except DataError as error:
         workspace.listener.tell(f"{error}; trained again")
         return False
-    if record is None or record.fingerprint == fingerprint(workspace, base):
-        return record is not None
+    return record is not None and is_record_of(workspace, base, record, read)
+
+
+def is_record_of(workspace: Workspace, base: "LoadedModel", record: "TrainingRecord", read: str = "") -> bool:
+    """Whether a training record is of what training this base would make; as `has_current_model`."""
+    if record.fingerprint == fingerprint(workspace, base):
+        return True
     if not record.texts_sha256 or record.settings_sha256 != settings_sha256(workspace, base):
         return False
     return record.texts_sha256 == (read or texts_sha256(workspace, base.tokenizer))

@@ -21,7 +21,7 @@ from kapoc.report.plot import pareto_plot
 from kapoc.report.sweep import render_sweep
 from kapoc.source import StrictRecord, load_json
 from kapoc.training_record import TRAINING_FILE, TrainingRecord
-from kapoc.workflow.bench_run import bench_base, bench_trained
+from kapoc.workflow.bench_run import bench_base, bench_trained, compare_again
 from kapoc.workflow.sweep_file import Sweep, Trial
 from kapoc.workflow.train_run import refuse_bad_settings, refuse_missing_dev, refuse_unknown_trackers
 from kapoc.workflow.workspace import Listener, Workspace, open_workspace
@@ -207,6 +207,11 @@ def run_sweep(
     waiting = [job for job in ready if job.name not in finished]
     tell(f"{len(jobs)} trials: {len(finished)} finished before, {len(waiting)} to do, {len(failures)} impossible")
     notes = _notes(ready, finished, tell)
+    if changed := [job.name for job in waiting if job.mark.is_file()]:
+        tell(
+            f"to be done again, as sets, settings, base or runs have changed since: {', '.join(changed)}; where only "
+            "aliases did, give their `trained` to `kapoc regrade` first, and they are not trained again"
+        )
     if waiting:
         tell(f"each trial tells its progress in {out / sweep.name / '<trial>' / LOG_FILE}")
     so_far = _SoFar(sweep, workspaces[0].name, jobs, notes, finished, failures)
@@ -378,12 +383,15 @@ def do(job: Job) -> Run | FinishedTrial:
     from kapoc.training.checkpoint import read_training_record
 
     save_run(load_run(job.base), workspace.run("base"))
-    comparison, _ = bench_trained(workspace, workspace.run("trained"))
+    again = None if job.keep_model else compare_again(workspace)
+    if again is not None:
+        workspace.listener.tell("graded anew since it finished, and its training would be the same: compared alone")
+    comparison = again[0] if again is not None else bench_trained(workspace, workspace.run("trained"))[0]
     if _fingerprint(job.workspace, load_run(workspace.run("base"))) != job.fingerprint:
         raise DataError(
             f"{workspace.name}: its file or the base's was changed while the sweep ran; run the sweep again"
         )
-    record = read_training_record(workspace.model)
+    record = again[1] if again is not None else read_training_record(workspace.model)
     if record is None:
         raise DataError(f"{workspace.model}: the checkpoint was taken away during its measurement; run the sweep again")
     return finish(job, comparison, record.seconds)
@@ -392,6 +400,8 @@ def do(job: Job) -> Run | FinishedTrial:
 def finish(job: Job, comparison: Comparison, seconds: float) -> FinishedTrial:
     """Mark a trial as done, once all else of it is on disk; then its checkpoint goes, unless it is to be kept."""
     workspace = job.workspace
+    if (workspace.model / TRAINING_FILE).is_file():
+        shutil.copyfile(workspace.model / TRAINING_FILE, workspace.folder / TRAINING_FILE)
     result = TrialResult(
         name=job.name,
         recipe=job.group,
@@ -403,8 +413,6 @@ def finish(job: Job, comparison: Comparison, seconds: float) -> FinishedTrial:
     )
     trained = load_run(workspace.run("trained"))
     done = FinishedTrial(fingerprint=job.fingerprint, items_sha256=trained.items_sha256, result=result)
-    if (workspace.model / TRAINING_FILE).is_file():
-        shutil.copyfile(workspace.model / TRAINING_FILE, workspace.folder / TRAINING_FILE)
     write_atomically(job.mark, to_json(done) + "\n")
     if job.drops_model:
         _drop_model(workspace)
@@ -413,7 +421,7 @@ def finish(job: Job, comparison: Comparison, seconds: float) -> FinishedTrial:
 
 def _dev_score(workspace: Workspace) -> dict[str, float]:
     """The share of the dev answers that are exact, of the weights that were measured; where there are any."""
-    path = workspace.model / TRAINING_FILE
+    path = workspace.folder / TRAINING_FILE
     exact = load_json(path, TrainingRecord).dev_exact if path.is_file() else None
     return {} if exact is None else {"dev": exact}
 
