@@ -169,22 +169,25 @@ def compare_again(workspace: Workspace) -> tuple[Comparison, TrainingRecord] | N
     So it is when an alias was added, by which no training text changes, and the run was graded anew since.
 
     Returns:
-        The comparison and the record of the training; none where the run, or its training, is another than today's.
+        The comparison and the record of the training; none where the run, or its training, is another than today's, or
+        where the model still lies there and can be measured.
     """
     from kapoc.models import load_model, package_versions
 
+    if (workspace.model / TRAINING_FILE).is_file():
+        return None
     try:
         trained = load_json(workspace.folder / TRAINING_FILE, TrainingRecord)
         before, after = load_run(workspace.run("base")), load_run(workspace.run("trained"))
     except DataError:
         return None
-    asked = {"base_sha256", "decoding_sha256"}
+    own = {"base_sha256", "decoding_sha256"}
     alike = (
         after.model.weights_sha256 == trained.weights_sha256
         and after.model.dtype == before.model.dtype
         and after.data == before.data
         and after.versions == before.versions == package_versions()
-        and after.settings.model_dump(exclude=asked) == before.settings.model_dump(exclude=asked)
+        and after.settings.model_dump(exclude=own) == before.settings.model_dump(exclude=own)
         and after.settings.base_sha256 == before.model.weights_sha256 == trained.base_sha256
     )
     if not alike:
