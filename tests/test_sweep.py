@@ -641,7 +641,7 @@ def test_a_trial_that_is_graded_anew_is_trained_again_only_where_training_would_
     monkeypatch.setattr("kapoc.models.package_versions", lambda *_: load_run(shared).versions)
     told: list[str] = []
     results = rerun(work, told=told)
-    assert "have changed since: plain-seed-0, plain-seed-1; where only aliases did, run `kapoc regrade`" in told[3]
+    assert "have changed since: plain-seed-0, plain-seed-1; where only aliases did, give their" in told[3]
     again = ["plain-seed-1"] if change == "grading" else ["plain-seed-0", "plain-seed-1"]
     assert [(one.name, one.error) for one in results.failures] == [(name, "would be trained") for name in again]
     for result in results.trials:
