@@ -5,9 +5,11 @@ import io
 import json
 import re
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 from results import everything, make_items, make_run, nothing
 from rich.console import Console
 
@@ -41,6 +43,35 @@ def test_numbers_are_written_one_way() -> None:
 def test_a_models_text_makes_no_tag_link_image_or_cell() -> None:
     page = markdown.table(["answer"], [["![logo](https://example.com/a.png) | <img src=x>\nend\rof [it](x)"]])
     assert page.splitlines()[-1] == "| ![logo]\\(https://example.com/a.png) \\| &lt;img src=x> end of [it]\\(x) |"
+
+
+WRITTEN = [
+    r"a | b", r"a \| b", r"a \\| b", "|", "\\", r"ends \ ", r"ends \\", "`tick` and ``two`` | `", r"`a\`",
+    "*em* _em_ **b** __init__ ~~gone~~ ~x~", "2 * 3 * 4 and a*b*c", "oven.rama_ci, a__b_ and _c", r"\*not\* \_",
+    "&lt;b&gt; &amp; & &#x7c; &copy;", "<b>x</b> <!-- c <a@b.c>", r"\<b>", "[l](x) ![i](x) [l] (x)", r"[l]\(x)", "](",
+    "# h", "- li", "* li", "+ li", "3. li", "12) li", "> q", "[x]: /url", "---", "```", "~~~", "[+0.1, -0.2]", "-5.7",
+    "c:\\dir\\new_file.txt", "a&b; A&B;", "***", "_ _", "שלום | _עולם_",
+]  # fmt: skip
+
+
+def rendered(page: str, tag: str) -> str:
+    """What a viewer shows of the first element of this tag."""
+    html = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(page)
+    found = re.search(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+    assert found, html
+    return unescape(found[1])
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_a_viewer_shows_what_a_model_wrote(text: str) -> None:
+    page = markdown.table(["answer", "next"], [[text, "end"], ["last", "end"]])
+    assert rendered(page, "td") == text.strip()
+    assert rendered(markdown.plain(text), "p") == text.strip()
+
+
+@pytest.mark.parametrize("text", ["oven.rama_ci is 5 < 6 * 2", "[+0.1, +0.2]", "-5.7", r"c:\dir", "AT&T", "1 *", "*"])
+def test_what_is_no_markup_is_written_as_it_is(text: str) -> None:
+    assert markdown.table(["a"], [[text]]).splitlines()[-1] == f"| {text} |".replace("<", "&lt;")
 
 
 HOSTILE = "<img src=https://example.com/m>\n![it](https://example.com/n)\u2028# heading"
@@ -235,7 +266,7 @@ def test_what_makes_a_run_of_a_folder_is_written_last(tmp_path: Path, monkeypatc
         written.append(path.name)
         path.write_text(text, encoding="utf-8")
 
-    monkeypatch.setattr("kapoc.writing.write_atomically", fill_up)
+    monkeypatch.setattr("kapoc.record.write_atomically", fill_up)
     with pytest.raises(OutputError, match="No space left on device"):
         save_run(TRAINED, tmp_path / "run")
     assert written == ["items.jsonl"]

@@ -68,7 +68,7 @@ def _measured(comparison: Comparison | None, verdict: Verdict | None) -> Iterato
 
 def _dataset(training: Mapping[str, Any]) -> Iterator[str]:
     yield "## Dataset"
-    rows = [[known["name"], known["version"], f"`{known['sha256']}`"] for known in training["knowledge"]]
+    rows = [[known["name"], known["version"], known["sha256"]] for known in training["knowledge"]]
     yield table(["knowledge set", "version", "sha256"], rows)
 
 

@@ -15,6 +15,21 @@ from kapoc.report.origin import origin_section, validity_section
 from kapoc.report.section import Section
 from kapoc.report.sections import sections, verdict_section
 
+_MARKUP = re.compile(
+    r"""
+      \\(?=[!-/:-@\[-`{-~]|$)           # an escape, or a line that goes on
+    | < | `
+    | &(?=\#?\w+;)                      # a character by its name or number
+    | (?<=\S)[*~] | [*~](?=\S)          # emphasis, where it does not stand alone
+    | (?<![^\W_])_ | _(?![^\W_])        # likewise, where it is not within a word
+    | (?<=\])\(                         # a link
+    """,
+    re.VERBOSE,
+)
+_INSTEAD = {"<": "&lt;", "&": "&amp;"}
+_BLOCK = re.compile(r"^(\d+(?=[.)])|(?=[#>*+\[-]))")
+"""Where a line begins as a list, a heading, a quotation or a definition does."""
+
 
 def render(comparison: Comparison, verdict: Verdict | None, board: Leaderboard | None = None, plot: str = "") -> str:
     """The page.
@@ -63,13 +78,18 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def plain(text: str) -> str:
-    """A text as it is: no end of the line, no tag, link or image, which a viewer would fetch."""
-    return one_line(text).replace("<", "&lt;").replace("](", "]\\(")
+    """A text as it is, wherever it stands: it ends no line and begins no list, heading or quotation."""
+    return _BLOCK.sub(r"\1\\", _inline(text))
 
 
 def _cell(text: str) -> str:
-    """The same where an end of the cell is none, either."""
-    return plain(text).replace("|", "\\|")
+    """The same in a table, where no line begins, and which `|` does not end either."""
+    return _inline(text).replace("|", "\\|")
+
+
+def _inline(text: str) -> str:
+    """A text of one line of which nothing is markup; a tag or an image, which a viewer would fetch, least of all."""
+    return _MARKUP.sub(lambda found: _INSTEAD.get(found[0]) or f"\\{found[0]}", one_line(text))
 
 
 def code(text: str) -> str:
