@@ -23,6 +23,7 @@ from kapoc.record import Item, Run, load_run, save_run
 from kapoc.report import markdown, terminal
 from kapoc.report.in_short import in_short
 from kapoc.report.numbers import interval, p_value, percent, points
+from kapoc.report.spilled import spilled_section
 from kapoc.writing import write_atomically
 
 BASE = make_run(make_items(nothing))
@@ -125,6 +126,17 @@ def test_markdown_page() -> None:
     assert "| seen | 120 | 100.0% |" in page
     assert page.count("| learned | right | wrong \\| &lt;b> | right |") == 360
     assert page.rstrip().endswith("kapoc bench --model tiny\nkapoc bench --model tiny\n```")
+
+
+def test_a_single_spilled_answer_stands_beside_its_question_and_not_its_template() -> None:
+    def framed(run: Run) -> Run:
+        prompts = {item.id: f"<user>\n{item.prompt} of {item.tier}?<end>\n" for item in run.items}
+        return run.model_copy(
+            update={"items": tuple(item.model_copy(update={"prompt": prompts[item.id]}) for item in run.items)}
+        )
+
+    one = compare(framed(BASE), framed(make_run(make_items(everything, spilled=1), weights="1" * 64)))
+    assert [row[1] for row in spilled_section(one).rows] == ["question 0 of control?"]
 
 
 def test_in_short_says_what_was_learned_forgotten_and_spilled() -> None:

@@ -14,7 +14,8 @@ def spilled_section(comparison: Comparison) -> Section:
     groups: dict[str, list[SpilledLine]] = {}
     for line in comparison.spilled:
         groups.setdefault(line.group, []).append(line)
-    frame = frame_of(line.prompt for line in comparison.spilled)
+    asked = [line.prompt for line in comparison.ledger if line.tier != "general"]
+    frame = frame_of([*asked, *(line.prompt for line in comparison.spilled)])
     counts = ", ".join(f"{len(lines)} {group.replace('_', '-')}" for group, lines in groups.items())
     rows = [
         [
