@@ -70,8 +70,11 @@ def test_the_reference_page_is_small_and_has_every_section(reference: tuple[str,
     assert "Verdict: FAIL: control spillover, off-topic spillover, text kept." in elements.texts["p"]
     for section in sections(comparison):
         for row in section.rows:
-            assert set(row) <= {*elements.texts["td"], ""}
+            assert set(row) <= {*elements.texts["td"], *elements.texts["th"], ""}
     assert len(elements.items()["rows"]) == 1890
+    marks = [attributes for tag, attributes in elements.found if tag == "th"]
+    named = [text for text, mark in zip(elements.texts["th"], marks, strict=True) if mark["scope"] == "row"]
+    assert {"seen", "Can it use them?", "seen learned", "architecture"} <= set(named)
     for value in (comparison.before.weights_sha256, comparison.validity.documents_sha256, "2.13.0+cpu", "cpu"):
         assert value in elements.texts["td"]
     assert "--base default" in page
@@ -103,6 +106,22 @@ def test_the_page_has_a_light_and_a_dark_scheme(reference: tuple[str, Comparison
     page, _ = reference
     assert "@media (prefers-color-scheme: dark)" in page
     assert '<meta name="color-scheme" content="light dark">' in page
+
+
+def test_on_paper_nothing_is_folded_and_the_table_of_items_is_called_an_extract(
+    reference: tuple[str, Comparison],
+) -> None:
+    page, _ = reference
+    assert 'addEventListener("beforeprint"' in page
+    on_paper = page[page.index("@media print") : page.index("</style>")]
+    assert ".scroll { overflow: visible; }" in on_paper and ".on-paper { display: block; }" in on_paper
+    told = [attributes for tag, attributes in Elements(page).found if "on-paper" in attributes.get("class", "")]
+    assert len(told) == 1 and "An extract: only the items that the table showed" in page
+
+
+def test_tables_without_headings_are_stacked_on_a_phone(reference: tuple[str, Comparison]) -> None:
+    classes = [attributes.get("class", "") for tag, attributes in Elements(reference[0]).found if tag == "table"]
+    assert classes.count("pairs") == 2  # in short, and whether the numbers can be believed
 
 
 def luminance(colour: str) -> float:

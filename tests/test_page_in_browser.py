@@ -179,6 +179,26 @@ def test_search_and_filters_find_the_planted_item(reference: Path, opened: Open)
     quiet(watched)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"])
+def test_search_finds_an_item_whatever_ends_a_line_in_it(tmp_path: Path, opened: Open, end: str) -> None:
+    after = with_answer(trained_run(), 0, output=f"first{end}zebrafish last")
+    page = opened(write(tmp_path, made_up_page(base_run(), after)[0])).page
+    for searched in ("first", "zebrafish", after.items[0].id):
+        page.get_by_label("search", exact=True).fill(searched)
+        assert after.items[0].id in shown(page)
+
+
+def test_nothing_is_cut_off_on_paper(reference: Path, opened: Open) -> None:
+    page = opened(reference).page
+    page.set_viewport_size({"width": 720, "height": 1000})  # A4 with its margins
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    widths = page.eval_on_selector_all(".scroll table", "all => all.map(one => one.getBoundingClientRect().right)")
+    assert max(widths) <= 720
+    assert page.get_by_text("An extract: only the items").is_visible()
+
+
 def test_filters_keep_what_they_say(reference: Path, opened: Open) -> None:
     page = opened(reference).page
     page.get_by_label("entry", exact=True).select_option("lost")

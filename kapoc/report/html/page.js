@@ -5,6 +5,16 @@ const place = Object.fromEntries(columns.map((name, number) => [name, number]));
 const sides = { before: columns.length, after: columns.length + 3 };
 const text = (row, name) => texts[row[place[name]]];
 
+// What is folded is printed, too, and folded again afterwards.
+const folded = [];
+addEventListener("beforeprint", () => {
+  folded.push(...document.querySelectorAll("details:not([open])"));
+  for (const one of folded) one.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const one of folded.splice(0)) one.open = false;
+});
+
 function element(tag, content, className) {
   const made = document.createElement(tag);
   if (className) made.className = className;
@@ -12,8 +22,10 @@ function element(tag, content, className) {
   return made;
 }
 
-// The library reads what it searches and sorts as HTML, so that is escaped.
-const escaped = (plain) => plain.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+// The library reads what it searches and sorts as HTML, so that is escaped; and it searches within one line.
+const LINE_ENDS = /[\r\n\v\f\u0085\u2028\u2029]/g;
+const oneLine = (plain) => plain.replace(LINE_ENDS, " ");
+const escaped = (plain) => oneLine(plain).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
 function marked(output, lengths, tag) {
   const cell = document.createDocumentFragment();
