@@ -24,6 +24,7 @@ from kapoc.judging.gate_file import PULL_REQUEST_GATE, RELEASE_GATE, Check, Gate
 from kapoc.record import Run, save_run
 from kapoc.report import markdown
 from kapoc.report.junit import render_annotations, render_error, render_junit
+from kapoc.report.leaderboard import title_of
 from kapoc.report.numbers import p_value
 from kapoc.stats import difference_above, difference_below
 
@@ -447,6 +448,19 @@ def test_junit_and_annotations_say_what_the_verdict_says() -> None:
     assert lines[-1] == f"::error title=kapoc gate::{verdict.sentence}"
     lenient = verdict.model_copy(update={"inconclusive_fails": False})
     assert ElementTree.fromstring(render_junit(lenient)).get("skipped") == "1"  # noqa: S314 - our own
+
+
+def test_the_outputs_for_a_ci_say_which_runs_were_judged() -> None:
+    comparison = compare(BASE, GOOD)
+    verdict = judge(comparison, RELEASE_GATE)
+    title = title_of(comparison, None)
+    assert title == "tiny against tiny on lamps"
+    assert markdown.render_summary(comparison, verdict).startswith(f"\n# {title}\n\n**Verdict: PASS")
+    suite = ElementTree.fromstring(render_junit(verdict, title))  # noqa: S314 - our own
+    assert [(p.get("name"), p.get("value")) for p in suite.iter("property")] == [("runs", title)]
+    told = f"::notice title=kapoc gate::{verdict.sentence}"
+    assert list(render_annotations(verdict, title))[-1] == f"{told} ({title})"
+    assert list(render_annotations(verdict, 200 * "x"))[-1] == told
 
 
 @pytest.mark.parametrize(

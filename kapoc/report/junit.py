@@ -9,6 +9,7 @@ from kapoc.judging.gate import CheckResult, Verdict
 from kapoc.report.numbers import interval, one_line, p_value
 
 _LEAKS = "knowledge sets do not leak"
+_LONGEST_TITLE = 160
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that no XML 1.0 document may hold, written as they are or by number."""
 
@@ -29,10 +30,14 @@ class _Case(NamedTuple):
     words: str
 
 
-def render_junit(verdict: Verdict) -> str:
+def render_junit(verdict: Verdict, title: str = "") -> str:
     """The verdict as JUnit XML: failed checks are failures; inconclusive ones, too, where that fails, else skipped.
 
     Leaks that take a release its verdict are a case of their own.
+
+    Args:
+        verdict: of the gate.
+        title: which runs it is of, as a property of the suite.
     """
     cases = list(_cases(verdict))
     tags = [case.tag for case in cases]
@@ -44,6 +49,8 @@ def render_junit(verdict: Verdict) -> str:
         skipped=str(tags.count("skipped")),
         errors="0",
     )
+    if title:
+        SubElement(SubElement(suite, "properties"), "property", name="runs", value=one_line(title))
     for case in cases:
         element = SubElement(suite, "testcase", classname=f"kapoc.{case.kind}", name=case.name)
         if case.tag is not None:
@@ -65,18 +72,23 @@ def render_error_annotation(lines: Sequence[str]) -> str:
     return f"::error title=kapoc gate::{_escaped(' '.join(lines))}"
 
 
-def render_annotations(verdict: Verdict) -> Iterator[str]:
+def render_annotations(verdict: Verdict, title: str = "") -> Iterator[str]:
     """The verdict as workflow commands of GitHub Actions.
 
     Each is an error or a warning for a check that did not pass, a warning for what a reader should know, and the
     verdict: an error wherever the exit code is not 0, else a notice.
+
+    Args:
+        verdict: of the gate.
+        title: which runs it is of; stands behind the verdict, unless it is long.
     """
     for case in _cases(verdict):
         if case.tag is not None:
             level = {"failure": "error", "skipped": "warning"}[case.tag]
             yield f"::{level} title=kapoc gate%3A {_escaped_property(case.name)}::{_escaped(case.words)}"
     yield from (f"::warning title=kapoc gate::{_escaped(one_line(warning))}" for warning in verdict.warnings)
-    yield f"::{'error' if verdict.exit_code else 'notice'} title=kapoc gate::{_escaped(verdict.sentence)}"
+    runs = f" ({one_line(title)})" if 0 < len(title) <= _LONGEST_TITLE else ""
+    yield f"::{'error' if verdict.exit_code else 'notice'} title=kapoc gate::{_escaped(verdict.sentence + runs)}"
 
 
 def _document(suite: Element) -> str:

@@ -58,6 +58,7 @@ def render_summary(comparison: Comparison, verdict: Verdict | None, max_bytes: i
     It begins and ends with an empty line, so that it runs into nothing that stands before or after it.
     """
     parts = [
+        f"# {plain(title_of(comparison, None))}",
         *_beginning(comparison, verdict, None),
         *[part for section in sections(comparison) if not section.is_detail for part in section_parts(section)],
     ]
