@@ -23,6 +23,7 @@ from kapoc.record import Item, Run, load_run, save_run
 from kapoc.report import markdown, terminal
 from kapoc.report.in_short import in_short
 from kapoc.report.numbers import interval, p_value, percent, points
+from kapoc.report.sections import verdict_section
 from kapoc.report.spilled import spilled_section
 from kapoc.writing import write_atomically
 
@@ -39,6 +40,22 @@ def test_numbers_are_written_one_way() -> None:
     assert (p_value(1.0), p_value(0.0004), p_value(0.0412)) == ("1", "<.001", ".041")
     near = (0.0504, 0.0496, 0.05, 0.0506, 0.0494, 0.04996)
     assert [p_value(p) for p in near] == [".0504", ".0496", ".050", ".051", ".049", ".04996"]
+    assert [p_value(p, level=0.01) for p in (0.0104, 0.0096, 0.01, 0.0504)] == [".0104", ".0096", ".010", ".050"]
+    assert [p_value(p) for p in (0.9994, 0.9998, 1.0)] == [".999", ">.999", "1"]
+
+
+@pytest.mark.parametrize(
+    ("share", "written"),
+    [(0, "0.0%"), (1 / 2900, "<0.1%"), (0.0005, "0.1%"), (2899 / 2900, ">99.9%"), (1, "100.0%"), (-0.0004, "-0.0%")],
+)
+def test_a_share_that_is_nearly_all_or_nothing_is_not_written_as_either(share: float, written: str) -> None:
+    assert percent(share) == written
+
+
+def test_the_p_values_of_a_gate_are_told_from_its_own_level() -> None:
+    checks = tuple(check.model_copy(update={"p_claim": 0.0104, "p_opposite": 0.0504}) for check in VERDICT.checks)
+    rows = verdict_section(VERDICT.model_copy(update={"alpha": 0.01, "checks": checks})).rows
+    assert {(row[6], row[7]) for row in rows} == {(".0104", ".050")}
 
 
 def test_a_models_text_makes_no_tag_link_image_or_cell() -> None:
@@ -152,6 +169,11 @@ def test_in_short_says_what_was_learned_forgotten_and_spilled() -> None:
     assert said["Did it learn the facts?"].startswith(learned)
     assert "by kind" not in said["Can it use them?"]  # there is one kind
     assert text is not None and "General ability: 50.0% to 50.0% right, +0.0 points [" in said["What did it forget?"]
+    words = (
+        "; log-probability of the right words, last word (higher is better): -1.702 to -1.952 nats, -0.250 [-0.250, "
+        "-0.250]; bits per byte"
+    )
+    assert words in said["What did it forget?"]
     assert said["What did it forget?"].endswith("2.9333 to 2.9833, +0.0500 [+0.0500, +0.0500].")
     control, other = (interval(COMPARISON.spillover[name].interval) for name in ("control", "off_topic"))
     assert said["Does it say them where they do not belong?"] == (
@@ -171,9 +193,9 @@ def test_in_short_names_the_kinds_best_first_and_what_was_known_and_is_lost() ->
     after = make_run(unseen(lambda number: float(number < 10 or number % 2)), weights="1" * 64)
     said = dict(in_short(compare(known, after)))
     assert list(said) == ["Can it use them?", "What did it forget?"]
-    assert said["Can it use them?"].endswith("after, by kind: yes no 100.0%, reverse 8.3%.")
+    assert said["Can it use them?"].endswith("right after, by kind: yes no 60 of 60, reverse 5 of 60.")
     # of items 0 to 39 those below 10 and the odd ones are right: 10 + 15
-    assert said["What did it forget?"] == "Of the 40 unseen questions that were right before 62.5% are right after."
+    assert said["What did it forget?"] == "Still right: 25 of the 40 unseen questions that were right before."
 
 
 def test_in_short_says_that_answers_no_longer_end() -> None:
@@ -181,6 +203,8 @@ def test_in_short_says_that_answers_no_longer_end() -> None:
     assert unended.ended is not None
     told = f"answers that end by themselves: 100.0% to 0.0%, -100.0 points {interval(unended.ended.interval)}."
     assert dict(in_short(unended))["What did it forget?"].endswith(told)
+    kept = make_run(make_items(everything, ended=False, last_word=-1.9), weights="1" * 64)
+    assert "log-probability" not in dict(in_short(compare(BASE, kept)))["What did it forget?"]
     assert "end by themselves" not in dict(in_short(COMPARISON))["What did it forget?"]
 
 

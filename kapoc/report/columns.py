@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 
+from kapoc.report.numbers import percent
+
 Format = Callable[[float], str]
 COLUMNS: dict[str, tuple[str, Format, Format]] = {
-    "dev": ("dev, exact", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
-    "recall": ("recall", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
-    "seen": ("seen", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
-    "paraphrased": ("paraphrased", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
-    "unseen": ("unseen", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
-    "spillover/control": ("spillover, control", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
-    "spillover/off_topic": ("spillover, off-topic", lambda x: f"{x:.1%}", lambda sd: f"{100 * sd:.1f}"),
+    "dev": ("dev, exact", percent, lambda sd: f"{100 * sd:.1f}"),
+    "recall": ("recall", percent, lambda sd: f"{100 * sd:.1f}"),
+    "seen": ("seen", percent, lambda sd: f"{100 * sd:.1f}"),
+    "paraphrased": ("paraphrased", percent, lambda sd: f"{100 * sd:.1f}"),
+    "unseen": ("unseen", percent, lambda sd: f"{100 * sd:.1f}"),
+    "spillover/control": ("spillover, control", percent, lambda sd: f"{100 * sd:.1f}"),
+    "spillover/off_topic": ("spillover, off-topic", percent, lambda sd: f"{100 * sd:.1f}"),
     "general_difference": ("general, points", lambda x: f"{100 * x:+.1f}", lambda sd: f"{100 * sd:.1f}"),
     "bits_per_byte_difference": ("bits per byte, difference", lambda x: f"{x:+.4f}", lambda sd: f"{sd:.4f}"),
     "divergence": ("KL(base || trained)", lambda x: f"{x:.4f}", lambda sd: f"{sd:.4f}"),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kapoc.judging.comparison import Comparison, Result
 from kapoc.record import Tier
-from kapoc.report.numbers import interval, percent, points
+from kapoc.report.numbers import count, interval, percent, points
 from kapoc.report.section import Section
 
 SHORT_TITLE = "In short"
@@ -45,19 +45,26 @@ def _usable(comparison: Comparison) -> Iterator[str]:
         return
     yield f"uses that its training questions do not ask (unseen): {_change(result)}"
     kinds = {
-        name.partition("/")[2].replace("_", " "): kind.after
+        name.partition("/")[2].replace("_", " "): kind
         for name, kind in comparison.kinds.items()
         if name.startswith("unseen/")
     }
     if len(kinds) > 1:
-        best_first = sorted(kinds.items(), key=lambda kind: -kind[1])
-        yield f"after, by kind: {', '.join(f'{name} {percent(share)}' for name, share in best_first)}"
+        best_first = sorted(kinds.items(), key=lambda named: -named[1].after)
+        counts = (f"{name} {count(kind.after, kind.n)} of {kind.n:,}" for name, kind in best_first)
+        yield f"right after, by kind: {', '.join(counts)}"
 
 
 def _forgotten(comparison: Comparison) -> Iterator[str]:
     forgetting, uses = comparison.forgetting, comparison.learning.get("unseen")
     if (general := comparison.tiers.get("general")) is not None:
         yield f"general ability: {_change(general)}"
+    for kind, words in forgetting.completions.items():
+        if (high := words.interval[1]) is not None and high < 0:
+            yield (
+                f"log-probability of the right words, {kind.replace('_', ' ')} (higher is better): {words.before:.3f} to "
+                f"{words.after:.3f} nats, {words.difference:+.3f} {_bounds(words, 1, 3)}"
+            )
     if (text := forgetting.bits_per_byte) is not None:
         yield (
             f"bits per byte of prose (lower is better): {text.before:.4f} to {text.after:.4f}, "
@@ -67,15 +74,16 @@ def _forgotten(comparison: Comparison) -> Iterator[str]:
         shares = f"{percent(ended.before)} to {percent(ended.after)}"
         yield f"answers that end by themselves: {shares}, {points(ended.difference)} points {_bounds(ended)}"
     if uses is not None and uses.kept is not None:
-        yield f"of the {uses.num_known} unseen questions that were right before {percent(uses.kept)} are right after"
+        kept = count(uses.kept, uses.num_known)
+        yield f"still right: {kept} of the {uses.num_known:,} unseen questions that were right before"
 
 
 def _out_of_place(comparison: Comparison) -> Iterator[str]:
     for name, words in _SPILLOVER.items():
         if (result := comparison.spillover.get(name)) is not None:
-            before, after = (round(share * result.n) for share in (result.before, result.after))
+            before, after = (count(share, result.n) for share in (result.before, result.after))
             difference = f"{points(result.difference)} points {_bounds(result)}"
-            yield f"in {after} of {result.n} {words}, {before} before, {difference}"
+            yield f"in {after} of {result.n:,} {words}, {before} before, {difference}"
         elif comparison.spillover:
             yield f"not asked: {words}"
 

@@ -123,7 +123,7 @@ def _words(check: CheckResult, verdict: Verdict) -> str:
     else:
         p, of, family = check.p_opposite, "the opposite", [one for one in verdict.checks if one.gating]
     corrected = f", corrected over {len(family)} gating checks" if check.gating and len(family) > 1 else ""
-    decided = f"p of {of} {p_value(p)}{corrected}"
+    decided = f"p of {of} {p_value(p, verdict.alpha)}{corrected}"
     return f"{check.outcome}: {check.quantity} should be {check.claim}; {found}, {bounds}, {items}; {decided}"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kapoc.judging.comparison import Comparison, Result
 from kapoc.judging.gate import Verdict
-from kapoc.report.numbers import interval, percent, points
+from kapoc.report.numbers import count, interval, points
 
 _SPILLOVER = {
     "control": "Asked about facts of the same shape that it was not taught, it gives a taught answer in",
@@ -14,20 +14,21 @@ _SPILLOVER = {
 
 def limits(comparison: Comparison, verdict: Verdict | None) -> Iterator[str]:
     """One sentence a limit; a loss is named where its 95% interval excludes none."""
-    yield from comparison.warnings
+    yield from (verdict or comparison).warnings
     if comparison.training is not None and (beyond := comparison.training.beyond_budget):
         yield f"It does not keep to the forgetting budget of its recipe: {beyond}."
     for tier in ("seen", "paraphrased", "unseen"):
         result = comparison.tiers.get(tier)
         if result is not None and result.after < 1:
-            wrong = f"Of {result.n} {tier} questions it answers {percent(1 - result.after)} wrong"
+            wrong = f"Of {result.n:,} {tier} questions it answers {_wrong(result)} wrong"
             yield f"{wrong}{_worst(comparison, tier)}."
     for name, result in comparison.spillover.items():
         if _is_more(result):
-            yield f"{_SPILLOVER[name]} {percent(result.after)} of {result.n} answers ({_change(result)})."
+            spilled = f"{count(result.after, result.n)} of {result.n:,} answers"
+            yield f"{_SPILLOVER[name]} {spilled} ({_change(result)})."
     if comparison.ended is not None and comparison.ended.after < 1:
         ended = comparison.ended
-        yield f"Of {ended.n} answers it does not end {percent(1 - ended.after)} by itself."
+        yield f"Of {ended.n:,} answers it does not end {_wrong(ended)} by itself."
     yield from _forgotten(comparison)
     for check in verdict.checks if verdict is not None else ():
         if check.outcome != "pass":
@@ -36,12 +37,17 @@ def limits(comparison: Comparison, verdict: Verdict | None) -> Iterator[str]:
 
 
 def _worst(comparison: Comparison, tier: str) -> str:
-    """The kind of question that went worst, where there are several."""
+    """The kinds of question that went worst, where others went better."""
     kinds = {name.removeprefix(f"{tier}/"): r for name, r in comparison.kinds.items() if name.startswith(f"{tier}/")}
-    if len(kinds) < 2:
+    least = min((result.after for result in kinds.values()), default=0.0)
+    worst = {kind.replace("_", " "): result for kind, result in kinds.items() if result.after == least}
+    if len(worst) == len(kinds):
         return ""
-    kind, result = min(kinds.items(), key=lambda named: named[1].after)
-    return f"; most in {kind.replace('_', ' ')} ({percent(1 - result.after)} of {result.n})"
+    return f"; most in {' and '.join(f'{kind} ({_wrong(r)} of {r.n:,})' for kind, r in worst.items())}"
+
+
+def _wrong(result: Result) -> str:
+    return count(1 - result.after, result.n)
 
 
 def _forgotten(comparison: Comparison) -> Iterator[str]:

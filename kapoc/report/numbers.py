@@ -6,12 +6,21 @@ from kapoc.judging.comparison import Result
 
 _STEERING = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 _LEVEL = 0.05
-"""Beside which a p-value is looked at; that of a gate, unless its file says otherwise."""
+"""Beside which a p-value is looked at where no gate says otherwise."""
 
 
 def percent(share: float | None) -> str:
-    """`0.9876` as `98.8%`; a dash where there is no number."""
-    return "-" if share is None else f"{100 * share:.1f}%"
+    """`0.9876` as `98.8%`; a dash where there is no number, and never all or nothing of what is only nearly so."""
+    if share is None:
+        return "-"
+    if 0 < share < 1:
+        return {"0.0": "<0.1%", "100.0": ">99.9%"}.get(written := f"{100 * share:.1f}", f"{written}%")
+    return f"{100 * share:.1f}%"
+
+
+def count(share: float, n: int) -> str:
+    """How many of so many items a share is."""
+    return f"{round(share * n):,}"
 
 
 def points(difference: float | None) -> str:
@@ -46,12 +55,12 @@ def one_line(text: str) -> str:
     return _STEERING.sub(lambda found: f"\\x{ord(found[0]):02x}", " ".join(text.splitlines()))
 
 
-def p_value(p: float) -> str:
-    """A p-value; small ones as a bound, and as many digits as tell it from the usual level."""
+def p_value(p: float, level: float = _LEVEL) -> str:
+    """A p-value; the smallest and the largest as a bound, and as many digits as tell it from the level."""
     if p < 0.001 or p >= 1:
         return "<.001" if p < 1 else "1"
-    digits = next((digits for digits in (3, 4, 5) if p == _LEVEL or round(p, digits) != _LEVEL), 6)
-    return f"{p:.{digits}f}".lstrip("0")
+    digits = next((digits for digits in (3, 4, 5) if p == level or round(p, digits) != level), 6)
+    return ">.999" if round(p, digits) == 1 else f"{p:.{digits}f}".lstrip("0")
 
 
 RESULT_HEADINGS = ["n", "clusters", "before", "after", "points", "95% interval", "p", "gained", "lost"]

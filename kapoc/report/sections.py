@@ -31,8 +31,8 @@ def verdict_section(verdict: Verdict) -> Section:
             f"{check.value:+.4f}" if check.kind != "floor" else f"{check.value:.4f}",
             interval(check.bounds, scale=1, digits=4, sign="+" if check.kind != "floor" else ""),
             f"{check.n} ({check.clusters})",
-            "-" if check.p_claim is None else p_value(check.p_claim),
-            p_value(check.p_opposite),
+            "-" if check.p_claim is None else p_value(check.p_claim, verdict.alpha),
+            p_value(check.p_opposite, verdict.alpha),
             check.outcome,
         ]
         for check in verdict.checks
