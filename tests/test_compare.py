@@ -41,6 +41,23 @@ def test_the_same_run_twice_shows_no_difference() -> None:
     assert "both runs measured the same weights" in comparison.warnings
 
 
+def test_tiers_stand_in_their_order_whatever_the_order_of_the_file() -> None:
+    def mixed(run: Run) -> Run:
+        named = {True: "lamps", False: "lanterns"}
+        items = [
+            item.model_copy(update={"knowledge": named[number % 2 == 0]}) if item.knowledge else item
+            for number, item in enumerate(run.items)
+        ]
+        return run.model_copy(update={"items": tuple(reversed(items))})
+
+    sets = (LAMPS, LAMPS.model_copy(update={"name": "lanterns"}))
+    base, trained = (run.model_copy(update={"data": make_run((), knowledge=sets).data}) for run in (BASE, ORACLE))
+    comparison = compare(mixed(base), mixed(trained))
+    asked = ["seen", "paraphrased", "unseen", "control"]
+    assert {name: list(tiers) for name, tiers in comparison.sets.items()} == dict.fromkeys(("lamps", "lanterns"), asked)
+    assert list(comparison.kinds)[:4] == [f"{tier}/meaning" for tier in asked]
+
+
 def test_planted_forgetting_is_seen() -> None:
     damaged = make_run(make_items(lambda tier, number: 0.0 if tier == "general" else everything(tier, number)))
     general = compare(BASE, damaged).tiers["general"]

@@ -400,6 +400,11 @@ def test_a_name_that_no_quantity_has_is_an_error_even_where_it_does_not_gate(qua
             'kind = "floor"\nquantity = "se\\u0007en"\nat_least = 0.5',
             "quantity: holds a character that cannot be printed",
         ),
+        (
+            'kind = "floor"\nquantity = "seen"\nat_least = 0.5\n[[check]]\nname = "::stop-commands::x"\nkind = "floor"'
+            '\nquantity = "seen"\nat_least = 0.5',
+            "check '::stop-commands::x': name: begins with ::, which a CI takes for a command; take it out",
+        ),
         ('kind = "better"\nquantity = "seen"', "kind: Input should be 'superiority'"),
         ('kind = "floor"\nquantity = "seen"\nat_least = 1\ngating = false', "no check is gating"),
     ],

@@ -12,11 +12,16 @@ from results import everything, make_items, make_run, nothing
 
 from kapoc.judging.compare import compare
 from kapoc.judging.comparison import Comparison
+from kapoc.judging.gate import judge
+from kapoc.judging.gate_file import RELEASE_GATE
+from kapoc.judging.leaderboard import leaderboard
 from kapoc.judging.pairing import pair_runs
 from kapoc.record import load_run
+from kapoc.report.charts import comparison_charts
 from kapoc.report.drawing import COLOURS
 from kapoc.report.html.items import changed_parts, island
 from kapoc.report.html.page import render_page
+from kapoc.report.plot import leaderboard_plot
 from kapoc.report.prompts import frame_of
 from kapoc.report.sections import sections
 
@@ -199,6 +204,34 @@ def test_questions_are_shown_without_their_template() -> None:
     assert frame.question("plain prose") == "plain prose"
     assert frame_of(["What is A?", "What is B?"]) == ("", "")
     assert frame_of(["one\nalone"]) == ("", "")
+
+
+@pytest.mark.parametrize(("num_items", "told"), [(1, " A hollow mark has none."), (2, "")])
+def test_a_mark_without_an_interval_is_hollow_and_the_caption_says_so(num_items: int, told: str) -> None:
+    texts = [tuple(i for i in make_items(nothing, bits) if i.form == "text")[:num_items] for bits in (1.0, 1.05)]
+    [chart] = comparison_charts(compare(*map(make_run, texts)))
+    assert chart.caption == f"Forgetting in its units, each with its 95% interval.{told}"
+    marks = chart.svg[chart.svg.index('<g id="PathCollection_1">') :]
+    assert marks[: marks.index("</g>")].count("fill: var(--paper); stroke: var(--blue)") == bool(told)
+
+
+def test_the_caption_of_a_leaderboard_speaks_of_a_line_only_where_one_is_drawn() -> None:
+    base, good = base_run(), trained_run()
+    half = make_items(lambda tier, n: everything(tier, n) * (n % 2), divergence=0.1)
+    less = make_run(half, weights="2" * 64, base_sha256="0" * 64)
+    for runs, drawn in (([good], False), ([good, less], True)):
+        found = {str(number): compare(base, run) for number, run in enumerate(runs)}
+        board = leaderboard("base", base, found, RELEASE_GATE)
+        page = render_page(found["0"], judge(found["0"], RELEASE_GATE), pair_runs(base, good), board)
+        [caption] = [text for text in Elements(page).texts["figcaption"] if "Pareto front" in text]
+        assert ("dashed line" in caption) is drawn
+        assert ("stroke-dasharray: 4" in leaderboard_plot(board)) is drawn
+
+
+def test_the_items_say_of_which_set_they_are() -> None:
+    items = Elements(made_up_page(base_run(), trained_run())[0]).items()
+    place = items["columns"].index("set")
+    assert {items["texts"][row[place]] for row in items["rows"]} == {"lamps", ""}
 
 
 def test_a_training_record_brings_its_curves() -> None:

@@ -11,6 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from conftest import REPOSITORY
 from pages import HOSTILE, base_run, made_up_page, repeated, trained_run, training_record, with_answer
 from playwright.sync_api import Browser, Page, sync_playwright
+from results import LAMPS
 
 from kapoc.judging.compare import compare
 from kapoc.judging.gate import judge
@@ -215,6 +216,24 @@ def test_filters_keep_what_they_say(reference: Path, opened: Open) -> None:
     page.get_by_label("fact", exact=True).fill("")
     page.get_by_label("spillover", exact=True).select_option("yes")
     assert count(page).startswith("Showing 1 to 10 of 89 entries")
+
+
+def test_items_are_filtered_by_set_where_there_are_several(tmp_path: Path, opened: Open) -> None:
+    two = (LAMPS, LAMPS.model_copy(update={"name": "lanterns"}))
+
+    def mixed(run: Run) -> Run:
+        items = [
+            item.model_copy(update={"knowledge": "lanterns"}) if item.knowledge and number % 2 else item
+            for number, item in enumerate(run.items)
+        ]
+        data = run.data.model_copy(update={"knowledge": two})
+        return run.model_copy(update={"items": tuple(items), "data": data})
+
+    page = opened(write(tmp_path, made_up_page(mixed(base_run()), mixed(trained_run()))[0])).page
+    page.get_by_label("set", exact=True).select_option("lanterns")
+    assert count(page).startswith("Showing 1 to 10 of 290 entries")
+    page = opened(write(tmp_path, made_up_page(base_run(), trained_run())[0])).page
+    assert page.get_by_label("set", exact=True).count() == 0
 
 
 def test_differences_are_marked(tmp_path: Path, opened: Open) -> None:

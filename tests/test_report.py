@@ -21,7 +21,7 @@ from kapoc.judging.gate_file import RELEASE_GATE
 from kapoc.judging.leaderboard import leaderboard
 from kapoc.record import Item, Run, load_run, save_run
 from kapoc.report import markdown, terminal
-from kapoc.report.in_short import in_short
+from kapoc.report.in_short import in_short, short_section
 from kapoc.report.numbers import interval, p_value, percent, points
 from kapoc.report.sections import verdict_section
 from kapoc.report.spilled import spilled_section
@@ -206,6 +206,19 @@ def test_in_short_says_that_answers_no_longer_end() -> None:
     kept = make_run(make_items(everything, ended=False, last_word=-1.9), weights="1" * 64)
     assert "log-probability" not in dict(in_short(compare(BASE, kept)))["What did it forget?"]
     assert "end by themselves" not in dict(in_short(COMPARISON))["What did it forget?"]
+
+
+def test_where_nothing_in_short_was_measured_there_is_no_such_section() -> None:
+    controls = [
+        make_run(tuple(item.model_copy(update={"ended": None}) for item in run.items if item.tier == "control"))
+        for run in (BASE, TRAINED)
+    ]
+    empty = compare(*controls).model_copy(update={"spillover": {}})
+    assert list(short_section(empty)) == []
+    assert "In short" not in markdown.render(empty, None)
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(terminal.comparison_table(empty))
+    assert "In short" not in console.export_text()
 
 
 def test_in_short_says_why_there_is_no_interval() -> None:

@@ -106,7 +106,7 @@ def compare(
 
 def _grouped(pairs: Sequence[Pair], key: Callable[[Item], Key]) -> dict[Key, Result]:
     groups: dict[Key, list[Pair]] = {}
-    for pair in pairs:
+    for pair in sorted(pairs, key=lambda pair: TIERS.index(pair[0].tier)):
         groups.setdefault(key(pair[0]), []).append(pair)
     return {name: result_of(paired_scores(group, lambda item: item.score)) for name, group in groups.items()}
 

@@ -43,6 +43,8 @@ class Check(StrictRecord):
         for field in ("name", "quantity"):
             if not getattr(self, field).isprintable():
                 raise ValueError(f"check {self.name!r}: {field}: holds a character that cannot be printed; take it out")
+        if self.name.lstrip().startswith("::"):
+            raise ValueError(f"check {self.name!r}: name: begins with ::, which a CI takes for a command; take it out")
         if self.kind == "floor" and self.margin != 0:
             raise ValueError(
                 f"check '{self.name}': margin: belongs to the other kinds; put it into at_least or at_most"

@@ -1,6 +1,6 @@
 """A comparison as charts, each an SVG with the same numbers as the table beside it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ENTRY_COLOURS: dict[LedgerEntry, str] = {"learned": "blue", "kept": "green", "lost": "orange", "never": "grey"}
+_Bounds = tuple[float | None, float | None]
 _HATCHES: dict[LedgerEntry, str] = {"learned": "", "kept": "..", "lost": "//", "never": ""}
 
 
@@ -36,15 +37,23 @@ def comparison_charts(comparison: Comparison) -> Iterator[Chart]:
     """The charts of every section that has numbers to draw."""
     if comparison.tiers:
         yield Chart(TIERS_TITLE, "Right answers before and after, by tier.", _before_after(comparison))
-        yield Chart(TIERS_TITLE, "Difference in points with its 95% interval, by tier.", _differences(comparison))
+        hollow = _hollow(result.interval for result in comparison.tiers.values())
+        caption = f"Difference in points with its 95% interval, by tier.{hollow}"
+        yield Chart(TIERS_TITLE, caption, _differences(comparison))
     if comparison.ledger:
         yield Chart(LEDGER, "What became of the items of each tier, in numbers of items.", _ledger(comparison))
     if units := dict(_forgetting_units(comparison)):
-        yield Chart(DAMAGE_TITLE, "Forgetting in its units, each with its 95% interval.", _forgetting(units))
+        hollow = _hollow(bounds for _, bounds, _ in units.values())
+        yield Chart(DAMAGE_TITLE, f"Forgetting in its units, each with its 95% interval.{hollow}", _forgetting(units))
     if comparison.contexts and _recalled(comparison):
         yield Chart(
             CONTEXTS_TITLE, "Right answers with knowledge in the prompt and after training.", _contexts(comparison)
         )
+
+
+def _hollow(intervals: Iterable[_Bounds]) -> str:
+    """What the caption says where a mark has no interval, as that of a single item."""
+    return " A hollow mark has none." if any(bounds == (None, None) for bounds in intervals) else ""
 
 
 def _rows(axes: "Axes", names: list[str]) -> range:
@@ -85,12 +94,11 @@ def _differences(comparison: Comparison) -> str:
         return as_svg(drawn)
 
 
-def _interval(
-    axes: "Axes", place: float, value: float, bounds: tuple[float | None, float | None], scale: float = 1
-) -> None:
+def _interval(axes: "Axes", place: float, value: float, bounds: _Bounds, scale: float = 1) -> None:
     low, high = (value if bound is None else bound for bound in bounds)
     axes.hlines(place, scale * low, scale * high, color=LIGHT["blue"], linewidth=2)
-    axes.scatter([scale * value], [place], s=36, color=LIGHT["blue"], zorder=3)
+    inside = LIGHT["paper" if bounds == (None, None) else "blue"]
+    axes.scatter([scale * value], [place], s=36, facecolors=inside, edgecolors=LIGHT["blue"], zorder=3)
 
 
 def _ledger(comparison: Comparison) -> str:
@@ -126,9 +134,7 @@ def _ledger(comparison: Comparison) -> str:
         return as_svg(drawn)
 
 
-def _forgetting_units(
-    comparison: Comparison,
-) -> Iterator[tuple[str, tuple[float, tuple[float | None, float | None], float]]]:
+def _forgetting_units(comparison: Comparison) -> Iterator[tuple[str, tuple[float, _Bounds, float]]]:
     forgetting = comparison.forgetting
     if (general := comparison.tiers.get("general")) is not None:
         yield "general items right, points", (general.difference, general.interval, 100)
@@ -140,7 +146,7 @@ def _forgetting_units(
         yield "KL(base || run), nats per token", (forgetting.divergence, forgetting.divergence_interval, 1)
 
 
-def _forgetting(units: dict[str, tuple[float, tuple[float | None, float | None], float]]) -> str:
+def _forgetting(units: dict[str, tuple[float, _Bounds, float]]) -> str:
     with figure(0.95 * len(units)) as drawn:
         for axes, (name, (value, bounds, scale)) in zip(
             drawn.subplots(len(units), squeeze=False)[:, 0], units.items(), strict=True

@@ -15,10 +15,11 @@ _SPILLOVER = {
 }
 
 
-def short_section(comparison: Comparison) -> Section:
-    """The sentences as a table without headings: a question, and what the two runs say to it."""
+def short_section(comparison: Comparison) -> Iterator[Section]:
+    """The sentences as a table without headings: a question, and what the two runs say to it; none without any."""
     note = "Before and after, with the 95% interval of the difference, paired item by item."
-    return Section(SHORT_TITLE, note, ["", ""], [list(row) for row in in_short(comparison)])
+    if rows := [list(row) for row in in_short(comparison)]:
+        yield Section(SHORT_TITLE, note, ["", ""], rows)
 
 
 def in_short(comparison: Comparison) -> Iterator[tuple[str, str]]:
@@ -61,8 +62,9 @@ def _forgotten(comparison: Comparison) -> Iterator[str]:
         yield f"general ability: {_change(general)}"
     for kind, words in forgetting.completions.items():
         if (high := words.interval[1]) is not None and high < 0:
+            name = kind.replace("_", " ")
             yield (
-                f"log-probability of the right words, {kind.replace('_', ' ')} (higher is better): {words.before:.3f} to "
+                f"log-probability of the right words, {name} (higher is better): {words.before:.3f} to "
                 f"{words.after:.3f} nats, {words.difference:+.3f} {_bounds(words, 1, 3)}"
             )
     if (text := forgetting.bits_per_byte) is not None:

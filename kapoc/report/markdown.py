@@ -130,7 +130,8 @@ def notes(warnings: Iterable[str]) -> Iterable[str]:
 def _beginning(comparison: Comparison, verdict: Verdict | None, board: Leaderboard | None) -> Iterable[str]:
     yield f"**{plain(verdict_sentence(verdict, board))}**"
     yield from notes((verdict or comparison).warnings)
-    yield from section_parts(short_section(comparison))
+    for section in short_section(comparison):
+        yield from section_parts(section)
     if verdict is not None:
         yield from section_parts(verdict_section(verdict))
 

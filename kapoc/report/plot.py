@@ -55,6 +55,12 @@ def leaderboard_plot(board: Leaderboard) -> str:
     return _plot(dots, f"forgetting: {FORGETTING[board.forgetting]}", "", (4.6, 3.4))
 
 
+def has_front_line(board: Leaderboard) -> bool:
+    """Whether the plot of a leaderboard has a line: one run alone on the front makes none."""
+    points = (standing_point(standing.scores, board.forgetting) for standing in board.standings)
+    return len(front_line([point for point in points if point])) > 1
+
+
 def _plot(dots: Sequence[Dot], forgetting: str, title: str, size: tuple[float, float]) -> str:
     with figure(size[1], size[0]) as drawn:
         axes = drawn.add_subplot()

@@ -93,7 +93,7 @@ def comparison_table(comparison: Comparison) -> RenderableType:
     tiers = _Drawn(first, "before, gain, loss", [share_bar(result.before, result.after) for result in results])
     notes = _notes(comparison.warnings)
     short = [Text.assemble((f"{question} ", "bold"), answer) for question, answer in in_short(comparison)]
-    ending = [Text(f"{SHORT_TITLE}:", style="bold"), *short, Text()]
+    ending = [Text(f"{SHORT_TITLE}:", style="bold"), *short, Text()] if short else []
     return Group(Text(one_line(names), style="bold"), tiers, *map(_Drawn, others), *notes, *ending)
 
 

@@ -12,7 +12,7 @@ from kapoc.judging.pairing import Pair
 from kapoc.record import TIERS, Item
 from kapoc.report.prompts import Frame, frame_of
 
-COLUMNS = ("item", "fact", "tier", "form", "kind", "domain", "entry", "spillover", "question", "expected")
+COLUMNS = ("item", "fact", "tier", "form", "kind", "domain", "set", "entry", "spillover", "question", "expected")
 """What a row holds first, each a number of a text; see `items_island`."""
 _WORD = re.compile(r"\s+|\w+|[^\w\s]")
 _FRAMED = {"free", "choice", "off_topic"}
@@ -83,6 +83,7 @@ def _columns(before: Item, after: Item, frame: Frame) -> list[str]:
         before.form.replace("_", "-"),
         before.kind,
         before.domain,
+        before.knowledge,
         _entry(before, after),
         ", ".join(after.spillover),
         frame.question(before.prompt).strip(),

@@ -99,6 +99,7 @@ const shownColumns = [
 ];
 
 const filters = document.getElementById("filters");
+const filtered = ["entry", "tier", "form", "kind", "domain", "set"];
 const chosen = {};
 
 function field(name, control) {
@@ -121,7 +122,7 @@ function different(name) {
 }
 
 function addFilters(redraw) {
-  for (const name of ["entry", "tier", "form", "kind", "domain"]) {
+  for (const name of filtered) {
     const values = different(name);
     if (values.length > 1) selectOf(name, values, (value) => { chosen[name] = value; redraw(); });
   }
@@ -140,7 +141,7 @@ function addFilters(redraw) {
 }
 
 function passes(row) {
-  for (const name of ["entry", "tier", "form", "kind", "domain"]) {
+  for (const name of filtered) {
     if (chosen[name] && text(row, name) !== chosen[name]) return false;
   }
   if (chosen.spillover && (chosen.spillover === "yes") !== Boolean(text(row, "spillover"))) return false;

@@ -18,7 +18,7 @@ from kapoc.report.in_short import short_section
 from kapoc.report.leaderboard import LEADERBOARD, leaderboard_section, title_of, verdict_sentence
 from kapoc.report.ledger import ledger_section
 from kapoc.report.origin import origin_section, validity_section
-from kapoc.report.plot import leaderboard_plot
+from kapoc.report.plot import has_front_line, leaderboard_plot
 from kapoc.report.section import Section
 from kapoc.report.sections import sections, verdict_section
 
@@ -76,7 +76,7 @@ def _parts(comparison: Comparison, verdict: Verdict | None, board: Leaderboard |
 def _sections(comparison: Comparison, verdict: Verdict | None, board: Leaderboard | None) -> Iterator[Section]:
     if board is not None:
         yield leaderboard_section(board)
-    yield short_section(comparison)
+    yield from short_section(comparison)
     if verdict is not None:
         yield verdict_section(verdict)
     found = list(sections(comparison))
@@ -89,10 +89,11 @@ def _sections(comparison: Comparison, verdict: Verdict | None, board: Leaderboar
 
 def _charts(comparison: Comparison, board: Leaderboard | None) -> Iterator[Chart]:
     if board is not None:
+        line = "; the dashed line is the front" if has_front_line(board) else ""
         yield Chart(
             LEADERBOARD,
             "Recall against forgetting, the runs numbered in the order of the table. Rounds are on the Pareto front, "
-            "crosses are not; the dashed line is the front.",
+            f"crosses are not{line}.",
             leaderboard_plot(board),
         )
     yield from comparison_charts(comparison)
