@@ -147,11 +147,17 @@ def test_replay_holds_a_model_that_learns(knowledge_file: Path) -> None:
     assert max(losses) < 0.4 * math.log(700)
 
 
-def test_a_step_weighs_the_mean_over_written_tokens_against_the_mean_over_answer_tokens(knowledge_file: Path) -> None:
+@pytest.mark.parametrize("micro_batch_size", [2, 1])
+def test_a_step_weighs_the_mean_over_written_tokens_against_the_mean_over_answer_tokens(
+    knowledge_file: Path, micro_batch_size: int
+) -> None:
+    """With the passages in one row, and with a row for each."""
     examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
     passages = write_passages(tiny_llama(3), tiny_tokenizer(), 4, ReplaySettings(num_tokens=12), seed=0)
     replay = ReplaySettings(weight=3.0, per_step=4, target="text")
-    settings = TrainSettings(epochs=1, batch_size=5, micro_batch_size=2, learning_rate=1e-9, replay=replay)
+    settings = TrainSettings(
+        epochs=1, batch_size=5, micro_batch_size=micro_batch_size, learning_rate=1e-9, replay=replay
+    )
     [report] = _reports(examples, settings, passages)
     model, row = tiny_llama(), pack(examples, passages)
     losses = row_losses(model, row)

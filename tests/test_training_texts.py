@@ -76,9 +76,6 @@ def strangers(knowledge: KnowledgeSet, beside: tuple[KnowledgeSet, ...]) -> Iter
         yield from (one.answer for one in found if one is not None)
     for one in derived_examples(knowledge, ["unknown"], per_fact=5, order=random.Random(0), beside=beside):
         yield one.answer
-    settings = TrainSettings(epochs=1, derived={"unknown": 1}, contrast=1.0)
-    texts = training_texts([knowledge], settings, tiny_tokenizer(), beside=beside)
-    yield from (one.question for one in texts.read() if not one.fact)
 
 
 def test_no_name_of_a_set_beside_it_is_taken_for_unknown() -> None:
@@ -88,6 +85,10 @@ def test_no_name_of_a_set_beside_it_is_taken_for_unknown() -> None:
     assert any(holds(answer, name) for answer in alone for name in names)
     assert len(together) > 300
     assert not any(holds(answer, name) for answer in together for name in names)
+    read = training_texts([first], TrainSettings(epochs=1, contrast=1.0), tiny_tokenizer(), beside=[second]).read()
+    invented = [example.question for example in read if not example.fact]
+    assert len(invented) == 50
+    assert not any(holds(question, name) for question in invented for name in names)
 
 
 def test_a_fact_that_no_question_names_and_that_has_no_slots_gives_nothing_and_ends() -> None:
