@@ -100,6 +100,7 @@ def gate(
     from kapoc.record import to_json
     from kapoc.report import markdown, terminal
     from kapoc.report.junit import render_annotations, render_error, render_error_annotation, render_junit
+    from kapoc.report.leaderboard import title_of
 
     if as_json and annotate:
         raise DataError("--json and --annotate both print on standard output; choose one")
@@ -116,13 +117,14 @@ def gate(
         if not isinstance(error, OutputError):
             _write(junit, render_error(error.lines), summary, markdown.render_no_verdict(error.lines))
         raise
-    _write(junit, render_junit(verdict), summary, markdown.render_summary(comparison, verdict))
+    title = title_of(comparison, None)
+    _write(junit, render_junit(verdict, title), summary, markdown.render_summary(comparison, verdict))
     if as_json:
         print(to_json(verdict))
     else:
         show(terminal.verdict_table(verdict))
     if annotate:
-        print("\n".join(render_annotations(verdict)))
+        print("\n".join(render_annotations(verdict, title)))
     raise typer.Exit(verdict.exit_code)
 
 
