@@ -269,6 +269,12 @@ def put(value: Any, *path: Any) -> Damage:
     return damage
 
 
+def written(folder: Path, name: str, text: str) -> str:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
 def write_set(path: Path, content: dict[str, Any] | None = None) -> Path:
     path.write_text(yaml.safe_dump(content or small_set(), sort_keys=False), encoding="utf-8")
     return path
@@ -288,3 +294,10 @@ def tiny_recipe(tmp_path: Path, llama_folder: Path, knowledge_file: Path) -> Pat
         encoding="utf-8",
     )
     return path
+
+
+@pytest.fixture
+def place(tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with `tiny.toml`, where commands are typed."""
+    monkeypatch.chdir(tiny_recipe.parent)
+    return tiny_recipe.parent

@@ -129,3 +129,15 @@ def nothing(tier: str, number: int) -> float:
 def everything(tier: str, number: int) -> float:
     """Has learned all that was taught and kept what it had."""
     return 1.0 if tier in {"seen", "paraphrased", "unseen"} else nothing(tier, number)
+
+
+def paraphrased(share: float, weights: str) -> Run:
+    """A run that answers this share of what is paraphrased, and nothing else."""
+    items = make_items(lambda tier, n: float(tier == "paraphrased" and n < 120 * share) or nothing(tier, n))
+    return make_run(items, weights=weights * 64)
+
+
+BASE = make_run(make_items(nothing))
+GOOD = make_run(make_items(everything), weights="1" * 64)
+"""The base, and it after a training that taught everything and cost nothing."""
+RUNS = "trained against base on lamps"

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from results import LAMPS, everything, make_items, make_run, nothing
+from results import BASE, LAMPS, everything, make_items, make_run, nothing
 
 from kapoc.errors import IncomparableError
 from kapoc.judging.compare import compare
@@ -13,7 +13,6 @@ from kapoc.record import Item, Run, to_json
 from kapoc.report import markdown
 from kapoc.stats import detectable_difference, paired_difference
 
-BASE = make_run(make_items(nothing))
 ORACLE = make_run(make_items(everything), weights="1" * 64)
 
 

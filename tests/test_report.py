@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
-from results import everything, make_items, make_run, nothing
+from results import BASE, everything, make_items, make_run, nothing
 from rich.console import Console
 
 from kapoc.cli.console import show
@@ -27,7 +27,6 @@ from kapoc.report.sections import verdict_section
 from kapoc.report.spilled import spilled_section
 from kapoc.writing import write_atomically
 
-BASE = make_run(make_items(nothing))
 TRAINED = make_run(make_items(everything, bits=1.05, spilled=60, last_word=-2.25), weights="1" * 64)
 COMPARISON = compare(BASE, TRAINED)
 VERDICT = judge(COMPARISON, RELEASE_GATE)

@@ -1,4 +1,4 @@
-"""A sweep: what its file stands for, which recipes win, and that what has finished is not done again."""
+"""A sweep while it runs: what has finished is not done again, and what fails stops no other."""
 
 import json
 import os
@@ -14,243 +14,25 @@ from typing import Any, NoReturn
 import pytest
 from pages import training_record
 from results import everything, make_items, make_run, nothing
+from sweeps import PLAIN, planned
 
 from kapoc.errors import DataError
 from kapoc.judging.compare import compare
-from kapoc.judging.pareto import Point, pareto_front, scores_of
-from kapoc.judging.trials import SweepResults, TrialFailure, TrialResult, summarise
+from kapoc.judging.trials import SweepResults
 from kapoc.models import load_model
 from kapoc.recipe import load_recipe
 from kapoc.record import Run, load_run, save_run
-from kapoc.report.plot import front_line, pareto_plot
-from kapoc.report.sweep import render_sweep
 from kapoc.training.checkpoint import finish_swap
 from kapoc.training_record import EpochReport
 from kapoc.workflow import sweep_ray, sweep_run
 from kapoc.workflow.current import settings_sha256, texts_sha256
 from kapoc.workflow.sweep_file import Sweep, load_sweep
 from kapoc.workflow.sweep_ray import ray_runner, trial_resources
-from kapoc.workflow.sweep_run import FinishedTrial, Job, Report, finish, log_listener, perform, run_sweep, write_results
+from kapoc.workflow.sweep_run import FinishedTrial, Job, Report, finish, log_listener, perform, run_sweep
 from kapoc.workflow.workspace import Workspace, open_workspace
-
-PLAIN = '[[recipes]]\nname = "plain"\nbase = "tiny.toml"\n'
-
-
-@pytest.fixture
-def place(tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with `tiny.toml`, where commands are typed."""
-    monkeypatch.chdir(tiny_recipe.parent)
-    return tiny_recipe.parent
-
-
-def planned(folder: Path, text: str) -> list[Any]:
-    path = folder / "sweep.toml"
-    path.write_text(f'name = "first"\n{text}', encoding="utf-8")
-    return list(load_sweep(Path("sweep.toml"))[1])
-
-
-# ------------------------------------------------------------------ planning
-
-
-def test_recipes_times_grid_times_seeds(place: Path) -> None:
-    trials = planned(
-        place,
-        f'seeds = [0, 1]\n{PLAIN}[[recipes]]\nname = "kl"\nbase = "tiny.toml"\nseeds = [7]\n'
-        "train = { epochs = 3, replay = { weight = 1.0 } }\n"
-        "[grid]\nlearning_rate = [1e-4, 0.0002]\nreplay.per_step = [1]\n",
-    )
-    assert [trial.name for trial in trials] == [
-        "plain-learning_rate-0.0001-replay.per_step-1-seed-0",
-        "plain-learning_rate-0.0001-replay.per_step-1-seed-1",
-        "plain-learning_rate-0.0002-replay.per_step-1-seed-0",
-        "plain-learning_rate-0.0002-replay.per_step-1-seed-1",
-        "kl-learning_rate-0.0001-replay.per_step-1-seed-7",
-        "kl-learning_rate-0.0002-replay.per_step-1-seed-7",
-    ]
-    assert len({trial.group for trial in trials}) == 4
-    train = trials[-1].recipe.train
-    assert (train.learning_rate, train.seed, train.epochs, train.batch_size) == (2e-4, 7, 3, 4)
-    assert (train.replay.weight, train.replay.per_step, train.replay.num_passages) == (1.0, 1, None)
-    assert trials[0].recipe.train.replay.weight == 0
-
-
-def test_a_recipe_keeps_its_model_and_set_unless_others_are_named(place: Path, tiny_recipe: Path) -> None:
-    [own] = planned(place, PLAIN)
-    assert own.name == "plain-seed-0"
-    assert own.recipe.model.endswith("tiny-llama")
-    assert own.recipe.knowledge[0].endswith("lamps.yaml")
-    two = planned(place, f'models = ["default", "owner/small"]\nknowledge = "events-2025"\n{PLAIN}')
-    assert [trial.name for trial in two] == ["plain-default-seed-0", "plain-small-seed-0"]
-    assert [trial.recipe.model for trial in two] == ["default", "owner/small"]
-    assert two[0].recipe.knowledge == ("events-2025",)
-    alike = planned(place, f'models = ["a/small", "b/small"]\n{PLAIN}')
-    assert [trial.name for trial in alike] == ["plain-a--small-seed-0", "plain-b--small-seed-0"]
-    here = planned(place, f'models = [".", "owner/small"]\n{PLAIN}')
-    assert [trial.name for trial in here] == [f"plain-{place.name}-seed-0", "plain-small-seed-0"]
-
-
-def test_the_same_sets_in_another_order_are_no_other_sets(place: Path) -> None:
-    text = (place / "tiny.toml").read_text(encoding="utf-8")
-    for name, sets in (
-        ("one.toml", '["events-2025", "software-defects"]'),
-        ("two.toml", '["software-defects", "events-2025"]'),
-    ):
-        (place / name).write_text(re.sub(r"knowledge = .*", f"knowledge = {sets}", text), encoding="utf-8")
-    recipes = "".join(f'[[recipes]]\nname = "{name}"\nbase = "{name}.toml"\n' for name in ("one", "two"))
-    one, two = planned(place, recipes)
-    assert one.recipe.knowledge == two.recipe.knowledge == ("events-2025", "software-defects")
-
-
-def test_lists_make_names_too(place: Path) -> None:
-    trials = planned(place, f'{PLAIN}[grid]\nderived = [[], ["statement", "slot"]]\n')
-    assert [trial.group for trial in trials] == ["plain-derived-none", "plain-derived-statement_slot"]
-    assert trials[1].recipe.train.derived == {"statement": None, "slot": None}
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        (f"sedes = [1]\n{PLAIN}", "sweep.toml: sedes: is not a known field; did you mean 'seeds'?"),
-        (f'{PLAIN}trian = {{}}\n', "recipes[0].trian: is not a known field; did you mean 'train'?"),
-        (f"{PLAIN}train = {{ epoch = 2 }}\n", "recipe 'plain': train: epoch: is not a known field; did you mean"),
-        (f"{PLAIN}train = {{ epochs = 0 }}\n", "recipe 'plain': train: epochs: Input should be greater than 0"),
-        (f"{PLAIN}train = {{ seed = 1 }}\n", "recipe 'plain': train.seed: is set by `seeds`"),
-        (f"{PLAIN}[grid]\nlearning_rat = [1]\n", "grid.learning_rat: is not a setting of training; did you mean"),
-        (f"{PLAIN}[grid.replay]\nwieght = [1]\n", "grid.replay.wieght: is not a setting of replay; did you mean"),
-        (f"{PLAIN}[grid]\nepochs = 3\n", "grid.epochs: must be a list of values, such as [1, 2]"),
-        (f"{PLAIN}[grid]\nseed = [3]\n", "grid.seed: is set by `seeds`"),
-        (f"{PLAIN}[grid]\nseeds = [3]\n", "grid.seeds: is set by `seeds`"),
-        (f"{PLAIN}[grid]\nreplay = [{{ weight = 1.0 }}]\n", "grid.replay: name its settings one by one"),
-        (f"{PLAIN}[grid.replay]\n", "grid.replay: name its settings one by one"),
-        (f'{PLAIN}[grid]\n"replay.weight" = [1.0]\nreplay.weight = [2.0]\n', "grid.replay.weight: stands twice"),
-        (f'models = [""]\n{PLAIN}', "models[0]: must not be empty"),
-        (
-            f'models = ["a/x", "a/small-x"]\nseeds = [0]\n{PLAIN}'
-            '[[recipes]]\nname = "plain-small"\nbase = "tiny.toml"\nseeds = [1]\n',
-            "recipes: two are called 'plain-small-x' in the results; rename one",
-        ),
-        (f"seeds = [0, 0]\n{PLAIN}", "two trials are named 'plain-seed-0'"),
-        (
-            f'{PLAIN}[grid]\nderived = [["slot"]]\n"derived.slot" = [2]\n',
-            "sweep.toml: grid.derived.slot: grid.derived sets it, too; leave out one of the two",
-        ),
-        (f"{PLAIN}[grid]\nweight_decay = [0, 0.0]\n", "grid.weight_decay: 0.0 stands twice; take out one"),
-        (f"{PLAIN}[grid]\nlearning_rate = [1e-4, 0.0001]\n", "grid.learning_rate: 0.0001 stands twice"),
-        (
-            f'{PLAIN}[grid]\nmethod = ["lora"]\noptions.targets = ["{"n" * 160}"]\n',
-            "sweep.toml: grid: trial 'plain-method-lora-options.targets-nnnnnn...' would have a folder whose name is "
-            "201 bytes long, and 200 is the most; give fewer or shorter settings or values",
-        ),
-        (PLAIN.replace("plain", "p" * 194), "name is 201 bytes long, and 200 is the most; give fewer or shorter names"),
-        (
-            f'models = ["tiny-llama", "./tiny-llama/"]\n{PLAIN}',
-            "models: 'tiny-llama' and './tiny-llama/' are one model; take out one of them",
-        ),
-        (f'models = ["/", "owner/small"]\n{PLAIN}', "models: '/' is no model; name a model's folder or a Hub id"),
-        (PLAIN + PLAIN, "two recipes are named 'plain'"),
-        ('[[recipes]]\nname = "a"\nbase = "tiny"\n', "recipe 'tiny': no such file or shipped recipe"),
-        (f'{PLAIN}[[recipes]]\nname = "x"\nbase = "smollm2-135m-full"\n', "knowledge: the recipes teach different"),
-        ("seeds = [0]\n", "recipes: is missing"),
-    ],
-)  # fmt: skip
-def test_a_mistake_is_told_in_one_line(place: Path, text: str, complaint: str) -> None:
-    with pytest.raises(DataError, match=re.escape(complaint)) as caught:
-        planned(place, text)
-    assert len(caught.value.lines) == 1
-
-
-# ------------------------------------------------------------------ which recipes win
-
-
-def test_pareto_front_of_known_points() -> None:
-    best, cheap, worse, same = Point(0.9, 0.5, 100), Point(0.5, 0.5, 10), Point(0.8, 0.5, 100), Point(0.9, 0.5, 100)
-    gentle = Point(0.2, 0.01, 200)
-    assert pareto_front([best, cheap, worse, same, gentle]) == [True, True, False, True, True]
-    assert pareto_front([Point(0.9, 0.1, 5), best, cheap]) == [True, False, False]
-    assert pareto_front([]) == []
-    assert front_line([best, cheap, worse, gentle]) == [(0.01, 0.2), (0.5, 0.9)]
-
-
-def trial(recipe: str, seed: int, recall: float, kl: float | None, seconds: float) -> TrialResult:
-    scores = {"recall": recall, "unseen": recall, "unseen/reverse": recall, "bits_per_byte_difference": 0.1}
-    if kl is not None:
-        scores["divergence"] = kl
-    return TrialResult(
-        name=f"{recipe}-seed-{seed}", recipe=recipe, model="m", seed=seed, seconds=seconds, scores=scores, settings={}
-    )
-
-
-def made_up() -> SweepResults:
-    trials = [
-        trial("plain", 0, 0.5, 0.7, 100), trial("plain", 1, 0.7, 0.9, 120),
-        trial("kl", 0, 0.55, 0.2, 100), trial("slow", 0, 0.5, 0.3, 300),
-    ]  # fmt: skip
-    return summarise("first", "lamps", trials, [TrialFailure(name="x-seed-0", recipe="x", error="no | memory")])
-
-
-def test_recipes_are_means_over_their_seeds() -> None:
-    plain, kl, slow = made_up().recipes
-    assert plain.scores["recall"].mean == pytest.approx(0.6)
-    assert plain.scores["recall"].sd == pytest.approx(0.02**0.5)
-    assert (plain.seeds, kl.scores["recall"].sd) == ((0, 1), None)
-    assert [row.is_optimal for row in (plain, kl, slow)] == [True, True, False]
-    assert made_up().forgetting == "divergence"
-    assert summarise("s", "k", [trial("a", 0, 0.5, None, 1)]).forgetting == "bits_per_byte_difference"
-
-
-def test_what_only_some_trials_have_stands_for_no_recipe() -> None:
-    found = summarise("s", "k", [trial("a", 0, 0.5, 0.7, 1), trial("a", 1, 0.5, None, 1), trial("b", 0, 0.5, 0.1, 1)])
-    assert found.forgetting == "bits_per_byte_difference"
-    assert ["divergence" in recipe.scores for recipe in found.recipes] == [False, True]
-    assert [recipe.is_optimal for recipe in found.recipes] == [True, True]
-
-
-def test_a_recipe_of_which_a_seed_is_still_to_come_is_not_called_best() -> None:
-    trials = [trial("whole", 0, 0.5, 0.5, 100), trial("lucky", 0, 0.7, 0.2, 90)]
-    found = summarise("s", "k", trials, planned={"whole": 1, "lucky": 2})
-    assert [(row.recipe, row.is_optimal) for row in found.recipes] == [("whole", True), ("lucky", False)]
-    found = summarise("s", "k", [*trials, trial("lucky", 1, 0.7, 0.2, 90)], planned={"whole": 1, "lucky": 2})
-    assert [(row.recipe, row.is_optimal) for row in found.recipes] == [("whole", False), ("lucky", True)]
-
-
-def test_a_trial_is_summed_up_from_its_comparison() -> None:
-    base = make_run(make_items(nothing))
-    items = make_items(lambda tier, n: float(tier in {"seen", "paraphrased"}), 1.1, 60, divergence=0.25)
-    scores = scores_of(compare(base, make_run(items, weights="1" * 64, base_sha256="0" * 64)))
-    assert (scores["seen"], scores["paraphrased"], scores["unseen"], scores["recall"]) == (1.0, 1.0, 0.0, 0.5)
-    assert scores["unseen/meaning"] == 0.0
-    assert (scores["spillover/control"], scores["spillover/off_topic"]) == (0.5, 0.0)
-    assert scores["general_difference"] == -0.5
-    assert scores["bits_per_byte_difference"] == pytest.approx(0.1)
-    assert scores["divergence"] == 0.25
-
-
-def test_the_page_and_the_plot_say_what_was_found(tmp_path: Path) -> None:
-    page = render_sweep(made_up())
-    assert "| * | plain | 2 | 60.0% ± 14.1 | 60.0% ± 14.1 | +0.1000 ± 0.0000 | 0.8000 ± 0.1414 | 110 ± 14 |" in page
-    assert "| * | kl | 1 | 55.0% |" in page
-    assert "|  | slow | 1 |" in page
-    assert "| x-seed-0 | no \\| memory |" in page
-    assert "evidence" not in page
-    plot = pareto_plot(made_up())
-    assert plot == pareto_plot(made_up())
-    for part in (">plain<", ">kl<", ">slow<", "KL(base || trained)", "recall"):
-        assert part in plot
-    assert r">$\frac<" in pareto_plot(summarise("s", "k", [trial(r"$\frac", 0, 0.5, 0.7, 100)]))
-    write_results(made_up(), tmp_path / "a" / "b")
-    written = SweepResults.model_validate_json((tmp_path / "a" / "b" / "sweep.json").read_text(encoding="utf-8"))
-    assert written == made_up()
-
-
-def test_nothing_finished_is_a_page_and_a_plot_as_well() -> None:
-    failed = summarise("first", "lamps", [], [TrialFailure(name="x-seed-0", recipe="x", error="broken")], 2)
-    assert "| x-seed-0 | broken |" in render_sweep(failed)
-    assert pareto_plot(failed).endswith("</svg>\n")
 
 
 # ------------------------------------------------------------------ running, without Ray and without training
-
-
 def test_a_trial_is_another_one_where_anything_differs_that_it_is_made_of(place: Path) -> None:
     Path("lamps.paraphrases.yaml").write_text("ZX-11:\n  colour: [the lane that glows]\n", encoding="utf-8")
     recipe, base = load_recipe("tiny.toml").with_train(derived={"reverse": 1}), make_run(make_items(nothing))
@@ -478,41 +260,6 @@ def test_a_mistake_in_the_last_recipe_is_found_before_the_first_is_trained(rerun
         rerun(worker, f'[[recipes]]\nname = "other"\nbase = "other.toml"\n{entry}\n')
     assert worker.done == []
     assert not Path("out").exists()
-
-
-def test_another_method_does_not_take_over_the_options(place: Path) -> None:
-    lora = 'knowledge = "lamps.yaml"\n[[recipes]]\nname = "a"\nbase = "smollm2-135m-lora"\n'
-    [same] = planned(place, f"{lora}train = {{ options = {{ rank = 2 }} }}\n")
-    assert (same.recipe.train.method, same.recipe.train.options["rank"]) == ("lora", 2)
-    assert same.recipe.train.options.keys() > {"rank"}
-    plain = (
-        '[[recipes]]\nname = "a"\nbase = "tiny.toml"\ntrain = { options = { rank = 2 } }\n[grid]\nmethod = ["lora"]\n'
-    )
-    [given] = planned(place, plain)
-    assert (given.recipe.train.method, given.recipe.train.options) == ("lora", {"rank": 2})
-    [full] = planned(place, f'{lora}train = {{ method = "full" }}\n')
-    assert (full.recipe.train.method, full.recipe.train.options) == ("full", {})
-
-
-def test_options_of_a_grid_go_with_its_method_in_any_order(place: Path) -> None:
-    for grid in ('options.rank = [2, 16]\nmethod = ["lora"]\n', 'method = ["lora"]\noptions.rank = [2, 16]\n'):
-        trials = planned(place, f"{PLAIN}[grid]\n{grid}")
-        assert [trial.recipe.train.options for trial in trials] == [{"rank": 2}, {"rank": 16}]
-
-
-def test_an_empty_table_empties_what_the_base_has(place: Path) -> None:
-    base = 'knowledge = "lamps.yaml"\n[[recipes]]\nname = "a"\nbase = "smollm2-135m"\n'
-    [without] = planned(place, f"{base}train = {{ derived = {{}} }}\n")
-    assert without.recipe.train.derived == {}
-    [more] = planned(place, f"{base}train = {{ derived = {{ reverse = 3 }} }}\n")
-    assert more.recipe.train.derived == {"statement": 1, "slot": 1, "scenario": 1, "reverse": 3}
-
-
-def test_forms_of_a_list_stay_where_the_grid_sets_one_more(place: Path) -> None:
-    trials = planned(place, f'{PLAIN}train = {{ derived = ["statement", "slot"] }}\n[grid]\nderived.reverse = [1, 3]\n')
-    assert [trial.recipe.train.derived for trial in trials] == [
-        {"statement": None, "slot": None, "reverse": number} for number in (1, 3)
-    ]
 
 
 @pytest.mark.parametrize(("gpus", "is_given"), [(0, True), (0.25, True), (2, True), (1.5, False), (1e-5, False)])
@@ -743,8 +490,6 @@ def test_a_cluster_that_is_not_there_is_told_at_once() -> None:
 
 
 # ------------------------------------------------------------------ the whole of it, with Ray
-
-
 def start(folder: Path) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "kapoc", "sweep", "sweep.toml"]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -30,7 +30,7 @@ class _Case(NamedTuple):
     words: str
 
 
-def render_junit(verdict: Verdict, title: str = "") -> str:
+def render_junit(verdict: Verdict, title: str) -> str:
     """The verdict as JUnit XML: failed checks are failures; inconclusive ones, too, where that fails, else skipped.
 
     Leaks that take a release its verdict are a case of their own.
@@ -49,8 +49,7 @@ def render_junit(verdict: Verdict, title: str = "") -> str:
         skipped=str(tags.count("skipped")),
         errors="0",
     )
-    if title:
-        SubElement(SubElement(suite, "properties"), "property", name="runs", value=one_line(title))
+    SubElement(SubElement(suite, "properties"), "property", name="runs", value=one_line(title))
     for case in cases:
         element = SubElement(suite, "testcase", classname=f"kapoc.{case.kind}", name=case.name)
         if case.tag is not None:
@@ -72,7 +71,7 @@ def render_error_annotation(lines: Sequence[str]) -> str:
     return f"::error title=kapoc gate::{_escaped(' '.join(lines))}"
 
 
-def render_annotations(verdict: Verdict, title: str = "") -> Iterator[str]:
+def render_annotations(verdict: Verdict, title: str) -> Iterator[str]:
     """The verdict as workflow commands of GitHub Actions.
 
     Each is an error or a warning for a check that did not pass, a warning for what a reader should know, and the
@@ -87,7 +86,7 @@ def render_annotations(verdict: Verdict, title: str = "") -> Iterator[str]:
             level = {"failure": "error", "skipped": "warning"}[case.tag]
             yield f"::{level} title=kapoc gate%3A {_escaped_property(case.name)}::{_escaped(case.words)}"
     yield from (f"::warning title=kapoc gate::{_escaped(one_line(warning))}" for warning in verdict.warnings)
-    runs = f" ({one_line(title)})" if 0 < len(title) <= _LONGEST_TITLE else ""
+    runs = f" ({one_line(title)})" if len(title) <= _LONGEST_TITLE else ""
     yield f"::{'error' if verdict.exit_code else 'notice'} title=kapoc gate::{_escaped(verdict.sentence + runs)}"
 
 

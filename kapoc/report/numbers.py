@@ -13,9 +13,10 @@ def percent(share: float | None) -> str:
     """`0.9876` as `98.8%`; a dash where there is no number, and never all or nothing of what is only nearly so."""
     if share is None:
         return "-"
+    written = f"{100 * share:.1f}%"
     if 0 < share < 1:
-        return {"0.0": "<0.1%", "100.0": ">99.9%"}.get(written := f"{100 * share:.1f}", f"{written}%")
-    return f"{100 * share:.1f}%"
+        return {"0.0%": "<0.1%", "100.0%": ">99.9%"}.get(written, written)
+    return written
 
 
 def count(share: float, n: int) -> str:
