@@ -257,6 +257,11 @@ def test_unknown_method_option(shell: Shell, tiny_recipe: Path) -> None:
     shell.fails("train", "--recipe", tiny_recipe, says=r"the method 'full' takes none, found \['rank'\]")
 
 
+def test_a_model_that_a_method_cannot_train_is_not_measured(shell: Shell, tiny_recipe: Path) -> None:
+    command = ["bench", "--model", "trained", "--recipe", tiny_recipe, "--method", "top_layers"]
+    shell.fails(*command, says=r"recipe 'tiny-method-top_layers': train\.options: num_layers: 8, but .* has 2 blocks")
+
+
 def test_wrong_option_and_unknown_command(shell: Shell) -> None:
     shell.fails("train", "--epochs", "none", says=r"Invalid value for '--epochs'")
     shell.fails("train", "--epochs", "0", says=r"Invalid value for '--epochs'")

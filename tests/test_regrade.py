@@ -222,12 +222,13 @@ def retention(*runs: str, unrelated_steps: int = 0) -> str:
     return to_json(found)
 
 
+@pytest.mark.parametrize("option", ["--unrelated 2", "--unrelated=2"])
 def test_pages_of_stages_that_show_a_run_are_told_with_their_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     command = "kapoc retain 'a b.yaml' b.yaml"
-    runs = [typed(Path("out") / name, f"{command} --unrelated 2") for name in ("base", "1-a/run", "unrelated-2/run")]
+    runs = [typed(Path("out") / name, f"{command} {option}") for name in ("base", "1-a/run", "unrelated-2/run")]
     other = typed(Path("out/1-a/run-limit2"), command)
     for page, text in (
         ("retain", retention("base", "1-a/run")),
@@ -237,7 +238,7 @@ def test_pages_of_stages_that_show_a_run_are_told_with_their_command(
         Path(f"out/{page}.md").write_text("# Stages", encoding="utf-8")
         Path(f"out/{page}.json").write_text(text, encoding="utf-8")
     both = [
-        (Path("out/retain-unrelated-2.md"), f"{command} --unrelated 2"),
+        (Path("out/retain-unrelated-2.md"), f"{command} {option}"),
         (Path("out/retain.md"), command),
     ]
     assert [outdated(run) for run in (*runs, other)] == [both, both, both[:1], []]

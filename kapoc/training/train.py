@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -139,6 +140,19 @@ def train(
         finished.gradient_checkpointing_disable()
     alphas = _pulled_back(finished, base, settings, unread) if settings.alphas else ()
     return _result(loop, finished, max(map(len, epochs)), alphas)
+
+
+def refuse_unfit(model: PreTrainedModel, settings: TrainSettings) -> None:
+    """Find out, before anything long begins, that a method cannot train such a model; it is tried without weights.
+
+    Raises:
+        DataError: a method or option does not exist, or the method refuses the model.
+    """
+    method = load_method(settings.method, settings.options)
+    with suppress(NotImplementedError, RuntimeError):  # what cannot be tried without weights is found in training
+        with torch.device("meta"):
+            shape = type(model)(model.config)
+        method.prepare(shape)
 
 
 def make_trainable(model: PreTrainedModel, method: Method, settings: TrainSettings) -> PreTrainedModel:

@@ -19,7 +19,13 @@ from kapoc.report.formats import beside, render_report
 from kapoc.source import load_json
 from kapoc.training_record import TRAINING_FILE, TrainingRecord
 from kapoc.workflow.current import context_runs, current_run, has_current_model, is_record_of
-from kapoc.workflow.train_run import refuse_before_training, refuse_missing_dev, tell_other_packages, train_loaded
+from kapoc.workflow.train_run import (
+    refuse_before_training,
+    refuse_missing_dev,
+    refuse_unfit_base,
+    tell_other_packages,
+    train_loaded,
+)
 from kapoc.workflow.workspace import Workspace
 from kapoc.writing import refuse_unwritable, write_atomically
 
@@ -148,8 +154,11 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
 
     workspace.listener.tell(f"loading {workspace.recipe.model}")
     base = load_model(workspace.base_model, tell=workspace.listener.tell)
+    is_trained = has_current_model(workspace, base, workspace.model)
+    if not is_trained:
+        refuse_unfit_base(workspace.recipe, base)
     before = current_run(workspace, base, workspace.run("base")) or _measure(workspace, base, workspace.run("base"))
-    if has_current_model(workspace, base, workspace.model):
+    if is_trained:
         tell_other_packages(workspace, workspace.model)
     else:
         train_loaded(workspace, base, workspace.model)

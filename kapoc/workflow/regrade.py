@@ -101,10 +101,19 @@ def _of_retain(folder: Path) -> Iterator[tuple[Path, str]]:
             if folder.resolve() in {(place / row.run).resolve() for row in retention.measured}:
                 last = place / retention.measured[-1].run
                 words = _command(last if (last / "run.json").is_file() else folder, "kapoc retain STAGES")
-                if not retention.unrelated_steps and "--unrelated" in words:  # its last stage's run was made with it
-                    at = words.index("--unrelated")
-                    words[at : at + 2] = []
+                if not retention.unrelated_steps:  # though its last stage's run may have been made with it
+                    words = _without(words, "--unrelated")
                 yield page, shlex.join(words)
+
+
+def _without(words: Sequence[str], option: str) -> list[str]:
+    """A command without an option and its value, in whichever of both ways they were typed."""
+    before = ["", *words]
+    return [
+        word
+        for word, previous in zip(words, before, strict=False)
+        if option not in (word, previous) and not word.startswith(f"{option}=")
+    ]
 
 
 def _of_sweep(folder: Path) -> Iterator[tuple[Path, str]]:

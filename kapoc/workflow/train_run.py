@@ -90,6 +90,7 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
 
     refuse_before_training(workspace.recipe, out)
     refuse_missing_dev(workspace.recipe, workspace.facts, workspace.name)
+    refuse_unfit_base(workspace.recipe, base)
     with locked(out):
         return _train(workspace, base, out, restart)
 
@@ -316,6 +317,20 @@ def refuse_bad_settings(recipe: Recipe) -> None:
     try:
         load_method(recipe.train.method, recipe.train.options)
         checked_forms(recipe.train.derived)
+    except DataError as error:
+        raise DataError(f"recipe '{recipe.name}': {error}") from None
+
+
+def refuse_unfit_base(recipe: Recipe, base: "LoadedModel") -> None:
+    """Find out, before anything long begins, that a recipe's method cannot train its model.
+
+    Raises:
+        DataError: so it is.
+    """
+    from kapoc.training.train import refuse_unfit
+
+    try:
+        refuse_unfit(base.model, recipe.train)
     except DataError as error:
         raise DataError(f"recipe '{recipe.name}': {error}") from None
 
