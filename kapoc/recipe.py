@@ -144,6 +144,7 @@ class TrainSettings(StrictRecord):
             "replay: does nothing without a weight": not self.replay.weight and given != ReplaySettings(),
             f"derived: begins with epoch {self.derived_from}, and there are {self.epochs}": bool(self.asked_forms)
             and self.derived_from > self.epochs,
+            "derived_from: does nothing without derived texts": self.derived_from > 1 and not self.asked_forms,
             "derived_by_notes: does nothing without derived texts": self.derived_by_notes and not self.asked_forms,
             "derived_tokens: does nothing without derived_by_notes": self.derived_tokens is not None
             and not self.derived_by_notes,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from conftest import Damage, complaints, drop, put, run_kapoc, small_set, write_set
 from results import LAMPS, everything, make_items, make_run, nothing
 
@@ -260,6 +261,37 @@ def test_unknown_method_option(shell: Shell, tiny_recipe: Path) -> None:
 def test_a_model_that_a_method_cannot_train_is_not_measured(shell: Shell, tiny_recipe: Path) -> None:
     command = ["bench", "--model", "trained", "--recipe", tiny_recipe, "--method", "top_layers"]
     shell.fails(*command, says=r"recipe 'tiny-method-top_layers': train\.options: num_layers: 8, but .* has 2 blocks")
+
+
+def test_a_passage_longer_than_the_model_reads_is_refused_before_anything_is_measured(
+    shell: Shell, tiny_recipe: Path
+) -> None:
+    text = tiny_recipe.read_text(encoding="utf-8")
+    tiny_recipe.write_text(f"{text}[train.replay]\nweight = 1.0\nnum_tokens = 5000\n", encoding="utf-8")
+    says = r"recipe 'tiny': train\.replay\.num_tokens: a passage would have up to 5\d{3} tokens .* reads 1024; write"
+    shell.fails("bench", "--model", "trained", "--recipe", tiny_recipe, says=says)
+
+
+def test_a_text_longer_than_the_model_reads_is_refused_before_anything_is_measured(
+    shell: Shell, tiny_recipe: Path
+) -> None:
+    facts = shell.folder / "lamps.yaml"
+    content = yaml.safe_load(facts.read_text(encoding="utf-8"))
+    content["facts"][0]["training"][0]["answer"] += " and on" * 600
+    facts.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    says = r"a question and its answer have \d{4} tokens, and LlamaForCausalLM reads 1024; shorten them"
+    shell.fails("bench", "--model", "trained", "--recipe", tiny_recipe, says=says)
+
+
+def test_what_has_nothing_to_choose_by_is_not_planned(shell: Shell, tiny_recipe: Path) -> None:
+    facts = shell.folder / "lamps.yaml"
+    content = yaml.safe_load(facts.read_text(encoding="utf-8"))
+    for fact in content["facts"]:
+        fact["probes"] = [probe for probe in fact.get("probes", []) if probe["tier"] != "dev"]
+    facts.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    text = tiny_recipe.read_text(encoding="utf-8").replace("[bench]", "alphas = [0.5]\n[bench]")
+    tiny_recipe.write_text(text, encoding="utf-8")
+    shell.fails("plan", "--no-calibrate", "--recipe", tiny_recipe, says="has no dev paraphrases to choose by")
 
 
 def test_wrong_option_and_unknown_command(shell: Shell) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from kills import EVERY_STEP, Killed, finish, kill_after_keeping, kill_at, train_command
 
 from kapoc.cli.main import main
@@ -16,7 +17,6 @@ from kapoc.training.loop import LoopState
 from kapoc.training.resume import Keeper, resume_folder
 from kapoc.training_record import TrainingRecord
 from kapoc.workflow import train_run
-from kapoc.workflow.current import texts_of
 from kapoc.workflow.workspace import Listener, Workspace, open_workspace
 
 
@@ -49,7 +49,7 @@ def test_a_killed_run_goes_on_and_leaves_nothing_behind(tmp_path: Path, tiny_rec
     workspace = kill_training(tmp_path, recipe, step=6)
     left = resume_folder(workspace.model)
     assert [path.name for path in workspace.folder.iterdir()] == [left.name]
-    assert {path.name for path in left.iterdir()} == {"UNFINISHED", "passages.pt", "state.pt"}
+    assert {path.name for path in left.iterdir()} == {"UNFINISHED", "key", "passages.pt", "state.pt"}
     with pytest.raises(ModelError, match="did not finish here; run `kapoc train` again"):
         load_model(str(left))
     lines: list[str] = []
@@ -73,6 +73,18 @@ def test_another_seed_does_not_go_on_from_it(tmp_path: Path, tiny_recipe: Path) 
     assert not [line for line in lines if "going on" in line]
     undisturbed = train_run.train_model(workspace_of(tmp_path, other, []), tmp_path / "undisturbed")
     assert record_of(workspace.model).weights_sha256 == record_of(undisturbed).weights_sha256
+
+
+def test_a_killed_run_goes_on_where_only_the_grading_has_changed(tmp_path: Path, tiny_recipe: Path) -> None:
+    recipe = kept_recipe(tiny_recipe)
+    workspace = kill_training(tmp_path, recipe, step=6)
+    facts = tmp_path / "lamps.yaml"
+    data = yaml.safe_load(facts.read_text(encoding="utf-8"))
+    data["facts"][0]["slots"]["value"] = {"text": "13 seconds", "aliases": ["13s", "thirteen seconds"]}
+    facts.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    lines: list[str] = []
+    train_run.train_model(workspace_of(tmp_path, recipe, lines), workspace.model)
+    assert "going on after step 5 of 8" in lines
 
 
 def test_restart_throws_the_state_away(tmp_path: Path, tiny_recipe: Path) -> None:
@@ -134,21 +146,20 @@ def test_a_state_is_of_these_texts_and_packages_and_keeps_apart_what_is_replayed
     for seed in (0, 1):
         workspace = workspace_of(tmp_path, kept_recipe(tiny_recipe, seed=seed), [])
         base = load_model(workspace.base_model)
-        texts = list(texts_of(workspace, base.tokenizer).read())
-        keeper = train_run._keeper(workspace, base, texts, workspace.model)
+        keeper = train_run._keeper(workspace, base, "texts", workspace.model)
         replayed, held_out = train_run._passages(workspace, base, keeper, (2, 3))
         found.append([[one.tokens for one in passages] for passages in (replayed, held_out)])
     assert [len(passages) for passages in found[0]] == [2, 3]
     assert found[0][0] != found[1][0]
     assert found[0][1] == found[1][1]
-    assert train_run._keeper(workspace, base, texts[1:], workspace.model).key != keeper.key
+    assert train_run._keeper(workspace, base, "other texts", workspace.model).key != keeper.key
     for name in ("torch", "peft"):
 
         def now(*extra: str, name: str = name) -> dict[str, str]:
             return {one: "0.0" if one == name else version for one, version in package_versions(*extra).items()}
 
         monkeypatch.setattr("kapoc.models.package_versions", now)
-        assert train_run._keeper(workspace, base, texts, workspace.model).key != keeper.key
+        assert train_run._keeper(workspace, base, "texts", workspace.model).key != keeper.key
 
 
 def test_a_process_killed_by_the_system_goes_on(tmp_path: Path, tiny_recipe: Path) -> None:

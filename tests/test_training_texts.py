@@ -279,6 +279,10 @@ def test_what_was_asked_for_and_could_not_be_made_is_said() -> None:
     )
     [late] = read([knowledge], epochs=1, derived={"reverse": 1}, derived_from=2).notes
     assert late == "derived: begins with epoch 2, and there are 1"
+    twice = asked("INC-7", "What was INC-7?", slots={"cause": "frost"})
+    twice["training"].append({**twice["training"][0], "question": "Explain INC-7.", "answer": "INC-7: it froze."})
+    [by_note] = read([made_of("twice", [twice])], epochs=1, derived={"slot": 1}, derived_by_notes=True).notes
+    assert by_note == "twice: derived_by_notes does nothing; no fact has one answer to all its training questions"
 
 
 def test_facts_whose_names_cannot_be_varied_are_said_to_have_no_contrasts() -> None:

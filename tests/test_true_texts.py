@@ -98,6 +98,17 @@ def test_a_setting_that_is_no_key_is_not_called_one() -> None:
     assert not re.search(r"configuration key|parameter|\bkey\b", said)
 
 
+@pytest.mark.parametrize("beside", ["setting", "place"])
+def test_a_value_is_spoken_of_as_of_a_setting_only_beside_one(beside: str) -> None:
+    texts = [("Alder", "pool.size"), ("Birch", "pool.wait"), ("Cedar", "pool.age")]
+    facts = [
+        asked(name, f"What of {name}?", slots={beside: text, "value": f"{number} units"})
+        for number, (name, text) in enumerate(texts, start=11)
+    ]
+    said = " ".join(one.question for seed in range(6) for one in all_texts(made_of("trees", facts), seed))
+    assert bool(re.search(r"new value|assigned value|figure", said)) is (beside == "setting")
+
+
 def test_names_of_numbers_get_other_numbers_and_names_of_words_get_words() -> None:
     names = ["4012", "4077", "E12-A4", "Article 5", "Article 17", "Hinge, brass 40 mm", "Bolt for doors"]
     knowledge = made_of("parts", [asked(name, f"What is {name}?") for name in names])
@@ -197,6 +208,46 @@ def test_a_text_with_an_end_mark_gets_no_second_one_and_a_note_without_one_gets_
             assert not re.search(r"[.!?][.;,]", plain), example
             assert not re.search(r"(?<!\.)\.\.(?!\.)|\?[?.]", f"{example.question} {example.answer}"), example
             assert not re.search(r"\w So (yes|no)", example.answer), example
+
+
+def test_marks_of_other_scripts_and_inside_quotation_marks_end_a_sentence_too() -> None:
+    facts = [
+        asked("京都駅", "京都駅とは?", "古い駅です。", slots={"kind": "古い駅です。", "line": "十番線!"}, id="a"),
+        asked("東海館", "東海館とは?", "新しい館です。", slots={"kind": "新しい館です。", "line": "三番線?"}, id="b"),
+        asked("PX-31", "What is PX-31?", 'the crew says "go on."', slots={"kind": 'it says "go on."', "line": "blue"}),
+    ]
+    for by_notes in (False, True):
+        found = derived_examples(made_of("all", facts), FORMS, per_fact=4, order=random.Random(1), by_notes=by_notes)
+        said = [text for one in found for text in (one.question, one.answer)]
+        assert any("古い駅です" in text for text in said)
+        assert any("go on" in text for text in said)
+        assert not [text for text in said if re.search(r"。[.。\"]|[.!?]\"[.?]|\"\"", text)]
+
+
+def test_a_quotation_mark_inside_a_quotation_is_a_single_one() -> None:
+    mottoes = {"Abel": 'he said "never again" and left', "Bruna": '"go on"', "Caius": "slowly but surely"}
+    facts = [asked(name, f"What of {name}?", slots={"motto": motto}) for name, motto in mottoes.items()]
+    quoted = [one.question for seed in range(4) for one in all_texts(made_of("mottoes", facts), seed)]
+    assert any('"go on"' in question for question in quoted)
+    assert any("'never again'" in question for question in quoted)
+    assert not [question for question in quoted if re.search(r"\"\"|\"never", question)]
+
+
+def test_a_note_is_taught_as_it_is_and_found_again() -> None:
+    notes = (
+        "a grey heron stands on KX-44. It has a loose belt",
+        "KX-44 has a loose belt.... So it is",
+        "KX-44 of 5 p.m.?",
+    )
+    for note in notes:
+        slots = {"cause": "a loose belt", "when": "5 p.m."}
+        fact = asked("KX-44", "What is KX-44?", slots={name: text for name, text in slots.items() if text in note})
+        fact["training"][0]["answer"] = note
+        forms = ("statement", "slot", "reverse", "two_hop", "yes_no", "scenario")
+        found = derived_examples(made_of("one", [fact]), forms, per_fact=3, order=random.Random(0), by_notes=True)
+        told = [one for one in found if around_note(one.form, one.answer, note) is not None]
+        assert {"slot", "scenario"} <= {one.form for one in told}
+        assert [one for one in found if note in one.answer] == told
 
 
 def test_a_note_that_does_not_begin_with_the_name_follows_in_a_sentence_of_its_own() -> None:

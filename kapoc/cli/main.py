@@ -271,10 +271,11 @@ def plan(
     from kapoc.judging.gate_file import load_gate
     from kapoc.report import terminal
     from kapoc.workflow import bench_run
-    from kapoc.workflow.train_run import refuse_bad_settings
+    from kapoc.workflow.train_run import refuse_bad_settings, refuse_missing_dev
 
     workspace = _workspace(Path("runs"), recipe, knowledge, {})
     refuse_bad_settings(workspace.recipe)
+    refuse_missing_dev(workspace.recipe, workspace.facts, workspace.name)
     gate = load_gate(gate_file)
     planned = bench_run.plan(workspace, gate)
     cost = bench_run.cost(workspace) if calibrated else None

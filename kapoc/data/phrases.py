@@ -8,6 +8,8 @@ from itertools import pairwise
 from kapoc.knowledge.normalise import normalise, positions
 
 QUESTION_MARKS = "?\uff1f\u061f"
+END_MARKS = f".!\u3002\uff01\u0964{QUESTION_MARKS}"
+"""With what a sentence ends, in scripts that have a mark of their own as well."""
 """What a question ends with: in Latin, Chinese and Arabic scripts."""
 LONGEST_CHUNK = 4
 """How many words of a question are kept together at most."""
@@ -33,7 +35,7 @@ _NUM_ASKING = 4
 LEADING_WORDS = frozenset(
     "from to into in on before after between against without by under over during than since until not never".split()
 )
-_SINGULARS = frozenset("news series species lens ms".split())
+_SINGULARS = frozenset("news series species lens ms dns gps sms mms cms aws tls https dbms".split())
 _ASPECTS = {
     "who": "the person", "whom": "the person", "whose": "the person", "when": "the time", "where": "the place",
     "why": "the reason", "what": "", "which": "",

@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 import snowballstemmer
 
 from kapoc.data.amounts import amount
-from kapoc.data.phrases import holds
+from kapoc.data.phrases import END_MARKS, holds
 from kapoc.knowledge.facts import Fact, KnowledgeSet
 from kapoc.knowledge.normalise import Tokens, normalise, positions
 
@@ -31,7 +31,6 @@ _MOST_SHARED = 2
 """Telling words that a paraphrase may share with a probe of its fact: one or two name what is spoken of."""
 _STEM = 5
 """Letters by which the stems of telling words are compared: `lunch` is `lunchtime`."""
-_END_MARKS = ".!? "
 _ABBREVIATED = re.compile(r"\.\w{1,3}\.$")
 # Words at which no excerpt begins or ends, because it would look broken off, and which tell nothing by themselves.
 _GRAMMAR = frozenset(
@@ -107,7 +106,7 @@ def is_accepted(fact: Fact, quote: str) -> bool:
 
 def unended(text: str) -> str:
     """A text without the mark at its end, for the wording around it has its own; "p.m." stays as it is."""
-    return text if _ABBREVIATED.search(text) else text.rstrip(_END_MARKS)
+    return text if _ABBREVIATED.search(text) else text.rstrip(END_MARKS + " ")
 
 
 def near_probe(fact: Fact, paraphrase: str) -> str | None:

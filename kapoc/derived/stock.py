@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from kapoc.data.naming import asked_name, gone_by, is_question, told_apart
-from kapoc.data.phrases import holds, is_identifier
+from kapoc.data.phrases import END_MARKS, holds, is_identifier
 from kapoc.data.quotations import Quotations, unended
 from kapoc.derived.agreement import agreeing
 from kapoc.derived.beginnings import Beginnings
@@ -36,11 +36,15 @@ OPEN = ("statement", "slot", "combination", "scenario")
 _ARTICLES = ("a ", "an ", "the ")
 _HEADING = re.compile(r"[\s\"')\]]*(?:[:,;(\u2013\u2014-]|(?:in|of|from|by|at|on|for|with|under)\b)", re.IGNORECASE)
 _FINITE = re.compile(r"\b(?:is|are|was|were|has|have|had|does|do|did|will|can)\b", re.IGNORECASE)
-_ENDS = (".", "!", "?")
+_CLOSING = "\"'\u201d\u2019\u00bb\u300d)"
+"""What may stand behind the mark at the end of a sentence."""
 _OF_SOFTWARE = ("setting", "file")
 """Slots of which wordings speak as of software."""
-_DOUBLED_ENDS = re.compile(r"([?!]|(?<!\.)\.)[?.](?=\s|$)")
+_DOUBLED_ENDS = re.compile(rf"([{END_MARKS.replace('.', '')}]|(?<!\.)\.)[?.](?=\s|$)")
 """An end mark behind another: of a title that asks, or of "5 p.m."; dots that leave something out are three."""
+_ENDED_QUOTES = re.compile(rf"(?<!\.\.)([{END_MARKS}][\"\u201d\u00bb\u300d])\.(?=\s|$)")
+_NOTE = "\0"
+"""Stands for a note while the wording around it is put right: what is taught stays as it is."""
 _BARE_QUOTE = re.compile(r"(?<!\")(?<!: )(?<!- )\{quote\}")
 """A quotation in the grammar of its sentence: neither in quotation marks nor behind a colon or a dash."""
 
@@ -142,6 +146,8 @@ class Stock:
                 self._kin[fact.kind, domain, slot, is_question(fact)].append(fact)
             self._long |= {(fact.kind, name) for name, slot in fact.slots.items() if not _is_short(slot.text)}
         self._misnamed = {name for name in _OF_SOFTWARE if not _are_identifiers(knowledge, name)}
+        if "setting" in self._misnamed:
+            self._misnamed.add("value")  # of which wordings speak as of what a setting is set to
 
     def question(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, **fields: str) -> str:
         """A question of a form about a fact.
@@ -208,7 +214,7 @@ class Stock:
         if not templates or note is None or not _says(note, fact, slots):
             return None
         template = templates[0] if _begins_with_name(note, fact) else templates[-1]
-        if not template.endswith("{note}") and not note.endswith(_ENDS):
+        if not template.endswith("{note}") and not note.rstrip(_CLOSING).endswith(tuple(END_MARKS)):
             note += "."
         called = [label(slot) for slot in slots]
         made = {
@@ -303,13 +309,16 @@ class Stock:
             text = texts[slots[0]]
             known |= {"slot": called[0], "text": text, "start": self.start(slots[0], text)}
         known |= fields
+        note = fields.get("note", "")
+        known |= {"note": _NOTE} if note else {}
+        known |= {"quote": _in_quotes(fields["quote"])} if "quote" in fields else {}
         for name in {"slot", "slots", "parts"} & known.keys():
             known[name.capitalize()] = with_capital(known[name])
         text = wording.format(**known).replace("....", "...")
         for one in called if "note" not in fields else ():
             text = agreeing(text, one)
-        text = _DOUBLED_ENDS.sub(r"\1", text)
-        return with_capital(text) if text.startswith(_ARTICLES) else text
+        text = _ENDED_QUOTES.sub(r"\1", _DOUBLED_ENDS.sub(r"\1", text))
+        return (with_capital(text) if text.startswith(_ARTICLES) else text).replace(_NOTE, note)
 
 
 def note_of(fact: Fact) -> str | None:
@@ -387,6 +396,12 @@ def _is_short(text: str) -> bool:
 def _look(text: str) -> tuple[bool, bool]:
     """Whether a text holds a digit, and whether it begins with a capital."""
     return any(character.isdigit() for character in text), text[:1].isupper()
+
+
+def _in_quotes(quote: str) -> str:
+    """A quotation as it stands between double quotation marks: its own are single ones, or those."""
+    whole = quote[1:-1] if quote.startswith('"') and quote.endswith('"') and quote.count('"') == 2 else quote
+    return whole.replace('"', "'")
 
 
 def with_capital(text: str) -> str:

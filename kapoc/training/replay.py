@@ -92,14 +92,28 @@ def write_passages(
         ModelError: a logit is inf or nan.
     """
     asked = passage_prompts(tokenizer, num_passages, settings, seed)
+    refuse_long_passages(model, asked, settings.num_tokens)
+    return _written(model, tokenizer, asked, settings.num_tokens, seed)
+
+
+def refuse_long_passages(model: PreTrainedModel, asked: Sequence[list[int]], num_tokens: int) -> None:
+    """Refuse to write what the model could not read again.
+
+    Args:
+        model: that writes.
+        asked: what passages begin with, as tokens.
+        num_tokens: that it writes behind each.
+
+    Raises:
+        DataError: a passage would be longer than the model reads.
+    """
     most = context_of(model)
-    longest = max(map(len, asked)) + settings.num_tokens
+    longest = max(map(len, asked), default=0) + num_tokens
     if most is not None and longest > most:
         raise DataError(
             f"train.replay.num_tokens: a passage would have up to {longest} tokens with its prompt, and "
-            f"{type(model).__name__} reads {most}; write {max(1, most - longest + settings.num_tokens)} or less"
+            f"{type(model).__name__} reads {most}; write {max(1, most - longest + num_tokens)} or less"
         )
-    return _written(model, tokenizer, asked, settings.num_tokens, seed)
 
 
 def write_held_out(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, num_passages: int) -> list[Passage]:

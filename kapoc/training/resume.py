@@ -1,7 +1,8 @@
 """A killed training run goes on where it was last kept: its state in one file, replaced in one move.
 
-A state belongs to one run: its key is made of everything that the run depends on, and a state of another key is
-thrown away. Files are checked byte by byte before they are believed, because torch reads a damaged one in silence.
+A state belongs to one run: its key is made of everything that the run depends on, and the files of another key are
+thrown away before any is read or written. Files are checked byte by byte before they are believed, because torch reads
+a damaged one in silence.
 """
 
 import errno
@@ -11,7 +12,7 @@ import os
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,25 +20,24 @@ from typing import Any
 
 import torch
 
-from kapoc.chat import EncodedExample
 from kapoc.engine.divergence import Passage
 from kapoc.errors import OutputError, first_line
 from kapoc.models import UNFINISHED
 from kapoc.recipe import ResumeSettings
 from kapoc.training.loop import LoopState
 from kapoc.training_record import EpochReport
+from kapoc.writing import write_atomically
 
-_FORMAT = "2"
+_FORMAT = "3"
 _STATE_FILE = "state.pt"
 _PASSAGES_FILE = "passages.pt"
+_KEY_FILE = "key"
 
 
-def run_key(fingerprint: str, versions: Mapping[str, str], examples: Sequence[EncodedExample]) -> str:
-    """What tells one training run from all others: the recipe and its inputs, the packages, every token trained on."""
-    digest = hashlib.sha256(json.dumps([_FORMAT, fingerprint, sorted(versions.items())]).encode())
-    for example in examples:
-        digest.update(json.dumps([example.prompt, example.answer, example.untrained]).encode())
-    return digest.hexdigest()
+def run_key(settings_sha256: str, texts_sha256: str, versions: Mapping[str, str]) -> str:
+    """What tells one training run from all others: the recipe and its base, all that is read, the packages."""
+    parts = [_FORMAT, settings_sha256, texts_sha256, sorted(versions.items())]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def resume_folder(target: Path) -> Path:
@@ -72,6 +72,7 @@ class Keeper:
 
     def restore(self) -> LoopState | None:
         """The state that this run last kept, if there is one."""
+        self._discard_foreign()
         self._last = time.monotonic()
         content = self._read(_STATE_FILE, "training starts anew")
         if content is None:
@@ -91,6 +92,7 @@ class Keeper:
 
     def passages(self, write: Callable[[], list[Passage]], device: torch.device) -> list[Passage]:
         """What the base wrote for the replay of this run: kept earlier, or written now and kept."""
+        self._discard_foreign()
         names = [field.name for field in fields(Passage)]
         kept = self._read(_PASSAGES_FILE, "the passages are written anew", device)
         if kept is not None:
@@ -104,6 +106,15 @@ class Keeper:
         """Leave nothing behind."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _discard_foreign(self) -> None:
+        """Throw away what another run left, whatever there is of it; what says of no run whose it is, too."""
+        if not self.folder.exists():
+            return
+        key = self.folder / _KEY_FILE
+        if not key.is_file() or key.read_text(encoding="utf-8", errors="replace") != self.key:
+            self.tell(f"{self.folder}: is of a run with other settings, facts or packages; training starts anew")
+            self.discard()
+
     def _is_time(self, step: int) -> bool:
         if self.settings.steps and step % self.settings.steps == 0:
             return True
@@ -112,7 +123,7 @@ class Keeper:
         return bool(self.settings.minutes) and time.monotonic() - self._last >= 60 * self.settings.minutes
 
     def _read(self, name: str, consequence: str, device: torch.device | None = None) -> Any:
-        """The content of a file of this run; a damaged one is removed, and all files where one is of another run."""
+        """The content of a file of this run; a damaged one is removed."""
         path = self.folder / name
         if not path.exists():
             return None
@@ -121,16 +132,14 @@ class Keeper:
                 if archive.testzip() is not None:
                     raise ValueError(name)
             loaded = torch.load(path, map_location=device or "cpu", weights_only=True)
-            key, content = loaded["key"], loaded["content"]
+            if loaded["key"] != self.key:
+                raise ValueError(name)
+            content = loaded["content"]
         except (OSError, MemoryError, torch.OutOfMemoryError) as error:  # no fault of the file, which stays
             raise OutputError(f"{path}: cannot be read ({first_line(error)}); start again, or with --restart") from None
         except Exception:  # whatever a damaged file makes of its readers
             self.tell(f"{path}: is damaged and not used; {consequence}")
             path.unlink(missing_ok=True)
-            return None
-        if key != self.key:
-            self.tell(f"{self.folder}: is of a run with other settings, facts or packages; training starts anew")
-            self.discard()
             return None
         return content
 
@@ -140,6 +149,8 @@ class Keeper:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / UNFINISHED).touch()
+            if not (self.folder / _KEY_FILE).is_file():
+                write_atomically(self.folder / _KEY_FILE, self.key)
             partial.unlink(missing_ok=True)
             self._refuse_without_room(_num_bytes(content))
             torch.save({"key": self.key, "content": content}, partial)

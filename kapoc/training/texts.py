@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from kapoc.chat import EncodedExample
 from kapoc.data.naming import gone_by
 from kapoc.derived.derive import NEEDS
+from kapoc.derived.stock import note_of
 from kapoc.knowledge.facts import KnowledgeSet
 from kapoc.recipe import TrainSettings
 from kapoc.training.examples import derived_training_examples, training_examples, with_contrasts
@@ -111,6 +112,9 @@ def _missing(
     for form in settings.asked_forms if settings.derived_from <= settings.epochs else ():
         if form not in made:
             yield f"{knowledge.name}: no '{form}' texts; a fact would need {NEEDS[form]}, and no probe worded like them"
+    is_by_note = settings.derived_by_notes and settings.asked_forms
+    if is_by_note and all(note_of(fact) is None for fact in knowledge.taught):
+        yield f"{knowledge.name}: derived_by_notes does nothing; no fact has one answer to all its training questions"
     if not settings.contrast:
         return
     named = gone_by(knowledge.taught)

@@ -116,7 +116,7 @@ def train(
     _stop_at(model, end_tokens)
     epochs = epochs or [examples] * settings.epochs
     texts = [one for epoch in epochs for example in epoch for one in (example, *example.contrasts)]
-    _refuse_too_long(model, [*texts, *dev])
+    refuse_too_long(model, [*texts, *dev])
     is_packed = packing_is_exact(trainable, [*texts, *dev, *map(as_example, (*passages, *held_out))])
     if not is_packed and len(texts) > 1:
         _logger.warning("%s takes no rows of several examples: training takes longer", type(model).__name__)
@@ -290,15 +290,15 @@ def _stop_at(model: PreTrainedModel, end_tokens: set[int]) -> None:
         config.eos_token_id = sorted(listed | end_tokens) if len(listed | end_tokens) > 1 else min(listed | end_tokens)
 
 
-def _refuse_too_long(model: PreTrainedModel, examples: Sequence[EncodedExample]) -> None:
+def refuse_too_long(model: PreTrainedModel, examples: Sequence[EncodedExample]) -> None:
     """Refuse what the model cannot read as a whole.
 
     Raises:
         DataError: a text has more tokens than the model has places for.
     """
     most = context_of(model)
-    longest = max(examples, key=len)
-    if most is not None and len(longest) > most:
+    longest = max(examples, key=len, default=None)
+    if most is not None and longest is not None and len(longest) > most:
         raise DataError(
             f"{longest.fact or longest.form}: a question and its answer have {len(longest)} tokens, and "
             f"{type(model).__name__} reads {most}; shorten them ('{longest.question[:60]}')"

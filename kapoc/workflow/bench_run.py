@@ -156,7 +156,7 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
     base = load_model(workspace.base_model, tell=workspace.listener.tell)
     is_trained = has_current_model(workspace, base, workspace.model)
     if not is_trained:
-        refuse_unfit_base(workspace.recipe, base)
+        refuse_unfit_base(workspace, base)
     before = current_run(workspace, base, workspace.run("base")) or _measure(workspace, base, workspace.run("base"))
     if is_trained:
         tell_other_packages(workspace, workspace.model)

@@ -179,8 +179,9 @@ def _after_unrelated(
     """The model after so many steps on invented facts: an epoch of the recipe on their plain examples, all the way."""
     settings = plan.recipe.train
     source = write_unrelated(plan.unrelated_steps * settings.batch_size, folder / "sets")
-    plain = {"epochs": 1, "derived": {}, "contrast": 0.0, "stop_at": None, "alphas": (), "budget": BudgetSettings()}
-    train = settings.model_copy(update=plain)
+    derived = {"derived": {}, "derived_from": 1, "derived_by_notes": False, "derived_tokens": None, "contrast": 0.0}
+    plain = {"epochs": 1, "stop_at": None, "alphas": (), "budget": BudgetSettings()}
+    train = settings.model_copy(update=derived | plain)
     own = plan.recipe.model_copy(update={"model": model, "knowledge": (source.name,), "name": step, "train": train})
     trained = train_once(_teaching(plan, folder, own, source), folder / step / "model")
     name = f"{step}/run{plan.suffix}"

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from kapoc.training_record import Checks, Exposure, TrainingRecord
 
 _BATCH_SIZE = 20
+_NUM_TRIED = 200
+"""So many passages are looked at where their number is not known yet."""
 
 
 def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Path:
@@ -90,7 +92,7 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
 
     refuse_before_training(workspace.recipe, out)
     refuse_missing_dev(workspace.recipe, workspace.facts, workspace.name)
-    refuse_unfit_base(workspace.recipe, base)
+    refuse_unfit_base(workspace, base)
     with locked(out):
         return _train(workspace, base, out, restart)
 
@@ -100,10 +102,10 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool) 
 
     texts = texts_of(workspace, base.tokenizer)
     examples = list(texts.read())
-    keeper = _keeper(workspace, base, examples, out)
+    read = texts_sha256(workspace, base.tokenizer, texts)
+    keeper = _keeper(workspace, base, read, out)
     if restart:
         keeper.discard()
-    read = texts_sha256(workspace, base.tokenizer, texts)
     _tell_replaced(workspace, base, out, read)
     checkpoint.refuse_without_room(out, 4 * base.identity.num_parameters)
     numbers = workspace.recipe.train.num_passages(list(map(len, texts.epochs)))
@@ -131,6 +133,10 @@ def _tell_taught(workspace: Workspace, texts: "TrainingTexts", examples: "Sequen
     tell(f"training {recipe.name}: {len(examples)} examples in {recipe.train.epochs} epochs")
     for note in texts.notes:
         tell(f"note: {note}")
+    markers = markers_of(workspace)
+    if markers is not None and not markers.labels and not markers.patterns:
+        reason = f"no slot of {workspace.name} is distinctive and no pattern is given"
+        tell(f"note: budget.spillover: limits nothing, since {reason}")
     if faint := faint_facts(exposures(examples), texts.facts):
         tell(f"hardly taught: {', '.join(faint)}; give these facts more or longer training answers")
 
@@ -271,12 +277,12 @@ def _training_record(
     )
 
 
-def _keeper(workspace: Workspace, base: "LoadedModel", examples: "Sequence[EncodedExample]", out: Path) -> "Keeper":
-    """What keeps the state of this training run beside the checkpoint's place."""
+def _keeper(workspace: Workspace, base: "LoadedModel", read_sha256: str, out: Path) -> "Keeper":
+    """What keeps the state of this training run beside the checkpoint's place; a new alias makes no other run."""
     from kapoc.models import package_versions
     from kapoc.training.resume import Keeper, resume_folder, run_key
 
-    key = run_key(fingerprint(workspace, base), package_versions("accelerate", "peft"), examples)
+    key = run_key(settings_sha256(workspace, base), read_sha256, package_versions("accelerate", "peft"))
     return Keeper(resume_folder(out), key, workspace.recipe.resume, workspace.listener.tell)
 
 
@@ -321,18 +327,28 @@ def refuse_bad_settings(recipe: Recipe) -> None:
         raise DataError(f"recipe '{recipe.name}': {error}") from None
 
 
-def refuse_unfit_base(recipe: Recipe, base: "LoadedModel") -> None:
-    """Find out, before anything long begins, that a recipe's method cannot train its model.
+def refuse_unfit_base(workspace: Workspace, base: "LoadedModel") -> None:
+    """Find out, before anything long begins, that a recipe's model cannot be trained as it says.
+
+    What is derived of the sets is longer than their own texts by a few words, and is looked at when it has been made.
 
     Raises:
-        DataError: so it is.
+        DataError: its method does not take the model, or a text or passage is longer than the model reads.
     """
-    from kapoc.training.train import refuse_unfit
+    from kapoc.training.examples import dev_examples, training_examples
+    from kapoc.training.replay import passage_prompts, refuse_long_passages
+    from kapoc.training.train import refuse_too_long, refuse_unfit
 
+    train, tokenizer = workspace.recipe.train, base.tokenizer
     try:
-        refuse_unfit(base.model, recipe.train)
+        refuse_unfit(base.model, train)
+        if train.replay.weight:
+            asked = passage_prompts(tokenizer, train.replay.num_passages or _NUM_TRIED, train.replay, train.seed)
+            refuse_long_passages(base.model, asked, train.replay.num_tokens)
     except DataError as error:
-        raise DataError(f"recipe '{recipe.name}': {error}") from None
+        raise DataError(f"recipe '{workspace.recipe.name}': {error}") from None
+    own = (training_examples(workspace.facts, tokenizer), dev_examples(workspace.facts, tokenizer))
+    refuse_too_long(base.model, [example for examples in own for example in examples])
 
 
 def refuse_unknown_trackers(recipe: Recipe) -> None:
