@@ -67,7 +67,7 @@ class Item(StrictRecord):
     score: float
     reason: str = ""
     gold_logprob: float | None = None
-    num_bytes: int = 0
+    num_bytes: Annotated[int, Field(ge=0, lt=2**53)] = 0
     ended: bool | None = None
     divergence: float | None = None
     spillover: Annotated[tuple[str, ...], Field(strict=False)] = ()

@@ -28,9 +28,12 @@ _MESSAGES = {
 
 
 def _finite_number(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    number = math.nan
+    with contextlib.suppress(OverflowError):
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not math.isfinite(number):
         raise ValueError(f"must be a number, without quotes, and not infinite (found {str(value)[:60]!r})")
-    return float(value)
+    return number
 
 
 Number = Annotated[float, BeforeValidator(_finite_number)]
@@ -117,6 +120,8 @@ def load_toml(path: Path, schema: type[Record]) -> Record:
         content = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"{path}: not valid TOML ({error}); mend this line") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid TOML ({json_fault(error)})") from None
     return validate(content, schema, path)
 
 
@@ -139,7 +144,7 @@ def _refuse_constant(path: Path, name: str) -> NoReturn:
 
 
 def json_fault(error: ValueError | RecursionError) -> str:
-    """What is wrong with a JSON text, and the fix, in a few words."""
+    """What is wrong with a JSON or TOML text, and the fix, in a few words."""
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg}; was it cut off?"
     return "nested too deep" if isinstance(error, RecursionError) else "a number is too long; put it in quotes"

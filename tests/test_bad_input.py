@@ -591,6 +591,22 @@ def test_unknown_gate_key(shell: Shell, runs: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("mode = release\n[[check]]\n", r"gate\.toml: not valid TOML .*line 1.*mend this line"),
+        (f"alpha = {'[' * 3000}{']' * 3000}\n", r"gate\.toml: not valid TOML \(nested too deep\)"),
+        (f"alpha = 1{'0' * 5000}\n", r"gate\.toml: not valid TOML \(a number is too long"),
+        (f"alpha = 1{'0' * 400}\n", r"gate\.toml: alpha: must be a number, .* not infinite \(found '10000"),
+        ('[check]\nname = "a"\n', r"gate\.toml: check: is one table; write \[\[check\]\]"),
+    ],
+)
+def test_a_gate_file_that_cannot_be_read(shell: Shell, runs: Path, text: str, says: str) -> None:
+    (runs / "gate.toml").write_text(text, encoding="utf-8")
+    shell.fails("gate", "--baseline", "base", "--run", "trained", "--gate", "gate.toml", says=says)
+    shell.fails("plan", "--no-calibrate", "--gate", "gate.toml", says=says)
+
+
 def test_report_into_a_missing_folder(shell: Shell, runs: Path) -> None:
     shell.fails("report", "base", "trained", "--out", "no/such/report.md", says=r"cannot be written", code=6)
 
@@ -646,6 +662,21 @@ def test_a_baseline_over_a_run_that_was_never_blessed(shell: Shell, runs: Path) 
     shell.fails(*bless, "base", "--reason", "first", says=r"base: holds a run that was never blessed")
     shell.fails(*bless, "new", "--reason", " ", says=r"--reason: is empty")
     shell.fails(*bless, "new", says=r"Missing option '--reason'")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("config.json", r"place: holds a model; choose another --out"),
+        ("notes.txt", r"place: holds files that are no run's; choose another --out"),
+        ("items.jsonl", r"place: holds an items\.jsonl and no run; choose another --out, or take it away"),
+    ],
+)
+def test_a_baseline_over_other_files(shell: Shell, runs: Path, name: str, says: str) -> None:
+    (runs / "place").mkdir()
+    (runs / "place" / name).write_text("{}\n", encoding="utf-8")
+    shell.fails("baseline", "bless", "trained", "--out", "place", "--reason", "first", says=says, code=6)
+    assert (runs / "place" / name).read_text(encoding="utf-8") == "{}\n"
 
 
 def test_a_model_over_a_run(shell: Shell, runs: Path, tiny_recipe: Path) -> None:

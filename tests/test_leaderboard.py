@@ -177,7 +177,17 @@ def test_runs_whose_records_name_other_recipes_are_no_seeds(folder: Path, monkey
     record = training_record("2" * 64, recipe=other).model_dump_json()
     (folder / "half" / "training.json").write_text(record, encoding="utf-8")
     assert run_kapoc(monkeypatch, "report", "base", "all", "half") == 0
-    assert "## Between seeds" not in (folder / "report.md").read_text(encoding="utf-8")
+    page = (folder / "report.md").read_text(encoding="utf-8")
+    assert "## Between seeds" not in page
+    assert "the training records are of different recipes; only the first of these runs is compared" in page
+
+
+def test_a_run_of_the_same_weights_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_run(RUNS["half"], folder / "again")
+    assert run_kapoc(monkeypatch, "compare", "base", "half", "worse", "again") == 0
+    assert "again: measured the same weights as half\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from kapoc.knowledge.set_file import load_knowledge
 from kapoc.measuring.task_list import load_tasks
 from kapoc.models import load_model
 from kapoc.recipe import MOST_PASSAGES, BudgetSettings, ReplaySettings, TrainSettings, load_recipe
-from kapoc.stats import detectable_difference, difference_above, share_above, share_below
+from kapoc.stats import detectable_difference, detectable_level, difference_above, share_above, share_below
 from kapoc.training.loop import Loop
 from kapoc.workflow.calibrate import calibrate, held_out_tokens, replayed_tokens
 
-SIZES = sizes_of([load_knowledge("software-defects")[0]], 735, ["any"] * 120)
+SIZES = sizes_of([load_knowledge("software-defects")[0]], {"grammar": 735}, ["any"] * 120)
 
 
 def test_sizes_are_those_of_a_measurement() -> None:
@@ -31,7 +31,9 @@ def test_sizes_are_those_of_a_measurement() -> None:
     assert SIZES["spillover/off_topic/any"] == SIZES["spillover/off_topic"] == (1,) * 120
     assert sorted(SIZES["ended"]) == [1] * 120 + [4] * 13 + [16] * 29
     assert SIZES["software-defects/spillover/control"] == SIZES["software-defects/control"] == (4,) * 13
-    both = sizes_of([load_knowledge(name)[0] for name in ("software-defects", "events-2025")], 735, ["any"] * 120)
+    assert SIZES["general/grammar"] == SIZES["general"] == (1,) * 735
+    knowledge = [load_knowledge(name)[0] for name in ("software-defects", "events-2025")]
+    both = sizes_of(knowledge, {"grammar": 735}, ["any"] * 120)
     assert both["seen"] == (5,) * (29 + 39)
 
 
@@ -240,6 +242,24 @@ def test_a_floor_of_a_pull_request_is_told_the_level_that_it_would_probably_catc
     assert binom.cdf(most, 400, right) == pytest.approx(0.8, abs=0.03)
 
 
+@pytest.mark.parametrize("number", [20, 120, 400])
+def test_where_a_single_item_is_enough_the_level_is_that_at_which_one_will_probably_come(number: int) -> None:
+    floor = detectable_level(number, 1.0)
+    assert share_below([1.0] * (number - 1) + [0.0], range(number), 1.0).is_shown
+    assert 1 - floor**number == pytest.approx(0.8)
+    check = Check(name="x", kind="floor", quantity="spillover/off_topic", at_most=0.0)
+    [planned] = plan_gate({"spillover/off_topic": (1,) * number}, Gate(mode="pull_request", check=(check,)))
+    told = re.fullmatch(r"a true level of ([\d.]+)% or more", planned.can_show)
+    assert told is not None and float(told[1]) == pytest.approx(100 * (1 - floor), abs=0.1)
+    assert 1 - (1 - float(told[1]) / 100) ** number >= 0.8
+
+
+def test_a_ceiling_is_told_from_its_own_side() -> None:
+    check = Check(name="x", kind="floor", quantity="spillover/control", at_most=0.25)
+    [planned] = plan_gate(SIZES, Gate(check=(check,)))
+    assert (planned.can_show, planned.is_enough) == ("at most 13% if there is none", True)  # as 13 points at no change
+
+
 def test_what_too_few_items_never_catch_is_told() -> None:
     check = Check(name="x", kind="floor", quantity="seen", at_least=0.3)
     [planned] = plan_gate({"seen": (2, 2)}, Gate(mode="pull_request", check=(check,)))
@@ -292,6 +312,16 @@ def test_a_quantity_that_the_sets_do_not_have_is_named_whatever_stands_before_it
     assert plan_gate(SIZES, Gate(check=(own,))) == []
     with pytest.raises(DataError, match=r"^check 'mistyped': .* did you mean 'unseen'"):
         plan_gate(SIZES, Gate(check=(own, Check(name="mistyped", kind="floor", quantity="unsen", at_least=0.5))))
+
+
+def test_a_tier_that_the_sets_lack_and_a_misspelt_log_probability_are_told() -> None:
+    without = {name: sizes for name, sizes in SIZES.items() if not name.startswith("unseen")}
+    with pytest.raises(DataError, match=r"no quantity 'unseen'; add such probes, or judge by checks of your own"):
+        plan_gate(without, RELEASE_GATE)
+    for quantity in ("gold/seen", "gold/general", "gold/general/mmlu"):
+        assert plan_gate(SIZES, Gate(check=(Check(name="x", kind="no_regression", quantity=quantity, margin=1),))) == []
+    with pytest.raises(DataError, match=r"there is no quantity 'gold/sen'; did you mean 'gold/seen'"):
+        plan_gate(SIZES, Gate(check=(Check(name="x", kind="no_regression", quantity="gold/sen", margin=1),)))
 
 
 def test_the_cost_of_training_has_what_is_replayed_and_what_the_base_writes() -> None:

@@ -285,7 +285,7 @@ def plan(
         return
     show(terminal.plan_table(planned))
     if rest := sorted({check.name for check in gate.check} - {check.name for check in planned}):
-        show(f"not foretold, since it takes a measurement: {', '.join(rest)}")
+        show(f"not foretold, since it takes a measurement, or your own tasks or prompts: {', '.join(rest)}")
     if cost is not None:
         show(
             f"a measurement: up to {cost.bench_seconds / 60:.0f} min (reading {cost.read_tokens_per_second:.0f}, "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from kapoc.errors import DataError, IncomparableError, OutputError
-from kapoc.record import Run, load_run
+from kapoc.record import Run, load_run, refuse_other_files
 from kapoc.source import StrictRecord, load_json
 from kapoc.writing import write_atomically
 
@@ -41,13 +41,16 @@ def bless(run_folder: Path, baseline: Path, reason: str) -> Seal:
     Raises:
         DataError: the folder holds no sound run, there is no reason, or a run that is no baseline is in its place.
         IncomparableError: the run is a `--limit` run, which no gate takes.
-        OutputError: the baseline's folder cannot be written.
+        OutputError: the baseline's folder cannot be written, or holds something else.
     """
     run = load_run(run_folder)
     if not reason.strip():
         raise DataError("--reason: is empty; say in a few words why this run is the new baseline")
     if (baseline / "run.json").is_file() and not (baseline / SEAL).is_file() and not baseline.samefile(run_folder):
         raise DataError(f"{baseline}: holds a run that was never blessed; choose another --out, or take it away")
+    refuse_other_files(baseline)
+    if (baseline / "items.jsonl").is_file() and not (baseline / "run.json").is_file():
+        raise OutputError(f"{baseline}: holds an items.jsonl and no run; choose another --out, or take it away")
     if not run.is_complete:
         raise IncomparableError(f"{run_folder}: a --limit run cannot be a baseline; measure all items")
     files = {name: (run_folder / name).read_text(encoding="utf-8") for name in ("items.jsonl", "run.json")}

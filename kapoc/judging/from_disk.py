@@ -104,7 +104,13 @@ def compare_on_disk(
     )
     known = set(comparison.warnings)
     odd = [f"{name}: {words}" for name, run in runs.items() for words in warnings_of(base, run) if words not in known]
-    comparison = comparison.model_copy(update={"warnings": (*comparison.warnings, *odd, *why_not)})
+    weights = [run.model.weights_sha256 for run in runs.values()]
+    again = [
+        f"{name}: measured the same weights as {list(runs)[weights.index(run.model.weights_sha256)]}"
+        for number, (name, run) in enumerate(runs.items())
+        if run.model.weights_sha256 in weights[:number]
+    ]
+    comparison = comparison.model_copy(update={"warnings": (*comparison.warnings, *odd, *why_not, *again)})
     return Compared(str(before), base, runs, records, comparison)
 
 
@@ -132,7 +138,10 @@ def _may_be_of_one_recipe(
     known = [(_without_seed(record), record.paraphrases) for record in records.values() if record is not None]
     lacking = ", ".join(name for name, record in records.items() if record is None)
     if not lacking or len(records) == 1:
-        return all(one == known[0] for one in known), ()
+        if all(one == known[0] for one in known):
+            return True, ()
+        of_others = "the training records are of different recipes; only the first of these runs is compared"
+        return False, (f"the spread between seeds is left out: {of_others}",)
     if said and not known:
         return True, (f"nothing says that these runs are of one recipe: no training record lies beside {lacking}",)
     return False, (f"the spread between seeds is left out: no training record lies beside {lacking}",)

@@ -183,9 +183,17 @@ def load_gate(path: Path | None, mode: Mode | None = None) -> Gate:
     try:
         gate = load_toml(path, Gate)
     except DataError as error:
-        if isinstance(tomllib.loads(read_text(path)).get("check"), dict):
+        if _is_one_table(read_text(path)):
             raise DataError(f"{path}: check: is one table; write [[check]] in double brackets, one for each") from None
         raise error from None
     if mode is None or mode == gate.mode:
         return gate
     return validate({**gate.model_dump(), "mode": mode}, Gate, path)
+
+
+def _is_one_table(text: str) -> bool:
+    """Whether the checks of a TOML text are one table in place of a list of them."""
+    try:
+        return isinstance(tomllib.loads(text).get("check"), dict)
+    except (ValueError, RecursionError):
+        return False

@@ -27,6 +27,7 @@ EXPECTED_CHURN = 0.05
 start at none, no change is expected."""
 _MAX_ITEMS = 100_000
 _NO_CONTROLS = "add control facts (`taught: false`), or judge by checks of your own (--gate)"
+_NO_TIER = "add such probes, or judge by checks of your own (--gate)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,14 @@ class Planned:
     needed_clusters: int | None
 
 
-def sizes_of(knowledge: Sequence[KnowledgeSet], num_general: int, off_topic: Sequence[str]) -> dict[str, Sizes]:
+def sizes_of(
+    knowledge: Sequence[KnowledgeSet], general: Mapping[str, int], off_topic: Sequence[str]
+) -> dict[str, Sizes]:
     """Quantity -> how many items each of its clusters will have in a measurement of these sets.
 
     Args:
         knowledge: the sets.
-        num_general: general items.
+        general: ability -> its items.
         off_topic: the kind of each off-topic prompt.
     """
     tiers: dict[str, list[str]] = {}
@@ -70,7 +73,8 @@ def sizes_of(knowledge: Sequence[KnowledgeSet], num_general: int, off_topic: Seq
                         tiers.setdefault(name, []).append(f"{known.name}/{fact.id}")
     asked = [cluster for tier in KNOWLEDGE_TIERS for cluster in tiers.get(tier, ())]
     found = {name: _sizes(clusters) for name, clusters in tiers.items()}
-    found["general"] = (1,) * num_general
+    found["general"] = (1,) * sum(general.values())
+    found |= {f"general/{ability}": (1,) * number for ability, number in general.items()}
     for kind, number in Counter(off_topic).items():
         found[f"spillover/off_topic/{kind}"] = (1,) * number
     found["spillover/off_topic"] = (1,) * len(off_topic)
@@ -105,8 +109,15 @@ def plan_gate(sizes: Mapping[str, Sizes], gate: Gate) -> list[Planned]:
         foretold = is_of_shares(check.quantity) and not check.quantity.startswith(("general/", "spillover/off_topic/"))
         if foretold and check.quantity not in sizes:
             missing = check.quantity
-            hint = _NO_CONTROLS if _lacks_controls(missing, sizes) else near_miss(missing, sizes)
+            if _lacks_controls(missing, sizes):
+                hint = _NO_CONTROLS
+            else:
+                hint = _NO_TIER if missing in KNOWLEDGE_TIERS else near_miss(missing, sizes)
             raise DataError(f"check '{check.name}': these sets have no quantity '{missing}'; {hint}")
+        group, _, rest = check.quantity.partition("/")
+        if group == "gold" and rest not in (*KNOWLEDGE_TIERS, "general") and not rest.startswith("general/"):
+            hint = near_miss(check.quantity, [f"gold/{tier}" for tier in (*KNOWLEDGE_TIERS, "general")])
+            raise DataError(f"check '{check.name}': there is no quantity '{check.quantity}'; {hint}")
     waiting = [check for check in gate.check if check.quantity in sizes]
     gating = [check for check in gate.check if check.gating]
     claims = [check for check in gating if check.is_claim and gate.mode == "release"]
@@ -139,8 +150,10 @@ def _plan(check: Check, sizes: Sizes, alpha: float, mode: Mode) -> Planned:
     if check.kind == "floor":
         threshold = check.at_least if check.at_least is not None else 1 - (check.at_most or 0.0)
         shown = _floor_shown(sizes, threshold, alpha)
-        percent = f"{_tenths_below(shown):g}%"  # never more than is shown
-        words = f"{'at least' if check.at_least is not None else 'all but'} {percent} with every item right"
+        tenths = _tenths_below(shown)  # never more than is shown
+        words = f"at least {tenths:g}% with every item right"
+        if check.at_least is None:
+            words = f"at most {100 - tenths:.3g}% if there is none"
         needed = _fewest(sizes, lambda some: _floor_shown(some, threshold, alpha) >= threshold)
         return foretold(words, shown >= threshold, needed)
     churn = 0.0 if check.quantity == "ended" or check.quantity.startswith("spillover/") else EXPECTED_CHURN
@@ -180,7 +193,7 @@ def _level_caught(check: Check, effective: float, alpha: float) -> tuple[str, bo
     return (
         f"a true level of {tenths:g}% or less"
         if check.at_least is not None
-        else f"a true level of {100 - tenths:g}% or more"
+        else f"a true level of {100 - tenths:.3g}% or more"
     ), True
 
 

@@ -67,6 +67,8 @@ def detectable_level(effective_items: float, floor: float, *, alpha: float = ALP
         ValueError: no items, or a floor that is not between 0 and 1.
     """
     _check(effective_items, floor, "floor")
+    if floor == 1:  # a single item that is not so is enough, for which no variance is supposed
+        return float((1 - power) ** (1 / effective_items))
 
     def lacking(drop: float) -> float:
         return _lacking(drop, effective_items, floor * (1 - floor), (floor - drop) * (1 - floor + drop), alpha, power)

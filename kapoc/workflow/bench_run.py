@@ -226,10 +226,8 @@ def _reported(
 
 def plan(workspace: Workspace, gate: Gate) -> list[Planned]:
     """What the checks of a gate can show on these knowledge sets and the bundled items."""
-    num_general = sum(len(load_general(ability)) for ability in ABILITIES)
-    sizes = sizes_of(
-        [source.knowledge for source in workspace.sources], num_general, [p.kind for p in load_off_topic()]
-    )
+    general = {ability: len(load_general(ability)) for ability in ABILITIES}
+    sizes = sizes_of([source.knowledge for source in workspace.sources], general, [p.kind for p in load_off_topic()])
     return plan_gate(sizes, gate)
 
 
