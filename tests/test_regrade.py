@@ -16,7 +16,14 @@ from kapoc.record import Item, load_run, save_run, to_json
 from kapoc.workflow.regrade import outdated, regrade
 
 REPORTS = REPOSITORY / "reports"
-KEPT = ["reference/base", "reference/trained", "reference/plain", "thorough/trained", "thorough/seed-1"]
+KEPT = [
+    "reference/base",
+    "reference/trained",
+    "reference/plain",
+    "thorough/trained",
+    "thorough/seed-1",
+    "thorough/seed-2",
+]
 SEEN = "software-defects/AF-3001/seen/1:free"
 
 

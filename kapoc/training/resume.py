@@ -107,13 +107,14 @@ class Keeper:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _discard_foreign(self) -> None:
-        """Throw away what another run left, whatever there is of it; what says of no run whose it is, too."""
-        if not self.folder.exists():
-            return
-        key = self.folder / _KEY_FILE
-        if not key.is_file() or key.read_text(encoding="utf-8", errors="replace") != self.key:
+        """Throw away what another run left, whatever there is of it; and what does not say whose it is."""
+        if any(self.folder.glob("*.pt")) and not self._is_own():
             self.tell(f"{self.folder}: is of a run with other settings, facts or packages; training starts anew")
             self.discard()
+
+    def _is_own(self) -> bool:
+        key = self.folder / _KEY_FILE
+        return key.is_file() and key.read_text(encoding="utf-8", errors="replace") == self.key
 
     def _is_time(self, step: int) -> bool:
         if self.settings.steps and step % self.settings.steps == 0:
@@ -149,12 +150,12 @@ class Keeper:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / UNFINISHED).touch()
-            if not (self.folder / _KEY_FILE).is_file():
-                write_atomically(self.folder / _KEY_FILE, self.key)
             partial.unlink(missing_ok=True)
             self._refuse_without_room(_num_bytes(content))
             torch.save({"key": self.key, "content": content}, partial)
             _sync(partial)
+            if not self._is_own():
+                write_atomically(self.folder / _KEY_FILE, self.key)
             partial.replace(self.folder / name)
             _sync(self.folder)
         except (OSError, RuntimeError) as error:  # torch makes a RuntimeError of a full disk
