@@ -28,9 +28,11 @@ _MESSAGES = {
 
 
 def _finite_number(value: Any) -> Any:
-    number = math.nan
-    with contextlib.suppress(OverflowError):
-        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    try:
+        number = float(value) if is_number else math.nan
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
         raise ValueError(f"must be a number, without quotes, and not infinite (found {str(value)[:60]!r})")
     return number

@@ -301,3 +301,32 @@ def place(tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with `tiny.toml`, where commands are typed."""
     monkeypatch.chdir(tiny_recipe.parent)
     return tiny_recipe.parent
+
+
+def _files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+class Shell:
+    """Runs a command that must fail, and checks how it fails."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self._monkeypatch, self._capsys = folder, monkeypatch, capsys
+
+    def fails(self, *arguments: object, says: str, code: int = 2) -> None:
+        before = _files(self.folder)
+        assert run_kapoc(self._monkeypatch, *arguments) == code
+        output = self._capsys.readouterr()
+        lines = complaints(output.err)
+        assert len(lines) == 1, output.err
+        assert lines[0].startswith("kapoc: ")
+        assert re.search(says, lines[0]), lines[0]
+        assert output.out == ""
+        assert _files(self.folder) == before
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KAPOC_HOME", str(tmp_path / "home"))
+    return Shell(tmp_path, monkeypatch, capsys)

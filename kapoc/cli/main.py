@@ -262,9 +262,9 @@ def plan(
 ) -> None:
     """Before anything is trained: what can this knowledge set show, and what will it cost on this machine?
 
-    "can show": the smallest change, or the highest floor, that this many items can prove of a model that does well; for
-    a check that fails only on a shown loss, the smallest loss that it would catch. "clusters needed": how many facts
-    (or items that belong to no fact) the check's own threshold takes; "-": not computed.
+    "can show": the smallest change, the highest floor or the lowest ceiling that this many items can prove of a model
+    that does well; for a check that fails only on a shown loss, the smallest loss that it would catch. "clusters
+    needed": how many facts (or items that belong to no fact) the check's own threshold takes; "-": not computed.
     """
     from dataclasses import asdict
 

@@ -8,9 +8,9 @@ from itertools import pairwise
 from kapoc.knowledge.normalise import normalise, positions
 
 QUESTION_MARKS = "?\uff1f\u061f"
-END_MARKS = f".!\u3002\uff01\u0964{QUESTION_MARKS}"
-"""With what a sentence ends, in scripts that have a mark of their own as well."""
 """What a question ends with: in Latin, Chinese and Arabic scripts."""
+END_MARKS = f".!\u3002\uff01\u0964{QUESTION_MARKS}"
+"""What any sentence ends with; of Devanagari, too."""
 LONGEST_CHUNK = 4
 """How many words of a question are kept together at most."""
 LONGEST_TITLE = 5

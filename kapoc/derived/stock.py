@@ -43,6 +43,7 @@ _OF_SOFTWARE = ("setting", "file")
 _DOUBLED_ENDS = re.compile(rf"([{END_MARKS.replace('.', '')}]|(?<!\.)\.)[?.](?=\s|$)")
 """An end mark behind another: of a title that asks, or of "5 p.m."; dots that leave something out are three."""
 _ENDED_QUOTES = re.compile(rf"(?<!\.\.)([{END_MARKS}][\"\u201d\u00bb\u300d])\.(?=\s|$)")
+"""A full stop behind a quotation that ends a sentence by itself."""
 _NOTE = "\0"
 """Stands for a note while the wording around it is put right: what is taught stays as it is."""
 _BARE_QUOTE = re.compile(r"(?<!\")(?<!: )(?<!- )\{quote\}")
@@ -309,16 +310,18 @@ class Stock:
             text = texts[slots[0]]
             known |= {"slot": called[0], "text": text, "start": self.start(slots[0], text)}
         known |= fields
-        note = fields.get("note", "")
-        known |= {"note": _NOTE} if note else {}
-        known |= {"quote": _in_quotes(fields["quote"])} if "quote" in fields else {}
+        if "quote" in fields:
+            known["quote"] = _in_quotes(fields["quote"])
+        if "note" in fields:
+            known["note"] = _NOTE
         for name in {"slot", "slots", "parts"} & known.keys():
             known[name.capitalize()] = with_capital(known[name])
         text = wording.format(**known).replace("....", "...")
         for one in called if "note" not in fields else ():
             text = agreeing(text, one)
         text = _ENDED_QUOTES.sub(r"\1", _DOUBLED_ENDS.sub(r"\1", text))
-        return (with_capital(text) if text.startswith(_ARTICLES) else text).replace(_NOTE, note)
+        text = with_capital(text) if text.startswith(_ARTICLES) else text
+        return text.replace(_NOTE, fields.get("note", ""))
 
 
 def note_of(fact: Fact) -> str | None:

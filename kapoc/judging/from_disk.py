@@ -86,38 +86,39 @@ def compare_on_disk(
         raise DataError(f"{twice[0]}: is given twice; name each run once")
     runs = {str(path): load_run(path) for path in after}
     records = {name: training_of(Path(name), run.model.weights_sha256) for name, run in runs.items()}
-    first, *others = runs.values()
+    first = next(iter(runs.values()))
     if training is not None:
         records[str(after[0])] = _given(training, first)
     base = load_run(before)
     for name, run in runs.items():
         if len(runs) > 1 and run.model.weights_sha256 == base.model.weights_sha256:
             raise DataError(f"{name}: measured the weights of the base, and is no trained run; leave it out")
+    again = _of_weights_before(runs)
     may_be_seeds, why_not = _may_be_of_one_recipe(records, said=seeds)
     comparison = compare(
         base,
         first,
         contexts={name: load_run(path) for name, path in (contexts or {}).items()},
         noise=None if noise is None else load_run(noise),
-        other_seeds=_other_weights(first, others) if may_be_seeds else (),
+        other_seeds=[run for name, run in runs.items() if run is not first and name not in again]
+        if may_be_seeds
+        else (),
         training=records[str(after[0])],
     )
     known = set(comparison.warnings)
     odd = [f"{name}: {words}" for name, run in runs.items() for words in warnings_of(base, run) if words not in known]
-    weights = [run.model.weights_sha256 for run in runs.values()]
-    again = [
-        f"{name}: measured the same weights as {list(runs)[weights.index(run.model.weights_sha256)]}"
-        for number, (name, run) in enumerate(runs.items())
-        if run.model.weights_sha256 in weights[:number]
-    ]
-    comparison = comparison.model_copy(update={"warnings": (*comparison.warnings, *odd, *why_not, *again)})
+    twins = [f"{name}: measured the same weights as {earlier}" for name, earlier in again.items()]
+    comparison = comparison.model_copy(update={"warnings": (*comparison.warnings, *odd, *why_not, *twins)})
     return Compared(str(before), base, runs, records, comparison)
 
 
-def _other_weights(first: Run, others: Sequence[Run]) -> list[Run]:
-    """The runs that measured other weights than the first, and than each other: one training is one seed."""
-    by_weights = {run.model.weights_sha256: run for run in (*reversed(others), first)}
-    return [run for run in others if by_weights[run.model.weights_sha256] is run]
+def _of_weights_before(runs: Mapping[str, Run]) -> dict[str, str]:
+    """The runs that measured the weights of an earlier one -> that one: one training is one seed."""
+    first_of: dict[str, str] = {}
+    for name, run in runs.items():
+        first_of.setdefault(run.model.weights_sha256, name)
+    earlier = {name: first_of[run.model.weights_sha256] for name, run in runs.items()}
+    return {name: first for name, first in earlier.items() if first != name}
 
 
 def _given(path: Path, run: Run) -> TrainingRecord:

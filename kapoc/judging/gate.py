@@ -21,7 +21,7 @@ Outcome = Literal["pass", "fail", "inconclusive"]
 
 
 _NO_CONTROLS = "add control facts to the knowledge set and measure both again"
-_REMEDIES: dict[str, str] = {
+REMEDIES: dict[str, str] = {
     **dict.fromkeys(TIERS, "measure all tiers"),
     "control": _NO_CONTROLS,
     "text": "measure both with the general tasks",
@@ -169,7 +169,7 @@ def _absent(comparison: Comparison, check: Check) -> str | None:
     """That the runs lack what a check judges, and what to do; nothing where they have it."""
     if check.quantity in comparison.scores:
         return None
-    if (remedy := _remedy(check.quantity, comparison.scores)) is not None:
+    if (remedy := remedy_for(check.quantity, comparison.scores)) is not None:
         return f"check '{check.name}': the runs have no '{check.quantity}'; {remedy}"
     hint = near_miss(check.quantity, comparison.scores)
     raise DataError(f"check '{check.name}': there is no quantity '{check.quantity}' in these runs; {hint}")
@@ -210,11 +210,11 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _remedy(quantity: str, known: Collection[str]) -> str | None:
+def remedy_for(quantity: str, known: Collection[str]) -> str | None:
     """What to do where runs lack a quantity that runs can have; nothing where its name is of no form of them."""
     first, _, rest = quantity.partition("/")
-    if quantity in _REMEDIES:
-        return _REMEDIES[quantity]
+    if quantity in REMEDIES:
+        return REMEDIES[quantity]
     if quantity.startswith("spillover/off_topic/"):
         return "measure both with its file of prompts (--off-topic)"
     if first and first not in RESERVED_NAMES and rest in _OF_ONE_SET:

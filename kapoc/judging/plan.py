@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from kapoc.errors import DataError, near_miss
+from kapoc.judging.gate import REMEDIES, remedy_for
 from kapoc.judging.gate_file import Check, Gate, Mode, is_of_shares
 from kapoc.knowledge.facts import KNOWLEDGE_TIERS, RESERVED_NAMES, KnowledgeSet
 from kapoc.stats import (
@@ -109,14 +110,11 @@ def plan_gate(sizes: Mapping[str, Sizes], gate: Gate) -> list[Planned]:
         foretold = is_of_shares(check.quantity) and not check.quantity.startswith(("general/", "spillover/off_topic/"))
         if foretold and check.quantity not in sizes:
             missing = check.quantity
-            if _lacks_controls(missing, sizes):
-                hint = _NO_CONTROLS
-            else:
-                hint = _NO_TIER if missing in KNOWLEDGE_TIERS else near_miss(missing, sizes)
+            hint = _NO_TIER if missing in KNOWLEDGE_TIERS else near_miss(missing, sizes)
+            hint = _NO_CONTROLS if _lacks_controls(missing, sizes) else hint
             raise DataError(f"check '{check.name}': these sets have no quantity '{missing}'; {hint}")
-        group, _, rest = check.quantity.partition("/")
-        if group == "gold" and rest not in (*KNOWLEDGE_TIERS, "general") and not rest.startswith("general/"):
-            hint = near_miss(check.quantity, [f"gold/{tier}" for tier in (*KNOWLEDGE_TIERS, "general")])
+        if check.quantity not in sizes and remedy_for(check.quantity, sizes) is None:
+            hint = near_miss(check.quantity, {*sizes, *REMEDIES})
             raise DataError(f"check '{check.name}': there is no quantity '{check.quantity}'; {hint}")
     waiting = [check for check in gate.check if check.quantity in sizes]
     gating = [check for check in gate.check if check.gating]

@@ -113,6 +113,7 @@ class Keeper:
             self.discard()
 
     def _is_own(self) -> bool:
+        """Whether what lies in the folder is of this run."""
         key = self.folder / _KEY_FILE
         return key.is_file() and key.read_text(encoding="utf-8", errors="replace") == self.key
 
@@ -133,8 +134,6 @@ class Keeper:
                 if archive.testzip() is not None:
                     raise ValueError(name)
             loaded = torch.load(path, map_location=device or "cpu", weights_only=True)
-            if loaded["key"] != self.key:
-                raise ValueError(name)
             content = loaded["content"]
         except (OSError, MemoryError, torch.OutOfMemoryError) as error:  # no fault of the file, which stays
             raise OutputError(f"{path}: cannot be read ({first_line(error)}); start again, or with --restart") from None
@@ -152,7 +151,7 @@ class Keeper:
             (self.folder / UNFINISHED).touch()
             partial.unlink(missing_ok=True)
             self._refuse_without_room(_num_bytes(content))
-            torch.save({"key": self.key, "content": content}, partial)
+            torch.save({"content": content}, partial)
             _sync(partial)
             if not self._is_own():
                 write_atomically(self.folder / _KEY_FILE, self.key)

@@ -57,7 +57,9 @@ def train_model(workspace: Workspace, out: Path, *, restart: bool = False) -> Pa
     refuse_missing_dev(workspace.recipe, workspace.facts, workspace.name)
     with tracked(workspace, workspace.folder, f"{workspace.recipe.name} on {workspace.name}") as workspace:
         workspace.listener.tell(f"loading {workspace.recipe.model}")
-        return train_loaded(workspace, load_model(workspace.base_model, tell=workspace.listener.tell), out, restart)
+        base = load_model(workspace.base_model, tell=workspace.listener.tell)
+        refuse_unfit_base(workspace, base)
+        return train_loaded(workspace, base, out, restart)
 
 
 def train_once(workspace: Workspace, out: Path) -> Path:
@@ -92,7 +94,6 @@ def train_loaded(workspace: Workspace, base: "LoadedModel", out: Path, restart: 
 
     refuse_before_training(workspace.recipe, out)
     refuse_missing_dev(workspace.recipe, workspace.facts, workspace.name)
-    refuse_unfit_base(workspace, base)
     with locked(out):
         return _train(workspace, base, out, restart)
 
