@@ -105,7 +105,8 @@ class TrainSettings(StrictRecord):
         weight_decay, betas, epsilon: of AdamW.
         max_gradient_norm: gradients are scaled down to this global norm.
         gradient_checkpointing: trade time for memory.
-        precision: `auto` is bfloat16 autocast on a GPU and float32 on a CPU; weights are float32 always.
+        precision: of the matrix products. `auto` is bfloat16 on a GPU and on a CPU that computes in it (AVX512-BF16,
+            AMX), else float32; weights, their gradients and the optimizer are float32 always.
         seed: of all that is drawn: orders, derived and contrast texts, what the base writes for replay, dropout.
     """
 

@@ -101,6 +101,8 @@ class TrainingRecord(StrictRecord):
     tokens_per_second: float
     answer_tokens_per_second: float
     peak_memory_bytes: int
+    precision: Literal["float32", "bfloat16"] | None = None
+    """What its matrix products were computed in; none in records that are older than this field."""
     epochs: Annotated[tuple[EpochReport, ...], Field(strict=False)]
     alphas: Annotated[tuple[AlphaReport, ...], Field(strict=False)] = ()
     exposures: Annotated[tuple[Exposure, ...], Field(strict=False)] = ()

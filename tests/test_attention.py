@@ -73,6 +73,27 @@ def test_blocks_give_the_outputs_and_gradients_of_the_whole_row(
         assert torch.allclose(weight.grad, same.grad, rtol=1e-3, atol=1e-5), name
 
 
+def test_attention_is_in_float32_where_all_else_is_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kapoc.engine.attention, "_BLOCK_NODES", 16)
+    plain, blocked, row = tiny_llama(), tiny_llama(), _row(5)
+    use_tree_attention(blocked)
+    seen: list[torch.dtype] = []
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def told(query: torch.Tensor, *others: torch.Tensor, **options: object) -> torch.Tensor:
+        seen.append(query.dtype)
+        return attend(query, *others, **options)  # type: ignore[arg-type]
+
+    expected = _logits(plain, row)
+    monkeypatch.setattr("torch.nn.functional.scaled_dot_product_attention", told)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = _logits(blocked, row)
+    assert len(seen) > 2
+    assert set(seen) == {torch.float32}
+    assert found.dtype == torch.bfloat16
+    assert (found.float() - expected).abs().max() < 0.05 * expected.abs().max()
+
+
 def test_a_row_behind_a_prefix_is_read_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kapoc.engine.attention, "_BLOCK_NODES", 16)
     plain, blocked = tiny_llama(), tiny_llama()

@@ -306,16 +306,17 @@ def test_a_state_of_other_weights_is_refused(tmp_path: Path, knowledge_file: Pat
         run(tiny_gpt2, knowledge_file, keeper)
 
 
-def test_a_key_is_of_settings_texts_and_packages() -> None:
-    key = run_key("settings", "texts", {"torch": "1", "peft": "2"})
+def test_a_key_is_of_settings_texts_packages_and_arithmetic() -> None:
+    key = run_key("settings", "texts", {"torch": "1", "peft": "2"}, "float32")
     others = [
-        run_key("other settings", "texts", {"torch": "1", "peft": "2"}),
-        run_key("settings", "other texts", {"torch": "1", "peft": "2"}),
-        run_key("settings", "texts", {"torch": "2", "peft": "2"}),
-        run_key("settings", "texts", {"torch": "1"}),
+        run_key("other settings", "texts", {"torch": "1", "peft": "2"}, "float32"),
+        run_key("settings", "other texts", {"torch": "1", "peft": "2"}, "float32"),
+        run_key("settings", "texts", {"torch": "2", "peft": "2"}, "float32"),
+        run_key("settings", "texts", {"torch": "1"}, "float32"),
+        run_key("settings", "texts", {"torch": "1", "peft": "2"}, "bfloat16"),
     ]
-    assert key == run_key("settings", "texts", {"peft": "2", "torch": "1"})
-    assert len({key, *others}) == 5
+    assert key == run_key("settings", "texts", {"peft": "2", "torch": "1"}, "float32")
+    assert len({key, *others}) == 6
 
 
 def test_what_another_run_left_is_thrown_away_before_the_base_writes(tmp_path: Path, knowledge_file: Path) -> None:

@@ -34,12 +34,12 @@ from kapoc.training.checkpoint import finish_swap, read_training_record, writing
 from kapoc.training.examples import derived_training_examples, training_examples
 from kapoc.training.loop import StepReport, StoppedTrainingError
 from kapoc.training.replay import write_passages
-from kapoc.training.train import score_examples, train
+from kapoc.training.train import precision_on, score_examples, train
 from kapoc.training_record import TRAINING_FILE
 from kapoc.workflow import bench_run, train_run
 from kapoc.workflow.workspace import open_workspace
 
-FAST = TrainSettings(epochs=40, batch_size=5, micro_batch_size=2, learning_rate=5e-3)
+FAST = TrainSettings(epochs=40, batch_size=5, micro_batch_size=2, learning_rate=5e-3, precision="float32")
 
 
 def test_a_tiny_model_learns_its_facts(knowledge_file: Path) -> None:
@@ -287,6 +287,26 @@ def test_fewer_answers_are_sampled_in_an_emulated_precision(
     assert checkpoint.num_bfloat16_samples(torch.device(device)) == number
 
 
+@pytest.mark.parametrize(
+    ("device", "cpu", "wanted", "found"),
+    [
+        ("cpu", {"avx512_bf16": True}, "auto", "bfloat16"),
+        ("cpu", {"amx_bf16": True, "avx512_bf16": False}, "auto", "bfloat16"),
+        ("cpu", {"avx512_bf16": False, "amx_bf16": False}, "auto", "float32"),
+        ("cpu", {}, "auto", "float32"),
+        ("cpu", {"avx512_bf16": True}, "float32", "float32"),
+        ("cpu", {}, "bfloat16", "bfloat16"),
+        ("cuda", {}, "auto", "bfloat16"),
+        ("cuda", {}, "float32", "float32"),
+    ],
+)
+def test_training_multiplies_in_bfloat16_where_the_device_does(
+    device: str, cpu: dict[str, bool], wanted: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: cpu)
+    assert precision_on(torch.device(device), TrainSettings.model_validate({"precision": wanted})) == found
+
+
 def test_a_checkpoint_is_standalone_and_checked(tmp_path: Path, tiny_recipe: Path) -> None:
     workspace = open_workspace(tmp_path, load_recipe(tiny_recipe))
     folder = train_run.train_model(workspace, workspace.model)
@@ -295,6 +315,7 @@ def test_a_checkpoint_is_standalone_and_checked(tmp_path: Path, tiny_recipe: Pat
     assert record.checks.samples == {"float32": 200, "bfloat16": checkpoint.num_bfloat16_samples(torch.device("cpu"))}
     assert record.checks.reload_max_difference == 0.0
     assert record.num_steps == 4
+    assert record.precision == precision_on(torch.device("cpu"), TrainSettings())
     assert load_model(str(folder)).identity.weights_sha256 == record.weights_sha256 != record.base_sha256
     assert AutoTokenizer.from_pretrained(folder).chat_template
     assert {"model.safetensors", "generation_config.json", "README.md"} <= {path.name for path in folder.iterdir()}

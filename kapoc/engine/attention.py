@@ -89,6 +89,9 @@ def _attend(
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """What transformers calls: heads of shape (rows, heads, tokens, width) to (rows, tokens, heads, width)."""
+    if query.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):  # of blocks so small the way back takes twice as long in bfloat16
+            return _attend(module, query.float(), key.float(), value.float(), attention_mask, **options)
     blocks = blocks_of(attention_mask)
     if len(blocks) > 1:
         seen, widths = torch.cat([b.seen for b in blocks]), [len(b.seen) for b in blocks]

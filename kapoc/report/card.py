@@ -83,6 +83,7 @@ def _recipe(training: Mapping[str, Any]) -> Iterator[str]:
             ["optimizer steps", str(training["num_steps"])],
             ["trained parameters", f"{training['num_trained_parameters']:,}"],
             ["seconds", f"{training['seconds']:.0f}"],
+            *([["computed in", training["precision"]]] if training.get("precision") else []),
             ["base weights sha256", training["base_sha256"]],
             ["weights sha256", training["weights_sha256"]],
             *[[f"{name} version", version] for name, version in training["versions"].items()],

@@ -34,9 +34,9 @@ _PASSAGES_FILE = "passages.pt"
 _KEY_FILE = "key"
 
 
-def run_key(settings_sha256: str, texts_sha256: str, versions: Mapping[str, str]) -> str:
-    """What tells one training run from all others: the recipe and its base, all that is read, the packages."""
-    parts = [_FORMAT, settings_sha256, texts_sha256, sorted(versions.items())]
+def run_key(settings_sha256: str, texts_sha256: str, versions: Mapping[str, str], precision: str) -> str:
+    """What tells one training run from all others: the recipe and its base, all that is read, packages, arithmetic."""
+    parts = [_FORMAT, settings_sha256, texts_sha256, sorted(versions.items()), precision]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
@@ -44,6 +45,7 @@ class TrainResult:
     tokens_per_second: float
     answer_tokens_per_second: float
     peak_memory_bytes: int
+    precision: Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +236,7 @@ def _result(loop: Loop, model: PreTrainedModel, num_examples: int, alphas: tuple
         tokens_per_second=round(loop.tokens / seconds, 1),
         answer_tokens_per_second=round(loop.answer_tokens / seconds, 1),
         peak_memory_bytes=loop.peak_memory_bytes,
+        precision=precision_on(model.device, loop.settings),
     )
 
 
@@ -261,6 +264,19 @@ def _endless(passages: Sequence[Passage], num: int, order: random.Random) -> Ite
         del waiting[:num]
 
 
+def precision_on(device: torch.device, settings: TrainSettings) -> Literal["float32", "bfloat16"]:
+    """What the matrix products of training are computed in there."""
+    if settings.precision != "auto":
+        return settings.precision
+    return "bfloat16" if device.type == "cuda" or computes_bfloat16() else "float32"
+
+
+def computes_bfloat16() -> bool:
+    """Whether this machine's CPU multiplies in bfloat16, several times as fast as in float32."""
+    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
 def accelerator_for(settings: TrainSettings, model: PreTrainedModel) -> Accelerator:
     """What computes on the model's device in the precision of the settings.
 
@@ -268,11 +284,10 @@ def accelerator_for(settings: TrainSettings, model: PreTrainedModel) -> Accelera
         DataError: this is one of several processes.
     """
     on_gpu = model.device.type == "cuda"
-    wants_bfloat16 = settings.precision == "bfloat16" or (settings.precision == "auto" and on_gpu)
     AcceleratorState._reset_state()  # one process may train twice, in other precisions
     accelerator = Accelerator(
         cpu=not on_gpu,
-        mixed_precision="bf16" if wants_bfloat16 else "no",
+        mixed_precision="bf16" if precision_on(model.device, settings) == "bfloat16" else "no",
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # no setting but the recipe's
         dynamo_backend="no",
     )

@@ -9,6 +9,8 @@ import torch
 
 from kapoc.default_model import cache_folder
 from kapoc.models import best_device, package_versions
+from kapoc.recipe import TrainSettings
+from kapoc.training.train import precision_on
 
 
 def examine() -> dict[str, str]:
@@ -22,6 +24,7 @@ def examine() -> dict[str, str]:
         "python": platform.python_version(),
         **package_versions(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "trains in": precision_on(device, TrainSettings()),
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         "memory": f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} free",
         "model cache": f"{cache} ({'writable' if is_writable else 'NOT writable: set KAPOC_HOME'})",

@@ -282,8 +282,11 @@ def _keeper(workspace: Workspace, base: "LoadedModel", read_sha256: str, out: Pa
     """What keeps the state of this training run beside the checkpoint's place; a new alias makes no other run."""
     from kapoc.models import package_versions
     from kapoc.training.resume import Keeper, resume_folder, run_key
+    from kapoc.training.train import precision_on
 
-    key = run_key(settings_sha256(workspace, base), read_sha256, package_versions("accelerate", "peft"))
+    precision = precision_on(base.model.device, workspace.recipe.train)
+    versions = package_versions("accelerate", "peft")
+    key = run_key(settings_sha256(workspace, base), read_sha256, versions, precision)
     return Keeper(resume_folder(out), key, workspace.recipe.resume, workspace.listener.tell)
 
 
