@@ -96,9 +96,9 @@ def _training(found: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield _setting(found)
     yield ""
-    yield "All weights, float32, AdamW, 8 examples a step, the same examples in the same order. TRL without its default"
-    yield "checkpointing of activations, which costs time. Each run in a process of its own, in turn; medians over"
-    yield "rounds, the first step left out."
+    yield "All weights, AdamW, 8 examples a step, the same examples in the same order; in float32, or, where a row says"
+    yield "so, under bfloat16 autocast. TRL without its default checkpointing of activations, which costs time. Each"
+    yield "run in a process of its own, in turn; medians over rounds, the first step left out."
     yield ""
     yield "| | answer tokens a second | kapoc is faster by | largest difference of a step's loss |"
     yield "| --- | ---: | ---: | ---: |"
@@ -108,7 +108,7 @@ def _training(found: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     share = found["operations"] / median(found["seconds"]["kapoc"]) / found["peak"]
     yield f"A large matrix product reaches {found['peak'] / 1e9:.0f} GFLOP/s here; the matrix products of kapoc's steps"
-    yield f"run at {share:.0%} of it, with the optimizer and everything else in their time."
+    yield f"in float32 run at {share:.0%} of it, with the optimizer and everything else in their time."
 
 
 def _memory(found: Mapping[str, Any]) -> Iterator[str]:

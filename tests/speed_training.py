@@ -1,7 +1,7 @@
 """Training speed: kapoc, the Trainer of transformers and TRL's SFTTrainer on the same examples in the same order.
 
-Part of `tests/speed_study.py`. All train every weight in float32 with AdamW at a constant rate, and log the mean loss
-of an optimizer step's answer tokens.
+Part of `tests/speed_study.py`. All train every weight with AdamW at a constant rate, and log the mean loss of an
+optimizer step's answer tokens; in float32, or under bfloat16 autocast where that is said.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import (
@@ -103,7 +103,13 @@ class _EnoughError(Exception):
     pass
 
 
-def train_ours(model: str, examples: Sequence[EncodedExample], num_steps: int, micro_batch_size: int) -> Trained:
+def train_ours(
+    model: str,
+    examples: Sequence[EncodedExample],
+    num_steps: int,
+    micro_batch_size: int,
+    precision: Literal["float32", "bfloat16"] = "float32",
+) -> Trained:
     """kapoc's own loop."""
     steps, times, losses = steps_of(examples, num_steps), [], []
     settings = TrainSettings(
@@ -113,7 +119,7 @@ def train_ours(model: str, examples: Sequence[EncodedExample], num_steps: int, m
         learning_rate=RATE,
         warmup_fraction=0.0,
         final_rate_fraction=1.0,
-        precision="float32",
+        precision=precision,
     )
 
     def on_step(report: Any) -> None:
@@ -160,7 +166,9 @@ def _as_rivals_load_it(model: str) -> tuple[PreTrainedModel, PreTrainedTokenizer
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
 
 
-def train_with_trainer(model: str, examples: Sequence[EncodedExample], num_steps: int, per_pass: int) -> Trained:
+def train_with_trainer(
+    model: str, examples: Sequence[EncodedExample], num_steps: int, per_pass: int, **options: Any
+) -> Trained:
     """The Trainer of transformers, answer-only labels, padded batches; 1 x 8 is how people often start."""
     steps, clock = steps_of(examples, num_steps), _Clock()
     loaded, tokenizer = _as_rivals_load_it(model)
@@ -180,7 +188,7 @@ def train_with_trainer(model: str, examples: Sequence[EncodedExample], num_steps
             max_steps=num_steps,
             per_device_train_batch_size=per_pass,
             gradient_accumulation_steps=BATCH_SIZE // per_pass,
-            **PLAIN,
+            **{**PLAIN, **options},
         )
         rows = [_labelled(example) for step in steps for example in step]
         _in_order(Trainer)(
@@ -189,7 +197,9 @@ def train_with_trainer(model: str, examples: Sequence[EncodedExample], num_steps
     return _trained(steps, clock.times, clock.losses)
 
 
-def train_with_trl(model: str, examples: Sequence[EncodedExample], num_steps: int, per_pass: int) -> Trained:
+def train_with_trl(
+    model: str, examples: Sequence[EncodedExample], num_steps: int, per_pass: int, **options: Any
+) -> Trained:
     """TRL's SFTTrainer with completion-only loss, without the checkpointing of activations that is its default."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
@@ -211,7 +221,7 @@ def train_with_trl(model: str, examples: Sequence[EncodedExample], num_steps: in
             per_device_train_batch_size=per_pass,
             gradient_accumulation_steps=BATCH_SIZE // per_pass,
             completion_only_loss=True,
-            **PLAIN,
+            **{**PLAIN, **options},
         )
         _in_order(SFTTrainer)(
             model=loaded,
@@ -229,6 +239,15 @@ RUNS: Mapping[str, Callable[[str, Sequence[EncodedExample], int, int], Trained]]
     "Trainer 8 x 1": lambda model, examples, num_steps, _: train_with_trainer(model, examples, num_steps, 8),
     "TRL 8 x 1": lambda model, examples, num_steps, _: train_with_trl(model, examples, num_steps, 8),
     "TRL 4 x 2": lambda model, examples, num_steps, _: train_with_trl(model, examples, num_steps, 4),
+    "kapoc, bfloat16": lambda model, examples, num_steps, size: train_ours(
+        model, examples, num_steps, size, precision="bfloat16"
+    ),
+    "Trainer 8 x 1, bfloat16": lambda model, examples, num_steps, _: train_with_trainer(
+        model, examples, num_steps, 8, bf16=True
+    ),
+    "TRL 4 x 2, bfloat16": lambda model, examples, num_steps, _: train_with_trl(
+        model, examples, num_steps, 4, bf16=True
+    ),
 }
 
 
