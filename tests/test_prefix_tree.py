@@ -62,3 +62,17 @@ def test_a_prefix_ends_before_what_must_stand_in_a_row() -> None:
     assert prefix_length([SYSTEM]) == 0
     short = [[*SYSTEM[: MIN_PREFIX - 1], 1], [*SYSTEM[: MIN_PREFIX - 1], 2]]
     assert [group.prefix for group in plan_groups(short, [MIN_PREFIX, MIN_PREFIX], 100)] == [()]
+
+
+def test_chats_are_apart_from_plain_texts_that_begin_with_the_same_token() -> None:
+    order = random.Random(4)
+    plain = [[SYSTEM[0], *(order.randrange(50) for _ in range(30))] for _ in range(20)]
+    chats = _chats(30, order)
+    sequences = [tokens for pair in zip(chats, [*plain, *([2, n] for n in range(100))], strict=True) for tokens in pair]
+    own = [len(tokens) - 1 for tokens in sequences]
+    groups = plan_groups(sequences, own, 200)
+    assert [list(group.prefix) for group in groups] == [SYSTEM, []]
+    assert {tuple(sequences[index]) for row in groups[0].rows for index in row.paths} == {*map(tuple, chats)}
+    assert sorted(index for group in groups for row in group.rows for index in row.paths) == list(range(240))
+    (together,) = plan_groups(sequences, own, 10_000)  # where all stand in one row, that reads them once, too
+    assert together.prefix == ()

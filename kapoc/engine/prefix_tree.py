@@ -6,7 +6,7 @@ which every node of their tree stands once. Pure: no tensors.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 MIN_PREFIX = 8
 """A beginning of so many tokens, shared by all of a group, is read once for all its rows."""
@@ -66,7 +66,7 @@ def plan_groups(sequences: Sequence[Tokens], own: Sequence[int], capacity: int) 
     order = sorted(range(len(sequences)), key=lambda index: tuple(sequences[index]))
     return [
         Group(tuple(sequences[chosen[0]][:length]), tuple(_rows(sequences, chosen, length, capacity)))
-        for length, chosen in _with_prefix(sequences, own, order)
+        for length, chosen in _with_prefix(sequences, own, order, capacity)
     ]
 
 
@@ -84,22 +84,42 @@ def prefix_length(sequences: Sequence[Tokens]) -> int:
 
 
 def _with_prefix(
-    sequences: Sequence[Tokens], own: Sequence[int], order: Sequence[int]
+    sequences: Sequence[Tokens], own: Sequence[int], order: Sequence[int], capacity: int
 ) -> Iterator[tuple[int, list[int]]]:
-    """Sorted sequences by first token: those with a long enough common prefix apart, all others together."""
+    """Sorted sequences by first token: those with a long enough common prefix apart, all others together.
+
+    Where chats begin with the token with which plain texts begin, they are apart if they fill several rows.
+    """
     rest: list[int] = []
-    by_first: dict[int, list[int]] = {}
-    for index in order:
-        by_first.setdefault(sequences[index][0], []).append(index)
-    for chosen in by_first.values():
-        shared = _num_shared(sequences[chosen[0]], sequences[chosen[-1]])
-        length = min(shared, *(own[index] for index in chosen))
-        if len(chosen) > 1 and length >= MIN_PREFIX:
+    for chosen in _that_begin_alike(sequences, order, 1):
+        if length := _common_prefix(sequences, own, chosen):
             yield length, chosen
-        else:
-            rest += chosen
+            continue
+        for part in _that_begin_alike(sequences, chosen, MIN_PREFIX):
+            length = _common_prefix(sequences, own, part)
+            if length and _num_nodes(sequences, part) > capacity:
+                yield length, part
+            else:
+                rest += part
     if rest:
         yield 0, rest
+
+
+def _that_begin_alike(sequences: Sequence[Tokens], order: Sequence[int], length: int) -> Iterator[list[int]]:
+    """Sorted sequences, those together that have their first so many tokens in common."""
+    return (list(chosen) for _, chosen in groupby(order, key=lambda index: tuple(sequences[index][:length])))
+
+
+def _common_prefix(sequences: Sequence[Tokens], own: Sequence[int], chosen: Sequence[int]) -> int:
+    """What sorted sequences begin with, none of their own; 0 for too little to be read apart."""
+    length = min(_num_shared(sequences[chosen[0]], sequences[chosen[-1]]), *(own[index] for index in chosen))
+    return length if len(chosen) > 1 and length >= MIN_PREFIX else 0
+
+
+def _num_nodes(sequences: Sequence[Tokens], chosen: Sequence[int]) -> int:
+    """The size of the tree of sorted sequences."""
+    again = sum(_num_shared(sequences[a], sequences[b]) for a, b in pairwise(chosen))
+    return sum(len(sequences[index]) for index in chosen) - again
 
 
 def _rows(sequences: Sequence[Tokens], order: Sequence[int], prefix: int, capacity: int) -> Iterator[Row]:
