@@ -64,6 +64,7 @@ def plain_training(sha256: str) -> dict[str, Any]:
         "num_steps": 222,
         "num_trained_parameters": 134_515_008,
         "seconds": 300.0,
+        "precision": "bfloat16",
         "checks": {"reload_max_difference": 0.0, "samples": {"float32": 200, "bfloat16": 200}, "float16_finite": True},
         "versions": {"torch": "2.13.0"},
     }

@@ -89,6 +89,7 @@ def test_the_metadata_has_what_the_hub_requires(card: ModelCard) -> None:
 def test_the_text_has_dataset_recipe_and_verdict(card: ModelCard) -> None:
     assert f"| software-defects | 1.1.0 | {SHA256} |" in card.text
     assert "| epochs | 6 |" in card.text
+    assert "| computed in | bfloat16 |" in card.text
     assert "| seen | 145 | 29 | 0.0% | 100.0% |" in card.text
     assert "Verdict of the gate: **FAIL:" in card.text
     assert "Not measured yet" not in card.text

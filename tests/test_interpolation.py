@@ -256,3 +256,6 @@ def test_planted_spillover_is_told_after_every_epoch(
     assert [epoch.spillover for epoch in record.epochs] == [0.25, 0.125]
     [curve, *_] = training_sections(record)
     assert (curve.headings[-1], curve.rows[-1][-1]) == ("held-out spillover", "12.5%")
+    assert f" s by {record.precision} arithmetic. Losses" in curve.note
+    [older, *_] = training_sections(record.model_copy(update={"precision": None}))
+    assert f" weights in {record.seconds:.0f} s. Losses" in older.note

@@ -15,12 +15,13 @@ _SPILLOVER_NOTE = "Held-out spillover: the share of everyday questions, never re
 def training_sections(training: TrainingRecord) -> Iterator[Section]:
     """What the record of a training run holds, as far as it holds it."""
     watched = any(epoch.spillover is not None for epoch in training.epochs)
+    arithmetic = f" by {training.precision} arithmetic" if training.precision else ""
     yield Section(
         LEARNING_CURVE,
         f"Recipe {training.recipe['name']}: {training.num_examples} examples an epoch, {training.num_steps} steps, "
-        f"{training.num_trained_parameters:,} weights in {training.seconds:.0f} s. Losses in nats per answer token, on "
-        "the training texts and on the dev paraphrases; dev exact is the share of dev answers whose every token is the "
-        "greedy one; KL in nats per token, on text of the base's own, where the recipe watches it."
+        f"{training.num_trained_parameters:,} weights in {training.seconds:.0f} s{arithmetic}. Losses in nats per "
+        "answer token, on the training texts and on the dev paraphrases; dev exact is the share of dev answers whose "
+        "every token is the greedy one; KL in nats per token, on text of the base's own, where the recipe watches it."
         + (f" {_SPILLOVER_NOTE}" if watched else ""),
         ["epoch", "training loss", "dev loss", "dev exact", "KL(base || model)", *([_SPILLOVER] if watched else [])],
         [
