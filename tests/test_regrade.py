@@ -20,6 +20,7 @@ KEPT = [
     "reference/base",
     "reference/trained",
     "reference/plain",
+    "reference/bfloat16",
     "thorough/trained",
     "thorough/seed-1",
     "thorough/seed-2",
