@@ -70,7 +70,7 @@ def test_a_step_is_that_of_adamw_on_the_mean_loss_of_all_answer_tokens(knowledge
     examples = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
     settings = TrainSettings(
         epochs=1, batch_size=5, micro_batch_size=2, learning_rate=1e-2, warmup_fraction=0.0, weight_decay=0.1,
-        betas=(0.5, 0.6), epsilon=1e-3, max_gradient_norm=max_norm,
+        betas=(0.5, 0.6), epsilon=1e-3, max_gradient_norm=max_norm, precision="float32",
     )  # fmt: skip
     reports: list[StepReport] = []
     trained = train(tiny_llama(), examples, settings, on_step=reports.append).model
@@ -95,7 +95,7 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_answer_tokens_and_not_over_it
     """Of a model that hardly moves, in steps of two, two and one example, the first of which has a longer answer."""
     first, *others = training_examples(load_knowledge(knowledge_file)[0].facts, tiny_tokenizer())
     examples = [dataclasses.replace(first, answer=first.answer * 9), *others]
-    settings = TrainSettings(epochs=2, batch_size=2, micro_batch_size=2, learning_rate=1e-9)
+    settings = TrainSettings(epochs=2, batch_size=2, micro_batch_size=2, learning_rate=1e-9, precision="float32")
     row = pack(examples)
     expected = float(row_losses(tiny_llama(), row).answers.detach()) / row.num_loss_tokens
     epochs = train(tiny_llama(), examples, settings).epochs

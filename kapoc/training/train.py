@@ -13,6 +13,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin
 from transformers import PreTrainedModel
 
+from kapoc.allocation import give_back_freed_memory
 from kapoc.chat import EncodedExample
 from kapoc.engine.attention import use_tree_attention
 from kapoc.engine.divergence import Passage
@@ -123,6 +124,7 @@ def train(
     if not is_packed and len(texts) > 1:
         _logger.warning("%s takes no rows of several examples: training takes longer", type(model).__name__)
     unread = _Unread(dev, held_out, spilled, is_packed)
+    give_back_freed_memory()  # of measuring and of what the base wrote
     loop = Loop(accelerator, trainable, settings, [len(epoch) for epoch in epochs])
     if keeper is not None and (state := keeper.restore()) is not None:
         loop.restore(state)
@@ -211,6 +213,7 @@ def _end_epoch(loop: Loop, unread: _Unread) -> EpochReport:
         raise StoppedTrainingError(
             f"after step {loop.done}: {error}", unwrapped(loop.accelerator, loop.model)
         ) from None
+    give_back_freed_memory()  # the rows of an epoch are of other lengths than those of the next
     return loop.end_epoch(dev_loss, dev_exact, moved, share)
 
 
