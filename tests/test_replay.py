@@ -156,7 +156,12 @@ def test_a_step_weighs_the_mean_over_written_tokens_against_the_mean_over_answer
     passages = write_passages(tiny_llama(3), tiny_tokenizer(), 4, ReplaySettings(num_tokens=12), seed=0)
     replay = ReplaySettings(weight=3.0, per_step=4, target="text")
     settings = TrainSettings(
-        epochs=1, batch_size=5, micro_batch_size=micro_batch_size, learning_rate=1e-9, replay=replay
+        epochs=1,
+        batch_size=5,
+        micro_batch_size=micro_batch_size,
+        learning_rate=1e-9,
+        replay=replay,
+        precision="float32",
     )
     [report] = _reports(examples, settings, passages)
     model, row = tiny_llama(), pack(examples, passages)
