@@ -23,6 +23,7 @@ KEPT = [
     "reference/bfloat16",
     "thorough/trained",
     "thorough/seed-1",
+    "thorough/seed-1-bfloat16",
     "thorough/seed-2",
 ]
 SEEN = "software-defects/AF-3001/seen/1:free"
