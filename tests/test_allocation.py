@@ -31,23 +31,3 @@ def test_a_freed_block_is_used_again() -> None:
     if not keep_freed_memory():
         pytest.skip("the C library has no such setting")
     assert _faults_of_the_second_block("kept") < _faults_of_the_second_block("given back") / 10
-
-
-SCATTERED = f"""
-import psutil
-from kapoc.allocation import give_back_freed_memory, keep_freed_memory
-keep_freed_memory()
-blocks = [bytearray(b"x") * {2**20} for _ in range(200)]
-del blocks[:-1]
-process = psutil.Process()
-before = process.memory_info().rss
-give_back_freed_memory()
-print(before - process.memory_info().rss)
-"""
-
-
-def test_what_lies_free_below_what_is_in_use_is_given_back() -> None:
-    if not keep_freed_memory():
-        pytest.skip("the C library has no such setting")
-    done = subprocess.run([sys.executable, "-c", SCATTERED], capture_output=True, text=True, check=True)
-    assert int(done.stdout) > 150 * 2**20

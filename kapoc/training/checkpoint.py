@@ -20,7 +20,7 @@ from transformers import (
 from kapoc.answers import generate_answers
 from kapoc.chat import encode, prompt_text
 from kapoc.errors import ModelError, OutputError, TrainingError
-from kapoc.models import UNFINISHED, load_model, moved, refuse_non_finite, save_model
+from kapoc.models import UNFINISHED, computes_bfloat16, load_model, moved, refuse_non_finite, save_model
 from kapoc.source import load_json
 from kapoc.training_record import TRAINING_FILE, Checks, TrainingRecord
 from kapoc.writing import refuse_unwritable
@@ -293,8 +293,7 @@ def _largest_difference(
 
 def num_bfloat16_samples(device: torch.device) -> int:
     """How many answers are sampled in bfloat16: fewer where a CPU would have to emulate it."""
-    computes = device.type != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return NUM_SAMPLES if computes else min(NUM_SAMPLES, NUM_EMULATED_SAMPLES)
+    return NUM_SAMPLES if computes_bfloat16(device) else min(NUM_SAMPLES, NUM_EMULATED_SAMPLES)
 
 
 def sample_answers(

@@ -13,13 +13,12 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin
 from transformers import PreTrainedModel
 
-from kapoc.allocation import give_back_freed_memory
 from kapoc.chat import EncodedExample
 from kapoc.engine.attention import use_tree_attention
 from kapoc.engine.divergence import Passage
 from kapoc.errors import DataError, ModelError
 from kapoc.methods import Method, load_method
-from kapoc.models import context_of, evaluating
+from kapoc.models import computes_bfloat16, context_of, evaluating
 from kapoc.recipe import TrainSettings
 from kapoc.training.batches import answer_logits, epoch_batches, pack, packing_is_exact
 from kapoc.training.interpolation import Weights, choose_alpha, copy_weights
@@ -124,7 +123,6 @@ def train(
     if not is_packed and len(texts) > 1:
         _logger.warning("%s takes no rows of several examples: training takes longer", type(model).__name__)
     unread = _Unread(dev, held_out, spilled, is_packed)
-    give_back_freed_memory()  # of measuring and of what the base wrote
     loop = Loop(accelerator, trainable, settings, [len(epoch) for epoch in epochs])
     if keeper is not None and (state := keeper.restore()) is not None:
         loop.restore(state)
@@ -213,7 +211,6 @@ def _end_epoch(loop: Loop, unread: _Unread) -> EpochReport:
         raise StoppedTrainingError(
             f"after step {loop.done}: {error}", unwrapped(loop.accelerator, loop.model)
         ) from None
-    give_back_freed_memory()  # the rows of an epoch are of other lengths than those of the next
     return loop.end_epoch(dev_loss, dev_exact, moved, share)
 
 
@@ -271,13 +268,7 @@ def precision_on(device: torch.device, settings: TrainSettings) -> Literal["floa
     """What the matrix products of training are computed in there."""
     if settings.precision != "auto":
         return settings.precision
-    return "bfloat16" if device.type == "cuda" or computes_bfloat16() else "float32"
-
-
-def computes_bfloat16() -> bool:
-    """Whether this machine's CPU multiplies in bfloat16, several times as fast as in float32."""
-    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return "bfloat16" if computes_bfloat16(device) else "float32"
 
 
 def accelerator_for(settings: TrainSettings, model: PreTrainedModel) -> Accelerator:
