@@ -26,6 +26,7 @@ from kapoc import default_model
 from kapoc.allocation import keep_freed_memory
 from kapoc.chat import PLAIN_TEMPLATE, encode, end_token, prompt_text, turn_ends
 from kapoc.errors import ModelError, first_line
+from kapoc.products import use_fastest_products
 from kapoc.quiet import quiet_transformers
 from kapoc.record import ModelIdentity
 
@@ -111,7 +112,9 @@ def load_model(
         num_parameters=model.num_parameters(),
         dtype=str(dtype).removeprefix("torch."),
     )
-    return LoadedModel(moved(model, device=device or best_device()), tokenizer, identity)
+    moved(model, device=device or best_device())
+    use_fastest_products(model)
+    return LoadedModel(model, tokenizer, identity)
 
 
 def resolve(name: str, tell: Callable[[str], None] = lambda _: None) -> str:

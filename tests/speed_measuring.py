@@ -140,15 +140,17 @@ def score_only(lm: Any, knowledge: Sequence[str], share: float) -> Measured:
     return measure_once(lm, knowledge, share)
 
 
-def both_precisely(loaded: LoadedModel, knowledge: Sequence[str], batch_size: int, share: float) -> Agreement:
+def both_precisely(
+    loaded: LoadedModel, stock: LoadedModel, knowledge: Sequence[str], batch_size: int, share: float
+) -> Agreement:
     """Scores of kapoc's engine beside those of HFLM with its `softmax_dtype` of 64 bits.
 
     In 32 bits `log_softmax` adds up the exponentials of a whole vocabulary one after the other, which is off by some
     1e-5 nats a token; kapoc adds them in pairs.
     """
-    stock = HFLM(loaded.model, tokenizer=loaded.tokenizer, batch_size=batch_size, softmax_dtype=torch.float64)
+    theirs = HFLM(stock.model, tokenizer=stock.tokenizer, batch_size=batch_size, softmax_dtype=torch.float64)
     ours = SharedPrefixLM(loaded, batch_size=batch_size, show_progress=False)
-    return agreement(score_only(ours, knowledge, share), score_only(stock, knowledge, share))
+    return agreement(score_only(ours, knowledge, share), score_only(theirs, knowledge, share))
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,9 +66,12 @@ def _efficiency(model: Mapping[str, Any]) -> Iterator[str]:
     yield f"- HFLM reads {tokens['scored_stock']:,} tokens to score, of which {tokens['scored_unique']:,} are not the"
     yield f"  same beginning again; {tokens['asked_unique']:,} distinct ones ask for free answers, and the model wrote"
     yield f"  {tokens['written']:,}."
-    yield f"- A plain forward pass with all logits reads {rate:.0f} tokens a second. In distinct tokens scoring ran at"
-    yield f"  {tokens['scored_unique'] / scoring / rate:.0%} of that, and answering, read and written, at"
-    yield f"  {answered / writing / rate:.0%}."
+    own = (
+        f", {model['stock_forward_rate']:.0f} as transformers loads the model" if "stock_forward_rate" in model else ""
+    )
+    yield f"- A plain forward pass with all logits reads {rate:.0f} tokens a second{own}."
+    yield f"  In distinct tokens scoring ran at {tokens['scored_unique'] / scoring / rate:.0%} of the first, and"
+    yield f"  answering, read and written, at {answered / writing / rate:.0%}."
     third = median(sum(run.values()) for run in model["theirs"]) / 3
     yield "- To be three times as fast as HFLM, kapoc would have to read and write all its distinct tokens at"
     yield f"  {(tokens['scored_unique'] + answered) / third / rate:.0%} of the rate of a plain forward pass."

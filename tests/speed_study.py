@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from speed_measuring import agreement, both_precisely, count_tokens, forward_rat
 from speed_report import render
 from speed_training import (
     RUNS,
+    as_rivals_load_it,
     examples_of,
     in_a_process,
     matmul_peak,
@@ -28,7 +29,7 @@ from speed_training import (
     steps_of,
 )
 
-from kapoc.models import load_model, package_versions
+from kapoc.models import load_model, moved, package_versions
 from kapoc.training.checkpoint import read_training_record
 
 PARTS = ("measuring", "training", "memory", "growth")
@@ -50,13 +51,14 @@ def measuring(given: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"models": []}
     for name in given.models:
         loaded = load_model(name)
+        stock = replace(loaded, model=moved(as_rivals_load_it(name)[0], device=loaded.model.device))
         pilot = PILOT_SHARE * given.share
-        pilots = {size: with_stock(loaded, KNOWLEDGE, size, pilot) for size in STOCK_BATCHES}
+        pilots = {size: with_stock(stock, KNOWLEDGE, size, pilot) for size in STOCK_BATCHES}
         best = min(pilots, key=lambda size: pilots[size].total)
         ours, theirs = [], []
         for _ in range(given.rounds):
             ours.append(with_kapoc(loaded, KNOWLEDGE, OUR_BATCH, given.share))
-            theirs.append(with_stock(loaded, KNOWLEDGE, best, given.share))
+            theirs.append(with_stock(stock, KNOWLEDGE, best, given.share))
         found["models"].append(
             {
                 "name": _name(name),
@@ -66,9 +68,10 @@ def measuring(given: argparse.Namespace) -> dict[str, Any]:
                 "best": best,
                 "agreement": asdict(agreement(ours[0], theirs[0])),
                 "noise": asdict(agreement(*(pilots[size] for size in (min(pilots), max(pilots))))),
-                "precise": asdict(both_precisely(loaded, KNOWLEDGE, OUR_BATCH, pilot)),
+                "precise": asdict(both_precisely(loaded, stock, KNOWLEDGE, OUR_BATCH, pilot)),
                 "tokens": asdict(count_tokens(loaded, ours[0], KNOWLEDGE, given.share)),
                 "forward_rate": forward_rate(loaded),
+                "stock_forward_rate": forward_rate(stock),
             }
         )
     return found

@@ -34,6 +34,7 @@ from kapoc.chat import EncodedExample
 from kapoc.default_model import default_model_path
 from kapoc.knowledge.set_file import load_knowledge
 from kapoc.models import load_model
+from kapoc.products import use_fastest_products
 from kapoc.recipe import TrainSettings, load_recipe
 from kapoc.training.batches import pack, row_losses
 from kapoc.training.examples import training_examples
@@ -160,7 +161,7 @@ def _labelled(example: EncodedExample) -> dict[str, list[int]]:
     }
 
 
-def _as_rivals_load_it(model: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def as_rivals_load_it(model: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A float32 model by transformers alone, in a process that kapoc has not set up."""
     folder = default_model_path() if model == "default" else model
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
@@ -171,7 +172,7 @@ def train_with_trainer(
 ) -> Trained:
     """The Trainer of transformers, answer-only labels, padded batches; 1 x 8 is how people often start."""
     steps, clock = steps_of(examples, num_steps), _Clock()
-    loaded, tokenizer = _as_rivals_load_it(model)
+    loaded, tokenizer = as_rivals_load_it(model)
     padding = int(tokenizer.pad_token_id)
 
     def collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
@@ -205,7 +206,7 @@ def train_with_trl(
     from trl import SFTConfig, SFTTrainer
 
     steps, clock = steps_of(examples, num_steps), _Clock()
-    loaded, tokenizer = _as_rivals_load_it(model)
+    loaded, tokenizer = as_rivals_load_it(model)
     rows = [
         {
             "input_ids": [*example.prompt, *example.answer],
@@ -268,13 +269,18 @@ def examples_of(tokenizer: PreTrainedTokenizerBase) -> list[EncodedExample]:
 
 
 def matmul_peak() -> float:
-    """Floating point operations a second of a large float32 matrix product on this device: the median of twenty."""
+    """Floating point operations a second of a large float32 matrix product on this device: the median of twenty.
+
+    By that of the two libraries that is faster, whether or not all products of a step are its own.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    one, other = (torch.randn(1024, 1024, device=device) for _ in range(2))
+    layer = torch.nn.Linear(1024, 1024, bias=False, device=device).requires_grad_(False)
+    rows = torch.randn(1024, 1024, device=device)
+    use_fastest_products(layer)
     seconds = []
     for _ in range(20):
         started = time.perf_counter()
-        (one @ other)[0, 0].item()
+        layer(rows)[0, 0].item()
         seconds.append(time.perf_counter() - started)
     return float(2 * 1024**3 / sorted(seconds)[10])
 

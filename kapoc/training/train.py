@@ -19,6 +19,7 @@ from kapoc.engine.divergence import Passage
 from kapoc.errors import DataError, ModelError
 from kapoc.methods import Method, load_method
 from kapoc.models import computes_bfloat16, context_of, evaluating
+from kapoc.products import use_fastest_products
 from kapoc.recipe import TrainSettings
 from kapoc.training.batches import answer_logits, epoch_batches, pack, packing_is_exact
 from kapoc.training.interpolation import Weights, choose_alpha, copy_weights
@@ -161,6 +162,7 @@ def make_trainable(model: PreTrainedModel, method: Method, settings: TrainSettin
     """The model as its method trains it, ready for a `Loop`; it is changed in place."""
     use_tree_attention(model)
     trainable = method.prepare(model)
+    use_fastest_products(trainable)
     if settings.gradient_checkpointing:
         trainable.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     trainable.train()

@@ -9,6 +9,7 @@ import torch
 
 from kapoc.default_model import cache_folder
 from kapoc.models import best_device, package_versions
+from kapoc.products import onednn_is_faster
 from kapoc.recipe import TrainSettings
 from kapoc.training.train import precision_on
 
@@ -25,6 +26,7 @@ def examine() -> dict[str, str]:
         **package_versions(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "trains in": precision_on(device, TrainSettings()),
+        "multiplies by": "oneDNN" if device.type == "cpu" and onednn_is_faster() else "torch's own choice",
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         "memory": f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} free",
         "model cache": f"{cache} ({'writable' if is_writable else 'NOT writable: set KAPOC_HOME'})",

@@ -1,0 +1,89 @@
+"""Products of float32 matrices on a CPU: by oneDNN where that is faster than the library that torch takes by itself.
+
+torch hands them to MKL, which uses only half of the vector width of processors that are not Intel's, AMD's with AVX-512
+for instance. oneDNN comes with torch, too, and generates its code for what the processor has. Both compute in float32;
+results differ by rounding, as between two batch sizes.
+"""
+
+import time
+from functools import cache
+from types import MethodType
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+_TRIALS = 9
+_TRIED = (256, 512, 1024)
+"""Rows, inner and outer width of the products that are tried."""
+_FASTER = 1.5
+"""So many times as fast oneDNN must be: where the two are nearly alike, noise would choose."""
+
+
+def use_fastest_products(model: torch.nn.Module) -> None:
+    """Let the linear layers of a model multiply by oneDNN where that is faster; elsewhere it stays as it is.
+
+    A layer does so as long as it is on a CPU, in float32 and outside autocast.
+    """
+    layers = [module for module in model.modules() if type(module) is torch.nn.Linear]
+    if not any(layer.weight.device.type == "cpu" for layer in layers) or not onednn_is_faster():
+        return
+    for layer in layers:
+        if "forward" not in vars(layer):  # what another library has put there stays
+            layer.forward = MethodType(_forward, layer)  # type: ignore[method-assign]
+
+
+@cache
+def onednn_is_faster() -> bool:
+    """Whether oneDNN multiplies float32 matrices much faster here than torch does by itself; tried once a process."""
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
+    num_rows, inner, outer = _TRIED
+    inputs, weight = torch.ones(num_rows, inner), torch.ones(outer, inner)
+    ways = (torch.nn.functional.linear, _multiplied)
+    best = [float("inf")] * len(ways)
+    with torch.no_grad():
+        for _ in range(_TRIALS):
+            for number, way in enumerate(ways):
+                started = time.perf_counter()
+                way(inputs, weight)
+                best[number] = min(best[number], time.perf_counter() - started)
+    return best[0] > _FASTER * best[1]
+
+
+def _forward(layer: torch.nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
+    """What a linear layer computes: (..., inner) to (..., outer)."""
+    is_plain = inputs.dtype == layer.weight.dtype == torch.float32 and inputs.device.type == "cpu"
+    if not is_plain or torch.is_autocast_enabled("cpu") or inputs.numel() == 0:
+        return torch.nn.functional.linear(inputs, layer.weight, layer.bias)
+    if not torch.is_grad_enabled():
+        return _multiplied(inputs, layer.weight, layer.bias)
+    product: torch.Tensor = _Product.apply(inputs, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
+    return product
+
+
+def _multiplied(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """The product (..., outer) of inputs (..., inner) and a weight (outer, inner), both of any strides."""
+    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
+    return product
+
+
+class _Product(torch.autograd.Function):
+    """The same with its gradients, which are products, too; differentiable once."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        ctx.save_for_backward(inputs, weight)
+        return _multiplied(inputs, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        inputs, weight = ctx.saved_tensors
+        rows = gradient.reshape(-1, gradient.shape[-1])
+        of_inputs, of_weight, of_bias = ctx.needs_input_grad
+        return (
+            _multiplied(gradient, weight.t()) if of_inputs else None,
+            _multiplied(rows.t(), inputs.reshape(-1, inputs.shape[-1]).t()) if of_weight else None,
+            rows.sum(0) if of_bias else None,
+        )
