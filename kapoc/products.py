@@ -16,6 +16,8 @@ from torch.autograd.function import once_differentiable
 _TRIALS = 9
 _TRIED = (256, 512, 1024)
 """Rows, inner and outer width of the products that are tried."""
+_LARGE = 2**24
+"""A weight of more numbers is a vocabulary's: oneDNN would copy what its gradient is made of, hundreds of megabytes."""
 _FASTER = 1.5
 """So many times as fast oneDNN must be: where the two are nearly alike, noise would choose."""
 
@@ -68,6 +70,11 @@ def _multiplied(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor |
     return product
 
 
+def _transposed(rows: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """The product (outer, inner) of rows (outer, n) and others (n, inner)."""
+    return _multiplied(rows, other.t())
+
+
 class _Product(torch.autograd.Function):
     """The same with its gradients, which are products, too; differentiable once."""
 
@@ -80,10 +87,11 @@ class _Product(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         inputs, weight = ctx.saved_tensors
-        rows = gradient.reshape(-1, gradient.shape[-1])
+        rows, read = gradient.reshape(-1, gradient.shape[-1]), inputs.reshape(-1, inputs.shape[-1])
         of_inputs, of_weight, of_bias = ctx.needs_input_grad
+        for_weight = torch.mm if weight.numel() > _LARGE else _transposed
         return (
             _multiplied(gradient, weight.t()) if of_inputs else None,
-            _multiplied(rows.t(), inputs.reshape(-1, inputs.shape[-1]).t()) if of_weight else None,
+            for_weight(rows.t(), read) if of_weight else None,
             rows.sum(0) if of_bias else None,
         )

@@ -311,14 +311,15 @@ def step_operations(model: PreTrainedModel, steps: Sequence[Sequence[EncodedExam
 
 
 @contextlib.contextmanager
-def _counted_activations() -> Iterator[Callable[[], int]]:
+def _counted_activations(model: PreTrainedModel) -> Iterator[Callable[[], int]]:
     """Count the bytes that a forward pass keeps for its backward pass, weights left out, each storage once."""
+    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}  # views of them are kept, too
     kept: dict[int, int] = {}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
-        if not isinstance(tensor, torch.nn.Parameter):
+        if tensor.untyped_storage().data_ptr() not in weights:
             kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
+        return tensor.detach()  # a node that kept its own output would never be freed
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         yield lambda: sum(kept.values())
@@ -360,7 +361,7 @@ def measure_memory(recipe: str) -> Memory:
     steps = steps_of(examples_of(loaded.tokenizer), _MEMORY_STEPS, size)
     passages = write_passages(loaded.model, loaded.tokenizer, _MEMORY_STEPS * per_step, settings.replay, seed=0)
     largest = max((pack(step, passages[:per_step]) for step in steps), key=lambda row: row.num_tokens)
-    with _counted_activations() as counted:
+    with _counted_activations(loaded.model) as counted:
         losses = row_losses(loaded.model, largest)
         activations = counted()
     del losses

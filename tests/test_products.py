@@ -159,3 +159,16 @@ def test_torch_without_onednn_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     onednn_is_faster.cache_clear()
     assert not onednn_is_faster()
+
+
+def test_the_gradient_of_a_vocabulary_is_torchs_own(
+    counted: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "_LARGE", 24 * 10 - 1)
+    layer = torch.nn.Linear(24, 10, bias=False)
+    inputs, gradient = torch.randn(5, 24), torch.randn(5, 10)
+    expected = _gradients(layer, inputs, gradient)
+    use_fastest_products(layer)
+    for one, other in zip(_gradients(layer, inputs, gradient), expected, strict=True):
+        torch.testing.assert_close(one, other)
+    assert counted == [(5, 24), (5, 10)]
