@@ -16,6 +16,8 @@ from torch.autograd.function import once_differentiable
 _TRIALS = 9
 _TRIED = (256, 512, 1024)
 """Rows, inner and outer width of the products that are tried."""
+_TOLERANCE = 1e-4
+"""Between two sums of hundreds of products in float32; rounded to bfloat16 a third is off by 2e-3."""
 _LARGE = 2**24
 """A weight of more numbers is a vocabulary's: oneDNN would copy what its gradient is made of, hundreds of megabytes."""
 _FASTER = 1.5
@@ -37,14 +39,19 @@ def use_fastest_products(model: torch.nn.Module) -> None:
 
 @cache
 def onednn_is_faster() -> bool:
-    """Whether oneDNN multiplies float32 matrices much faster here than torch does by itself; tried once a process."""
+    """Whether oneDNN multiplies float32 matrices much faster here than torch does by itself, and as exactly.
+
+    Tried once a process. oneDNN may be told to compute in less (ONEDNN_DEFAULT_FPMATH_MODE), and is not taken then.
+    """
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return False
     num_rows, inner, outer = _TRIED
-    inputs, weight = torch.ones(num_rows, inner), torch.ones(outer, inner)
+    inputs, weight = torch.full((num_rows, inner), 1 / 3), torch.full((outer, inner), 1 / 3)
     ways = (torch.nn.functional.linear, _multiplied)
     best = [float("inf")] * len(ways)
     with torch.no_grad():
+        if not torch.allclose(*(way(inputs, weight) for way in ways), rtol=_TOLERANCE):
+            return False
         for _ in range(_TRIALS):
             for number, way in enumerate(ways):
                 started = time.perf_counter()

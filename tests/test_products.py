@@ -155,6 +155,20 @@ def test_the_faster_of_the_two_is_taken(slow: str, monkeypatch: pytest.MonkeyPat
     assert onednn_is_faster() is (slow == "linear") and ("forward" in vars(layer)) is (slow == "linear")
 
 
+def test_what_computes_in_less_than_float32_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def roughly(inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return (inputs.bfloat16() @ weight.bfloat16().t()).float()
+
+    def slowly(inputs: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.02)
+        return inputs @ weight.t()
+
+    monkeypatch.setattr(products, "_multiplied", roughly)
+    monkeypatch.setattr(torch.nn.functional, "linear", slowly)
+    onednn_is_faster.cache_clear()
+    assert not onednn_is_faster()
+
+
 def test_torch_without_onednn_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     onednn_is_faster.cache_clear()
