@@ -64,7 +64,7 @@ def best_device() -> torch.device:
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies in bfloat16, several times as fast as in float32; other CPUs emulate it."""
+    """Whether a device multiplies in bfloat16, faster than in float32; other CPUs emulate it."""
     found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return device.type != "cpu" or bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 

@@ -1,8 +1,8 @@
 """Products of float32 matrices on a CPU: by oneDNN where that is faster than the library that torch takes by itself.
 
-torch hands them to MKL, which uses only half of the vector width of processors that are not Intel's, AMD's with AVX-512
-for instance. oneDNN comes with torch, too, and generates its code for what the processor has. Both compute in float32;
-results differ by rounding, as between two batch sizes.
+torch hands them to MKL, which on an AMD processor with AVX-512 was half as fast as oneDNN. That comes with torch, too,
+and generates its code for what the processor has. Both compute in float32; results differ by rounding, as between two
+batch sizes.
 """
 
 import time

@@ -66,10 +66,9 @@ def _efficiency(model: Mapping[str, Any]) -> Iterator[str]:
     yield f"- HFLM reads {tokens['scored_stock']:,} tokens to score, of which {tokens['scored_unique']:,} are not the"
     yield f"  same beginning again; {tokens['asked_unique']:,} distinct ones ask for free answers, and the model wrote"
     yield f"  {tokens['written']:,}."
-    own = (
-        f", {model['stock_forward_rate']:.0f} as transformers loads the model" if "stock_forward_rate" in model else ""
-    )
-    yield f"- A plain forward pass with all logits reads {rate:.0f} tokens a second{own}."
+    own = model["stock_forward_rate"]
+    yield f"- A plain forward pass with all logits reads {rate:.0f} tokens a second, {own:.0f} as transformers loads"
+    yield "  the model."
     yield f"  In distinct tokens scoring ran at {tokens['scored_unique'] / scoring / rate:.0%} of the first, and"
     yield f"  answering, read and written, at {answered / writing / rate:.0%}."
     third = median(sum(run.values()) for run in model["theirs"]) / 3

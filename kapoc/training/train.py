@@ -162,7 +162,7 @@ def make_trainable(model: PreTrainedModel, method: Method, settings: TrainSettin
     """The model as its method trains it, ready for a `Loop`; it is changed in place."""
     use_tree_attention(model)
     trainable = method.prepare(model)
-    use_fastest_products(trainable)
+    use_fastest_products(trainable)  # the layers that a method adds, too
     if settings.gradient_checkpointing:
         trainable.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     trainable.train()
