@@ -11,6 +11,7 @@ from transformers import Lfm2Config, Lfm2ForCausalLM, PreTrainedModel
 
 from kapoc.chat import EncodedExample, encode_example, prompt_text, turn_ends
 from kapoc.recipe import ReplaySettings
+from kapoc.training import batches
 from kapoc.training.batches import PackedRow, epoch_batches, pack, packing_is_exact, row_losses
 from kapoc.training.replay import write_passages
 from kapoc.training.train import score_examples
@@ -96,6 +97,35 @@ def test_loss_tokens_are_the_answers_and_their_end() -> None:
     assert row.num_tokens_apart == sum(map(len, examples))
     shared = {tuple([*e.prompt, *e.answer][:end]) for e in examples for end in range(1, len(e))}
     assert row.num_tokens == len(shared) < row.num_tokens_apart - len(examples)
+
+
+def test_rows_are_filled_up_to_sizes_that_come_again_and_losses_do_not_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    examples = [*_examples(), *(EncodedExample((1, number), (2, number, 3)) for number in range(4, 24))]
+    passages = write_passages(tiny_llama(), tiny_tokenizer(), 2, ReplaySettings(num_tokens=4), seed=0)
+    widths, found, gradients = [], [], []
+    for sizes in (2, 10**9):  # two between powers of two; every size
+        monkeypatch.setattr(batches, "_TOKEN_SIZES", sizes)
+        monkeypatch.setattr(batches, "_LOGIT_SIZES", sizes)
+        row, model = pack(examples, passages), tiny_llama()
+        with model.get_output_embeddings().register_forward_hook(lambda *call: widths.append(call[2].shape[1])):
+            losses = row_losses(model, row)
+        (losses.answers + 0.3 * losses.divergence + 0.1 * losses.surprise).backward()
+        widths.append(row.input_ids.shape[1])
+        found.append([losses.answers.item(), losses.divergence.item(), losses.surprise.item(), row.num_tokens])
+        gradients.append({name: weight.grad for name, weight in model.named_parameters()})
+    logits, tokens, exact_logits, exact_tokens = widths
+    assert (logits, tokens) == (128, 192)
+    assert (exact_logits, exact_tokens) == (row.num_loss_tokens + row.num_written_tokens, row.num_tokens)
+    assert 96 < exact_logits < 128 < exact_tokens < 192
+    assert found[0] == pytest.approx(found[1], rel=1e-6, abs=1e-6)
+    for (name, one), other in zip(gradients[0].items(), gradients[1].values(), strict=True):
+        assert one is not None
+        assert other is not None
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6), name
+    monkeypatch.undo()
+    assert pack(examples[:1]).input_ids.shape[1] == len(examples[0]) - 1  # alone, it is read as it is
 
 
 def test_what_is_only_read_of_an_answer_carries_no_loss() -> None:

@@ -23,21 +23,22 @@ ROWS = [
 
 
 @pytest.mark.parametrize("block", [1, 90, 2**20])
-@pytest.mark.parametrize("num_answered", [0, 1, 7, 9])
+@pytest.mark.parametrize(("num_answered", "num_unused"), [(0, 0), (1, 3), (7, 0), (7, 2), (9, 0)])
 def test_the_loss_and_the_gradient_are_those_of_torch(
-    block: int, num_answered: int, monkeypatch: pytest.MonkeyPatch
+    block: int, num_answered: int, num_unused: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(losses, "_BLOCK_NUMBERS", block)
     generator = torch.Generator().manual_seed(3)
     logits = torch.randn(9, 40, generator=generator) * 5
     targets = torch.randint(40, (num_answered,), generator=generator)
     ours, theirs = (logits.clone().requires_grad_() for _ in range(2))
-    loss, rest = summed_negative_log_likelihood(ours * 1.0, targets)
+    used = slice(num_answered, 9 - num_unused)
+    loss, rest = summed_negative_log_likelihood(ours * 1.0, targets, len(logits[used]) if num_unused else None)
     expected = torch.nn.functional.cross_entropy(theirs[:num_answered], targets, reduction="sum")
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
-    assert torch.equal(rest, logits[num_answered:])
+    assert torch.equal(rest, logits[used])
     (0.3 * loss + rest.logsumexp(-1).sum()).backward()
-    (0.3 * expected + theirs[num_answered:].logsumexp(-1).sum()).backward()
+    (0.3 * expected + theirs[used].logsumexp(-1).sum()).backward()
     assert torch.allclose(ours.grad, theirs.grad, rtol=1e-5, atol=1e-6)  # type: ignore[arg-type]
 
 

@@ -35,6 +35,13 @@ class Row:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def fill_up(self, size: int) -> None:
+        """Add nodes, up to so many in all, that belong to no sequence and that no other node sees."""
+        num = max(0, size - len(self))
+        self.tokens.extend(self.tokens[:1] * num)
+        self.depths.extend([0] * num)
+        self.parents.extend([-1] * num)
+
 
 @dataclass(frozen=True, slots=True)
 class Group:

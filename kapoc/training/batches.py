@@ -4,6 +4,9 @@ What the examples of a micro-batch begin with alike (a system prompt, a question
 every token see its own example's tokens only. Gradients are those of separate examples, because what they share is the
 same computation. Replayed passages stand in the rows like examples. Logits are computed only where a token is predicted
 that carries loss.
+
+Rows and their logits are filled up to sizes that come again. Where each step has blocks of memory of other sizes than
+the one before, free ones are cut up for smaller ones, and a process grows to twice of what it needs.
 """
 
 import random
@@ -22,6 +25,8 @@ from kapoc.training.losses import summed_negative_log_likelihood
 
 MAX_PACKING_ERROR = 1e-3
 """Nats by which the loss of any answer token may differ between packed examples and separate ones."""
+_TOKEN_SIZES, _LOGIT_SIZES = 16, 8
+"""So many sizes a row, and its logits, can have between a power of two and the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class PackedRow:
         written_positions: (written tokens,), the places whose logits predict what the base wrote in `passages`.
         sizes: answer tokens with loss of each example, in order.
         passages: replayed text, after the examples.
+        num_tokens: of examples and passages, shared ones once; what `input_ids` has beyond them fills the row up.
         num_tokens_apart: of all examples and passages, before sharing.
     """
 
@@ -48,12 +54,8 @@ class PackedRow:
     written_positions: torch.Tensor
     sizes: tuple[int, ...]
     passages: tuple[Passage, ...]
+    num_tokens: int
     num_tokens_apart: int
-
-    @property
-    def num_tokens(self) -> int:
-        """The tokens that are computed."""
-        return self.input_ids.shape[1]
 
     @property
     def num_loss_tokens(self) -> int:
@@ -104,6 +106,9 @@ def pack(examples: Sequence[EncodedExample], passages: Sequence[Passage] = ()) -
     sequences = [(*example.prompt, *example.answer[:-1]) for example in examples]
     sequences += [passage.tokens[:-1] for passage in passages]
     (row,) = plan_rows(sequences, 0, sum(map(len, sequences)))
+    num_tokens = len(row)
+    if len(sequences) > 1:
+        row.fill_up(_size_that_comes_again(num_tokens, _TOKEN_SIZES))
     starts = [len(example.prompt) for example in examples] + [passage.start for passage in passages]
     places = [row.paths[number][start - 1 :] for number, start in enumerate(starts)]
     trained = [[place[index] for index in example.trained] for example, place in zip(examples, places, strict=False)]
@@ -116,8 +121,15 @@ def pack(examples: Sequence[EncodedExample], passages: Sequence[Passage] = ()) -
         written_positions=_joined(places[len(examples) :]),
         sizes=tuple(len(example.trained) for example in examples),
         passages=tuple(passages),
+        num_tokens=num_tokens,
         num_tokens_apart=sum(map(len, examples)) + sum(len(passage.tokens) for passage in passages),
     )
+
+
+def _size_that_comes_again(number: int, sizes: int) -> int:
+    """A number or a little more: one of so many sizes between a power of two and the next."""
+    step = max(1, (1 << number.bit_length() >> 1) // sizes)
+    return -(-number // step) * step
 
 
 def _joined(parts: Sequence[Sequence[int]]) -> torch.Tensor:
@@ -131,9 +143,12 @@ def answer_logits(model: PreTrainedModel, row: PackedRow) -> torch.Tensor:
 
 def row_losses(model: PreTrainedModel, row: PackedRow) -> RowLosses:
     """All losses of a row, from one forward pass."""
-    logits = _logits(model, row, torch.cat([row.loss_positions, row.written_positions]))
-    loss, written = summed_negative_log_likelihood(logits, row.targets)
-    divergence = surprise = logits.new_zeros(1)
+    positions = torch.cat([row.loss_positions, row.written_positions])
+    if row.attention_mask is not None:
+        num_filled = _size_that_comes_again(len(positions), _LOGIT_SIZES) - len(positions)
+        positions = torch.cat([positions, positions.new_zeros(num_filled)])
+    loss, written = summed_negative_log_likelihood(_logits(model, row, positions), row.targets, row.num_written_tokens)
+    divergence = surprise = written.new_zeros(1)
     if row.passages:
         divergence, surprise = divergence_and_surprise(written, row.passages)
     return RowLosses(loss, divergence.sum(), surprise.sum())

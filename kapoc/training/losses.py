@@ -17,25 +17,29 @@ _BLOCK_NUMBERS = 2**20
 """So many logits are worked on at a time on a CPU: what its caches hold."""
 
 
-def summed_negative_log_likelihood(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def summed_negative_log_likelihood(
+    logits: torch.Tensor, targets: torch.Tensor, num_others: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss of the tokens that have a target; differentiable once.
 
     Args:
         logits: (tokens, vocabulary), in float32. Where a gradient is wanted, they are written over.
         targets: (answer tokens,), of the first so many tokens.
+        num_others: tokens behind these whose logits are wanted, all if nothing is said; the rest has no part in a loss.
 
     Returns:
-        The negative log-likelihood of the targets, summed, in nats; and the logits of all other tokens.
+        The negative log-likelihood of the targets, summed, in nats; and the logits (others, vocabulary).
     """
     is_wanted = torch.is_grad_enabled() and logits.requires_grad
-    loss, rest = _SummedLoss.apply(logits, targets, is_wanted)  # type: ignore[no-untyped-call]
-    return loss, rest
+    num_others = len(logits) - len(targets) if num_others is None else num_others
+    loss, others = _SummedLoss.apply(logits, targets, num_others, is_wanted)  # type: ignore[no-untyped-call]
+    return loss, others
 
 
 class _SummedLoss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, logits: torch.Tensor, targets: torch.Tensor, is_wanted: bool
+        ctx: Any, logits: torch.Tensor, targets: torch.Tensor, num_others: int, is_wanted: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
         numbers, loss = logits.detach(), logits.new_zeros(())
         size = max(1, _BLOCK_NUMBERS // logits.shape[-1]) if logits.device.type == "cpu" else max(1, len(targets))
@@ -47,15 +51,17 @@ class _SummedLoss(torch.autograd.Function):
             if is_wanted:
                 block.sub_(normalisers).exp_().scatter_add_(-1, wanted, block.new_full(wanted.shape, -1.0))
         ctx.gradient, ctx.num_answered = numbers, len(targets)
-        return loss, numbers[len(targets) :].clone()
+        return loss, numbers[len(targets) : len(targets) + num_others].clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        of_loss, of_rest = gradients
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        of_loss, of_others = gradients
         gradient, ctx.gradient = ctx.gradient, None  # which is large, and right only once
         if gradient is None:
             raise RuntimeError("the loss was gone back through already; its gradient is made once")
         gradient[: ctx.num_answered].mul_(of_loss)
-        gradient[ctx.num_answered :] = of_rest
-        return gradient, None, None
+        rest = gradient[ctx.num_answered :]
+        rest[: len(of_others)] = of_others
+        rest[len(of_others) :] = 0
+        return gradient, None, None, None
