@@ -6,6 +6,8 @@ batch sizes.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import MethodType
 from typing import Any
@@ -20,6 +22,9 @@ _TOLERANCE = 1e-4
 """Between two sums of hundreds of products in float32; rounded to bfloat16 a third is off by 2e-3."""
 _LARGE = 2**24
 """A weight of more numbers is a vocabulary's: oneDNN would copy what its gradient is made of, hundreds of megabytes."""
+_PACKED = "_kapoc_packed"
+_MOST_PACKED = 2**29
+"""Numbers of a model whose weights are laid out a second time, 2 GiB of them at most."""
 _FASTER = 1.5
 """So many times as fast oneDNN must be: where the two are nearly alike, noise would choose."""
 
@@ -37,13 +42,37 @@ def use_fastest_products(model: torch.nn.Module) -> None:
             layer.forward = MethodType(_forward, layer)  # type: ignore[method-assign]
 
 
+@contextmanager
+def packed(*models: torch.nn.Module) -> Iterator[None]:
+    """Have the weights of models laid out as oneDNN reads them, where they multiply by it; they must not change here.
+
+    Otherwise each product does so anew. The results are the same bits; the weights are in memory twice.
+    """
+    layers = [
+        layer
+        for model in dict.fromkeys(models)
+        if sum(weight.numel() for weight in model.parameters()) <= _MOST_PACKED
+        for layer in model.modules()
+        if isinstance(layer, torch.nn.Linear) and layer.forward == MethodType(_forward, layer)
+    ]
+    for layer in layers:
+        if layer.weight.dtype == torch.float32 and layer.weight.device.type == "cpu":
+            setattr(layer, _PACKED, torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), None))
+    try:
+        yield
+    finally:
+        for layer in layers:
+            vars(layer).pop(_PACKED, None)
+
+
 @cache
 def onednn_is_faster() -> bool:
     """Whether oneDNN multiplies float32 matrices much faster here than torch does by itself, and as exactly.
 
     Tried once a process. oneDNN may be told to compute in less (ONEDNN_DEFAULT_FPMATH_MODE), and is not taken then.
     """
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    needed = ("_linear_pointwise", "_reorder_linear_weight")
+    if not torch.backends.mkldnn.is_available() or not all(hasattr(torch.ops.mkldnn, name) for name in needed):
         return False
     num_rows, inner, outer = _TRIED
     inputs, weight = torch.full((num_rows, inner), 1 / 3), torch.full((outer, inner), 1 / 3)
@@ -66,7 +95,9 @@ def _forward(layer: torch.nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
     if not is_plain or torch.is_autocast_enabled("cpu") or inputs.numel() == 0:
         return torch.nn.functional.linear(inputs, layer.weight, layer.bias)
     if not torch.is_grad_enabled():
-        return _multiplied(inputs, layer.weight, layer.bias)
+        is_one_row = inputs.numel() == inputs.shape[-1]  # which would be added up in another order
+        weight = layer.weight if is_one_row else getattr(layer, _PACKED, layer.weight)
+        return _multiplied(inputs, weight, layer.bias)
     product: torch.Tensor = _Product.apply(inputs, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
     return product
 

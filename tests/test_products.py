@@ -9,7 +9,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from kapoc import products
-from kapoc.products import onednn_is_faster, use_fastest_products
+from kapoc.products import onednn_is_faster, packed, use_fastest_products
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here")
 
@@ -116,6 +116,43 @@ def test_a_copy_multiplies_by_its_own_weights(faster: None) -> None:
     other = copy.deepcopy(layer)
     torch.nn.init.zeros_(other.weight)
     assert torch.equal(other(torch.ones(2, 4)), other.bias.expand(2, 3)) and layer(torch.ones(2, 4)).std() > 0
+
+
+def test_packed_weights_give_the_same_bits_and_are_gone_afterwards(
+    faster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    layer, untouched = torch.nn.Linear(96, 200), torch.nn.Linear(96, 200)
+    use_fastest_products(layer)
+    seen: list[bool] = []
+    multiplied = products._multiplied
+
+    def see(read: torch.Tensor, weight: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        seen.append(weight.is_mkldnn)
+        return multiplied(read, weight, *rest)
+
+    monkeypatch.setattr(products, "_multiplied", see)
+    with torch.no_grad():
+        inputs = [torch.randn(rows, 96) for rows in (1, 7, 64, 300)]
+        plain = [layer(each) for each in inputs]
+        with packed(layer, untouched, layer):
+            assert all(torch.equal(layer(each), one) for each, one in zip(inputs, plain, strict=True))
+            assert torch.equal(untouched(inputs[0]), torch.nn.functional.linear(inputs[0], *untouched.parameters()))
+        layer.weight.zero_()
+        assert torch.equal(layer(inputs[1]), layer.bias.expand(7, 200))
+        monkeypatch.setattr(products, "_MOST_PACKED", 96 * 200)  # without the bias
+        with packed(layer):
+            layer(inputs[1])
+    assert seen == [False] * 5 + [True] * 3 + [False] * 2
+
+
+def test_weights_that_are_trained_are_not_read_from_a_packing(faster: None) -> None:
+    layer = torch.nn.Linear(8, 4)
+    use_fastest_products(layer)
+    with packed(layer):
+        layer.weight.data.zero_()
+        product = layer(torch.ones(2, 8))
+    assert torch.equal(product, layer.bias.expand(2, 4)) and product.requires_grad
 
 
 def test_other_precisions_are_torchs_own(counted: list[tuple[int, ...]]) -> None:

@@ -13,6 +13,8 @@ from kapoc.engine.reading import BROKEN_LOGITS
 from kapoc.errors import ModelError
 
 _BATCH_TOKENS = 512
+_TOKENS_AT_ONCE = 16
+"""Of a text, whose distributions are compared together: more would leave a processor's cache."""
 NUM_LIKELIEST = 512
 """Tokens whose probability is remembered one by one; all others count as one. The divergence over these 513 is a lower
 bound of the whole one (data processing inequality), and close to it."""
@@ -116,16 +118,25 @@ def _batch_means(reference: PreTrainedModel, model: PreTrainedModel, texts: Sequ
     for number, text in enumerate(texts):
         inputs[number, : len(text) - 1] = torch.tensor(list(text[:-1]))
         mask[number, : len(text) - 1] = 1
-    before, after = (_logprobs(each, inputs, mask) for each in (reference, model))
-    divergence = (before.exp() * (before - after)).sum(-1)
+    before, after = (_logits(each, inputs, mask) for each in (reference, model))
     for number, text in enumerate(texts):
-        yield float(divergence[number, : len(text) - 1].mean())
+        yield float(torch.cat(list(_divergences(before[number], after[number], len(text) - 1))).mean())
 
 
-def _logprobs(model: PreTrainedModel, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def _logits(model: PreTrainedModel, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        logits = model(input_ids=inputs.to(model.device), attention_mask=mask.to(model.device)).logits.float()
-    if not torch.isfinite(logits[mask.bool()]).all():
-        raise ModelError(BROKEN_LOGITS)
-    logprobs: torch.Tensor = logits.log_softmax(-1).cpu()
-    return logprobs
+        logits: torch.Tensor = model(
+            input_ids=inputs.to(model.device), attention_mask=mask.to(model.device), use_cache=False
+        ).logits
+    return logits
+
+
+def _divergences(before: torch.Tensor, after: torch.Tensor, num_tokens: int) -> Iterator[torch.Tensor]:
+    """KL(before || after) of the first tokens of one text, from logits (tokens, vocabulary); some tokens at a time."""
+    for start in range(0, num_tokens, _TOKENS_AT_ONCE):
+        part = slice(start, min(start + _TOKENS_AT_ONCE, num_tokens))
+        p, q = (logits[part].float().log_softmax(-1).to(before.device) for logits in (before, after))
+        divergence = (p.exp() * (p - q)).sum(-1)
+        if not torch.isfinite(divergence).all():
+            raise ModelError(BROKEN_LOGITS)
+        yield divergence

@@ -26,6 +26,7 @@ from kapoc.measuring.lm_eval_files import Evaluation, write_lm_eval_files
 from kapoc.measuring.lm_eval_model import SharedPrefixLM
 from kapoc.measuring.task_list import FEWSHOT_SEED, GENERAL_PREFIX, TaskList, load_tasks, tier_and_form
 from kapoc.models import LoadedModel, context_of, decoding_sha256, package_versions
+from kapoc.products import packed
 from kapoc.quiet import quiet_logger, without_bar
 from kapoc.record import DataIdentity, Form, Item, Run, Settings, Tier
 
@@ -361,7 +362,8 @@ def _with_divergence(
     start = start_token(loaded.tokenizer)
     tokens = [[start, *loaded.tokenizer.encode(item.reference, add_special_tokens=False)] for item in texts]
     limit = context_of(loaded.model) or 2048
-    found = mean_divergences(base.model, loaded.model, [row[:limit] for row in tokens])
+    with packed(base.model, loaded.model):
+        found = mean_divergences(base.model, loaded.model, [row[:limit] for row in tokens])
     divergences = {item.id: divergence for item, divergence in zip(texts, found, strict=True)}
     return tuple(
         item.model_copy(update={"divergence": divergences[item.id]}) if item.id in divergences else item

@@ -22,6 +22,7 @@ from kapoc.engine.reading import BROKEN_LOGITS, CannotShareError, local_window, 
 from kapoc.engine.scoring import Request, Score, score_requests
 from kapoc.errors import ModelError
 from kapoc.models import FiniteLogits, LoadedModel, context_of, stop_tokens, usable_generation
+from kapoc.products import packed
 
 MAX_SHARING_ERROR = 1e-3
 _ROW_TOKENS = {"cpu": 4, "cuda": 32}
@@ -182,14 +183,15 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:  # noqa: ARG002
         """Log-probability in nats of each continuation, and whether it is the greedy one."""
-        return list(super().loglikelihood(requests, disable_tqdm=not self._show_progress))
+        with packed(self.model):
+            return list(super().loglikelihood(requests, disable_tqdm=not self._show_progress))
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:  # noqa: ARG002
         """Log-probability in nats of each text, as HFLM has it.
 
         Where a tokenizer begins texts with a BOS token, lm-eval puts another before it, and that of the text counts.
         """
-        with tqdm(total=len(requests), desc="reading", disable=not self._show_progress) as bar:
+        with packed(self.model), tqdm(total=len(requests), desc="reading", disable=not self._show_progress) as bar:
             results = []
             for start in range(0, len(requests), self.batch_size):
                 batch = requests[start : start + self.batch_size]
@@ -240,7 +242,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             _logger.warning("%d of %d prompts lose their beginning: the model reads less", num_cut, len(texts))
         if not all(prompts):
             raise ModelError("a prompt is empty, so that nothing can follow it; write a question")
-        with tqdm(total=len(texts), desc="answering", disable=not self._show_progress) as bar:
+        with packed(self.model), tqdm(total=len(texts), desc="answering", disable=not self._show_progress) as bar:
             found = continue_prompts(
                 self.model,
                 prompts,

@@ -29,6 +29,7 @@ from kapoc.engine.divergence import NUM_LIKELIEST, Passage, divergence_and_surpr
 from kapoc.engine.reading import BROKEN_LOGITS, CannotShareError, local_window, sharing
 from kapoc.errors import DataError, ModelError
 from kapoc.models import context_of, evaluating, stop_tokens
+from kapoc.products import packed
 from kapoc.recipe import ReplaySettings
 from kapoc.training.batches import answer_logits, pack, packing_is_exact
 
@@ -134,7 +135,7 @@ def write_held_out(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n
 def _written(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: Sequence[list[int]], num_tokens: int, seed: int
 ) -> list[Passage]:
-    with evaluating(model):
+    with evaluating(model), packed(model):
         passages = _written_together(model, tokenizer, asked, num_tokens, seed)
         return _written_apart(model, tokenizer, asked, num_tokens, seed) if passages is None else passages
 

@@ -205,8 +205,9 @@ def _steps(
 
 
 def _end_epoch(loop: Loop, unread: _Unread) -> EpochReport:
-    dev_loss, dev_exact = unread.answered(loop.model) if unread.dev else (None, None)
-    moved = unread.moved(loop.model) if loop.settings.stop_at is not None else None
+    with loop.accelerator.autocast():  # from here on, so that weights are rounded once and not for every row
+        dev_loss, dev_exact = unread.answered(loop.model) if unread.dev else (None, None)
+        moved = unread.moved(loop.model) if loop.settings.stop_at is not None else None
     try:
         share = unread.spills(loop.model)
     except ModelError as error:
