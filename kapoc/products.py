@@ -54,10 +54,10 @@ def packed(*models: torch.nn.Module) -> Iterator[None]:
         if sum(weight.numel() for weight in model.parameters()) <= _MOST_PACKED
         for layer in model.modules()
         if isinstance(layer, torch.nn.Linear) and layer.forward == MethodType(_forward, layer)
+        if layer.weight.dtype == torch.float32 and layer.weight.device.type == "cpu"
     ]
     for layer in layers:
-        if layer.weight.dtype == torch.float32 and layer.weight.device.type == "cpu":
-            setattr(layer, _PACKED, torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), None))
+        setattr(layer, _PACKED, torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), None))
     try:
         yield
     finally:

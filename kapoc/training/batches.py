@@ -1,4 +1,4 @@
-"""Training examples as rows of a prefix tree, without padding, and the losses: of answers only, and of replayed text.
+"""Training examples as rows of a prefix tree, no example padded to another, and the losses: of answers only, and of replayed text.
 
 What the examples of a micro-batch begin with alike (a system prompt, a question) stands in its row once; a mask lets
 every token see its own example's tokens only. Gradients are those of separate examples, because what they share is the
@@ -6,7 +6,7 @@ same computation. Replayed passages stand in the rows like examples. Logits are 
 that carries loss.
 
 Rows and their logits are filled up to sizes that come again. Where each step has blocks of memory of other sizes than
-the one before, free ones are cut up for smaller ones, and a process grows to twice of what it needs.
+the one before, free ones are cut up for smaller ones, and a process grows far beyond what it needs.
 """
 
 import random

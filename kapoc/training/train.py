@@ -205,7 +205,7 @@ def _steps(
 
 
 def _end_epoch(loop: Loop, unread: _Unread) -> EpochReport:
-    with loop.accelerator.autocast():  # from here on, so that weights are rounded once and not for every row
+    with loop.accelerator.autocast():  # around all rows, so that weights are rounded once
         dev_loss, dev_exact = unread.answered(loop.model) if unread.dev else (None, None)
         moved = unread.moved(loop.model) if loop.settings.stop_at is not None else None
     try:
