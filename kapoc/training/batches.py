@@ -1,4 +1,4 @@
-"""Training examples as rows of a prefix tree, no example padded to another, and the losses: of answers only, and of replayed text.
+"""Training examples as rows of a prefix tree, and the losses: of answers only, and of replayed text.
 
 What the examples of a micro-batch begin with alike (a system prompt, a question) stands in its row once; a mask lets
 every token see its own example's tokens only. Gradients are those of separate examples, because what they share is the
