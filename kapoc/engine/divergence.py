@@ -125,9 +125,7 @@ def _batch_means(reference: PreTrainedModel, model: PreTrainedModel, texts: Sequ
 
 def _logits(model: PreTrainedModel, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        logits: torch.Tensor = model(
-            input_ids=inputs.to(model.device), attention_mask=mask.to(model.device), use_cache=False
-        ).logits
+        logits: torch.Tensor = model(input_ids=inputs.to(model.device), attention_mask=mask.to(model.device)).logits
     return logits
 
 
