@@ -1,6 +1,7 @@
 """Reading a row in blocks gives what reading it whole gives: outputs, gradients, behind a prefix and by itself."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,25 +74,62 @@ def test_blocks_give_the_outputs_and_gradients_of_the_whole_row(
         assert torch.allclose(weight.grad, same.grad, rtol=1e-3, atol=1e-5), name
 
 
-def test_attention_is_in_float32_where_all_else_is_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
+@pytest.mark.parametrize(("most_seen", "computed_in"), [(256, torch.bfloat16), (20, torch.float32)])
+def test_blocks_in_bfloat16_are_near_those_in_float32(
+    make: type, most_seen: int, computed_in: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Products of many small blocks are made together in bfloat16, those of large ones by `sdpa` in float32."""
     monkeypatch.setattr(kapoc.engine.attention, "_BLOCK_NODES", 16)
-    plain, blocked, row = tiny_llama(), tiny_llama(), _row(5)
+    monkeypatch.setattr(kapoc.engine.attention, "_MOST_SEEN", most_seen)
+    plain, blocked, row = make(), make(), _row(5)
     use_tree_attention(blocked)
-    seen: list[torch.dtype] = []
-    attend = torch.nn.functional.scaled_dot_product_attention
-
-    def told(query: torch.Tensor, *others: torch.Tensor, **options: object) -> torch.Tensor:
-        seen.append(query.dtype)
-        return attend(query, *others, **options)  # type: ignore[arg-type]
-
+    used: set[torch.dtype] = set()
+    for name, owner in (("bmm", torch), ("scaled_dot_product_attention", torch.nn.functional)):
+        monkeypatch.setattr(owner, name, _told(getattr(owner, name), used))
     expected = _logits(plain, row)
-    monkeypatch.setattr("torch.nn.functional.scaled_dot_product_attention", told)
+    used.clear()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = _logits(blocked, row)
-    assert len(seen) > 2
-    assert set(seen) == {torch.float32}
+    assert used == {computed_in}
     assert found.dtype == torch.bfloat16
     assert (found.float() - expected).abs().max() < 0.05 * expected.abs().max()
+    expected.square().mean().backward()
+    found.float().square().mean().backward()
+    for (name, weight), (_, same) in zip(plain.named_parameters(), blocked.named_parameters(), strict=True):
+        assert (weight.grad - same.grad).norm() < 0.05 * weight.grad.norm() + 1e-6, name
+
+
+def _told(product: Callable[..., torch.Tensor], used: set[torch.dtype]) -> Callable[..., torch.Tensor]:
+    """The same product, which notes what it is computed in."""
+
+    def told(first: torch.Tensor, *others: torch.Tensor, **options: object) -> torch.Tensor:
+        used.add(first.dtype)
+        return product(first, *others, **options)
+
+    return told
+
+
+@pytest.mark.parametrize("scaling", [0.3, None])
+def test_products_made_together_are_those_of_each_block(scaling: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kapoc.engine.attention, "_BLOCK_NODES", 16)
+    layer, row = tiny_llama().model.layers[0].self_attn, _row(5)
+    mask = tree_mask(row, 4, torch.float32)
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(1, 4, len(row), 12, generator=generator)
+    key, value = (torch.randn(1, 2, 4 + len(row), 12, generator=generator) for _ in range(2))
+    options = {} if scaling is None else {"scaling": scaling}
+    apart, _ = kapoc.engine.attention._attend(layer, query, key, value, mask, **options)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        together, _ = kapoc.engine.attention._attend(layer, query, key, value, mask, **options)
+    assert apart.shape == together.shape
+    assert (apart - together.float()).abs().max() < 0.03
+    blocks = blocks_of(mask)
+    assert blocks is not None
+    torch.manual_seed(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        dropped = kapoc.engine.attention._attended_together(query, key, value, blocks, dropout=0.5, **options)
+    assert (dropped - together).abs().max() > 0.1
 
 
 def test_a_row_behind_a_prefix_is_read_alike(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,13 +148,24 @@ def test_a_block_holds_its_nodes_and_their_ancestors(monkeypatch: pytest.MonkeyP
     row = _row(5)
     mask = tree_mask(row, 4, torch.float32)
     blocks = blocks_of(mask)
-    assert [block.start for block in blocks[1:]] == [block.end for block in blocks[:-1]]
-    assert (blocks[0].start, blocks[-1].end) == (0, len(row))
-    for block in blocks:
+    assert blocks is not None
+    assert [start for start, _ in blocks.cuts[1:]] == [end for _, end in blocks.cuts[:-1]]
+    assert (blocks.cuts[0][0], blocks.cuts[-1][1]) == (0, len(row))
+    for number, ((start, end), width) in enumerate(zip(blocks.cuts, blocks.widths, strict=True)):
+        seen, filled = blocks.seen[number, :width], blocks.mask[number, 0]
         hidden = torch.ones(mask.shape[-1], dtype=torch.bool)
-        hidden[block.seen] = False
-        assert (mask[0, 0, block.start : block.end, hidden] < 0).all()
-        assert torch.equal(block.mask, mask[:, :, block.start : block.end, block.seen])
+        hidden[seen] = False
+        assert (mask[0, 0, start:end, hidden] < 0).all()
+        assert torch.equal(filled[: end - start, :width], mask[0, 0, start:end, seen])
+        assert (filled[:, width:] < 0).all()
+        assert blocks.nodes[number, : end - start].tolist() == list(range(start, end))
+        assert blocks.block[start:end].tolist() == [number] * (end - start)
+        assert blocks.place[start:end].tolist() == list(range(end - start))
+
+
+def test_a_row_of_one_block_is_attended_to_as_it_is() -> None:
+    (row,) = plan_rows(_sequences(3, 2), 0, 10_000)
+    assert blocks_of(tree_mask(row, 4, torch.float32)) is None
 
 
 def test_a_model_that_attends_otherwise_is_left_alone() -> None:
