@@ -15,6 +15,7 @@ from transformers import GPTNeoConfig, GPTNeoForCausalLM, MistralConfig, Mistral
 
 from kapoc.chat import encode_example
 from kapoc.engine.decoding import continue_prompts
+from kapoc.engine.divergence import read_beside
 from kapoc.errors import ModelError
 from kapoc.measuring.lm_eval_model import SharedPrefixLM
 from kapoc.models import LoadedModel, load_model, save_model
@@ -258,6 +259,32 @@ def _gpt_neo() -> PreTrainedModel:
     return GPTNeoForCausalLM(
         GPTNeoConfig(**sizes, **tokens, attention_types=[[["global", "local"], 1]], initializer_range=0.2)
     )
+
+
+def test_a_text_is_read_once_for_its_probability_and_for_how_far_the_model_has_moved(loaded: LoadedModel) -> None:
+    base, rest = load_model(loaded.identity.name), tiny_llama(1) if loaded.model.config.model_type == "llama" else None
+    if rest is not None:
+        base.model.load_state_dict(rest.state_dict())
+    texts = [*QUESTIONS, f"{QUESTIONS[2]} " * 100]  # of which the last is read in parts
+    asked = [Instance(request_type="loglikelihood_rolling", doc={}, arguments=(text,), idx=0) for text in texts]
+    plain = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False, base=base.model)
+    assert len(lm.tok_encode(texts[-1])) > lm.max_length
+    expected = plain.loglikelihood_rolling(asked)
+    read: list[int] = []
+    handle = loaded.model.register_forward_pre_hook(
+        lambda _, __, kwargs: read.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    assert lm.loglikelihood_rolling(asked[:-1]) == pytest.approx(expected[:-1], abs=1e-3)
+    handle.remove()
+    assert sum(read) == len(asked) - 1
+    assert lm.loglikelihood_rolling(asked)[-1] == pytest.approx(expected[-1], abs=1e-2)
+    rows = [(lm.prefix_token_id, *lm.tok_encode(text)) for text in texts[:-1]]
+    assert list(lm.divergences) == rows
+    moved = read_beside(base.model, loaded.model, rows)
+    assert list(lm.divergences.values()) == pytest.approx([each.divergence for each in moved], abs=1e-5)
+    assert all((divergence > 0.01) == (rest is not None) for divergence in lm.divergences.values())
+    assert not plain.divergences
 
 
 @pytest.mark.parametrize("make", [_mistral, _gpt_neo])

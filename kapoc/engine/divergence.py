@@ -3,7 +3,7 @@
 From a model that is at hand, or from what a passage of its text remembers of it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,8 +42,26 @@ class Passage:
         return len(self.tokens) - self.start
 
 
-def mean_divergences(reference: PreTrainedModel, model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> list[float]:
-    """Mean KL(reference || model) over the tokens of each text, in nats per token.
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What two models say of a text.
+
+    Attributes:
+        divergence: mean KL(reference || model) over its tokens, in nats per token.
+        logprob: the model's, of all its tokens but the first, in nats.
+    """
+
+    divergence: float
+    logprob: float
+
+
+def read_beside(
+    reference: PreTrainedModel,
+    model: PreTrainedModel,
+    texts: Sequence[Sequence[int]],
+    on_read: Callable[[int], object] = lambda _: None,
+) -> list[Moved]:
+    """How far a model has moved on each text, and how likely the text is to it.
 
     The divergence at a token is the sum over the vocabulary of p log(p / q), with p the reference's and q the model's
     distribution of the token that follows what stands before it (Kullback and Leibler, 1951).
@@ -52,17 +70,18 @@ def mean_divergences(reference: PreTrainedModel, model: PreTrainedModel, texts: 
         reference: the model before training.
         model: the model after training, with the same vocabulary.
         texts: token ids; the first one is context only, so each text has at least two.
+        on_read: is told how many texts each pass finished.
 
     Raises:
         ModelError: the vocabularies differ, or a logit is inf or nan.
     """
     refuse_other_vocabulary(reference, model)
-    means = [0.0] * len(texts)
+    found: dict[int, Moved] = {}
     order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
     for batch in _batches(order, texts):
-        for index, mean in zip(batch, _batch_means(reference, model, [texts[index] for index in batch]), strict=True):
-            means[index] = mean
-    return means
+        found |= zip(batch, _read_batch(reference, model, [texts[index] for index in batch]), strict=True)
+        on_read(len(batch))
+    return [found[index] for index in range(len(texts))]
 
 
 def divergence_and_surprise(logits: torch.Tensor, passages: Sequence[Passage]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -110,7 +129,7 @@ def _batches(order: Sequence[int], texts: Sequence[Sequence[int]]) -> Iterator[S
         start += size
 
 
-def _batch_means(reference: PreTrainedModel, model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> Iterator[float]:
+def _read_batch(reference: PreTrainedModel, model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> Iterator[Moved]:
     """Padded on the right, so that what is read before each token is the text alone."""
     width = max(map(len, texts)) - 1
     inputs = torch.zeros(len(texts), width, dtype=torch.long)
@@ -120,7 +139,8 @@ def _batch_means(reference: PreTrainedModel, model: PreTrainedModel, texts: Sequ
         mask[number, : len(text) - 1] = 1
     before, after = (_logits(each, inputs, mask) for each in (reference, model))
     for number, text in enumerate(texts):
-        yield float(torch.cat(list(_divergences(before[number], after[number], len(text) - 1))).mean())
+        divergences, logprobs = zip(*_compared(before[number], after[number], text[1:]), strict=True)
+        yield Moved(float(torch.cat(divergences).mean()), float(torch.cat(logprobs).double().sum()))
 
 
 def _logits(model: PreTrainedModel, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -129,12 +149,17 @@ def _logits(model: PreTrainedModel, inputs: torch.Tensor, mask: torch.Tensor) ->
     return logits
 
 
-def _divergences(before: torch.Tensor, after: torch.Tensor, num_tokens: int) -> Iterator[torch.Tensor]:
-    """KL(before || after) of the first tokens of one text, from logits (tokens, vocabulary); some tokens at a time."""
-    for start in range(0, num_tokens, _TOKENS_AT_ONCE):
-        part = slice(start, min(start + _TOKENS_AT_ONCE, num_tokens))
+def _compared(
+    before: torch.Tensor, after: torch.Tensor, following: Sequence[int]
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """KL(before || after) of the first places of one text, and the log-probability of what follows each by `after`.
+
+    From logits (tokens, vocabulary), some tokens at a time.
+    """
+    for start in range(0, len(following), _TOKENS_AT_ONCE):
+        part = slice(start, min(start + _TOKENS_AT_ONCE, len(following)))
         p, q = (logits[part].float().log_softmax(-1).to(before.device) for logits in (before, after))
         divergence = (p.exp() * (p - q)).sum(-1)
         if not torch.isfinite(divergence).all():
             raise ModelError(BROKEN_LOGITS)
-        yield divergence
+        yield divergence, q.gather(-1, torch.tensor(following[part], device=q.device)[:, None])[:, 0]

@@ -17,7 +17,7 @@ from transformers import set_seed
 
 from kapoc.chat import start_token, template_sha256
 from kapoc.data.audit import count_leaks
-from kapoc.engine.divergence import mean_divergences, refuse_other_vocabulary
+from kapoc.engine.divergence import read_beside, refuse_other_vocabulary
 from kapoc.errors import DataError
 from kapoc.knowledge.set_file import Source, load_sources
 from kapoc.measuring import harness
@@ -76,13 +76,14 @@ def measure(
     set_seed(seed)
     tasks = load_tasks([source.name for source in sources], general, context, off_topic)
     with quiet_logger("lm_eval"), without_bar("lm_eval.api.task.tqdm"):
-        lm = SharedPrefixLM(loaded, batch_size=batch_size, show_progress=show_progress)
+        before = None if base is None else base.model
+        lm = SharedPrefixLM(loaded, batch_size=batch_size, show_progress=show_progress, base=before)
         results = evaluate_tasks(lm, tasks.packaged, limit, with_template=True, by_set=True)
         own = evaluate_tasks(lm, tasks.own, limit, with_template=False) if tasks.own else _NOTHING
     items = _with_gold_logprobs(lm, _items(results["samples"], lm.ended) + _own_items(tasks.own, own["samples"]))
     texts = [item for item in items if item.form == "text"]
     if base is not None and texts:
-        items = _with_divergence(loaded, base, items, texts)
+        items = _with_divergence(lm, loaded, base, items, texts)
     scores = {task: _scores(metrics) for task, metrics in sorted(results["results"].items())}
     scores |= {task: _own_scores(task, own["results"][task], items) for task in sorted(own["results"])}
     _check_scores([item for item in items if item.task in tasks.packaged], scores)
@@ -356,16 +357,20 @@ def _with_gold_logprobs(lm: SharedPrefixLM, items: tuple[Item, ...]) -> tuple[It
 
 
 def _with_divergence(
-    loaded: LoadedModel, base: LoadedModel, items: tuple[Item, ...], texts: Sequence[Item]
+    lm: SharedPrefixLM, loaded: LoadedModel, base: LoadedModel, items: tuple[Item, ...], texts: Sequence[Item]
 ) -> tuple[Item, ...]:
-    """Give those items that are texts the divergence of the model from its base; both read them behind one token."""
-    start = start_token(loaded.tokenizer)
-    tokens = [[start, *loaded.tokenizer.encode(item.reference, add_special_tokens=False)] for item in texts]
-    limit = context_of(loaded.model) or 2048
+    """Give those items that are texts the divergence of the model from its base; both read them behind one token.
+
+    What lm-eval has had read as other tokens (behind a BOS token of the tokenizer's, or in several parts) is read here.
+    """
+    start, limit = start_token(loaded.tokenizer), context_of(loaded.model) or 2048
+    tokens = {
+        item.id: (start, *loaded.tokenizer.encode(item.reference, add_special_tokens=False))[:limit] for item in texts
+    }
+    rest = [text for text in dict.fromkeys(tokens.values()) if text not in lm.divergences]
     with packed(base.model, loaded.model):
-        found = mean_divergences(base.model, loaded.model, [row[:limit] for row in tokens])
-    divergences = {item.id: divergence for item, divergence in zip(texts, found, strict=True)}
+        read = zip(rest, read_beside(base.model, loaded.model, rest), strict=True)
+        found = lm.divergences | {text: moved.divergence for text, moved in read}
     return tuple(
-        item.model_copy(update={"divergence": divergences[item.id]}) if item.id in divergences else item
-        for item in items
+        item.model_copy(update={"divergence": found[tokens[item.id]]}) if item.id in tokens else item for item in items
     )

@@ -7,17 +7,18 @@ again. The scores and answers are those of HFLM.
 
 import logging
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
-from transformers import LogitsProcessorList
+from transformers import LogitsProcessorList, PreTrainedModel
 
 from kapoc.chat import undated_template
 from kapoc.engine.attention import use_tree_attention
 from kapoc.engine.decoding import continue_prompts
+from kapoc.engine.divergence import read_beside
 from kapoc.engine.reading import BROKEN_LOGITS, CannotShareError, local_window, sharing
 from kapoc.engine.scoring import Request, Score, score_requests
 from kapoc.errors import ModelError
@@ -55,9 +56,12 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         loaded: model and tokenizer.
         batch_size: answers that are written together; prompts are read with as many tokens as go with that.
         show_progress: whether to draw progress bars on standard error.
+        base: the model before training; `divergences` then tells how far the model has moved from it on whole texts.
     """
 
-    def __init__(self, loaded: LoadedModel, *, batch_size: int, show_progress: bool) -> None:
+    def __init__(
+        self, loaded: LoadedModel, *, batch_size: int, show_progress: bool, base: PreTrainedModel | None = None
+    ) -> None:
         undated, direct = undated_template(loaded.tokenizer), {"enable_thinking": False}
         super().__init__(
             pretrained=loaded.model,
@@ -70,6 +74,8 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         use_tree_attention(loaded.model)
         self._window = local_window(loaded.model)
         self._show_progress = show_progress
+        self._base = base
+        self.divergences: dict[tuple[int, ...], float] = {}  # text, as tokens -> mean KL(base || model), nats per token
         self.ended: dict[str, bool] = {}  # prompt -> whether the model ended its answer, where that is known
         self._ended_behind: dict[tuple[int, ...], bool] = {}  # the same by the prompt's tokens
         self._chat_prompts: set[str] = set()
@@ -191,13 +197,28 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
 
         Where a tokenizer begins texts with a BOS token, lm-eval puts another before it, and that of the text counts.
         """
-        with packed(self.model), tqdm(total=len(requests), desc="reading", disable=not self._show_progress) as bar:
-            results = []
-            for start in range(0, len(requests), self.batch_size):
-                batch = requests[start : start + self.batch_size]
-                results += super().loglikelihood_rolling(batch, disable_tqdm=True)
+        models = [self.model] if self._base is None else [self.model, self._base]
+        with packed(*models), tqdm(total=len(requests), desc="reading", disable=not self._show_progress) as bar:
+            found = {} if self._base is None else self._read_beside(self._base, requests, bar.update)
+            rest = [index for index in range(len(requests)) if index not in found]
+            for start in range(0, len(rest), self.batch_size):
+                batch = rest[start : start + self.batch_size]
+                read = super().loglikelihood_rolling([requests[index] for index in batch], disable_tqdm=True)
+                found |= zip(batch, read, strict=True)
                 bar.update(len(batch))
-        return results
+        return [found[index] for index in range(len(requests))]
+
+    def _read_beside(
+        self, base: PreTrainedModel, requests: list[Any], on_read: Callable[[int], object]
+    ) -> dict[int, float]:
+        """The log-probabilities of those texts that the model reads at once, which the base reads beside it."""
+        texts = {
+            index: (self.prefix_token_id, *self.tok_encode(request.args[0])) for index, request in enumerate(requests)
+        }
+        texts = {index: text for index, text in texts.items() if 1 < len(text) <= self.max_length}
+        moved = dict(zip(texts, read_beside(base, self.model, list(texts.values()), on_read), strict=True))
+        self.divergences |= {text: moved[index].divergence for index, text in texts.items()}
+        return {index: each.logprob for index, each in moved.items()}
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
         """The greedy answer to each prompt; requests with stop strings or sampling go the way of HFLM."""
