@@ -21,7 +21,6 @@ from kapoc.answers import generate_answers
 from kapoc.chat import encode, prompt_text
 from kapoc.errors import ModelError, OutputError, TrainingError
 from kapoc.models import UNFINISHED, computes_bfloat16, load_model, moved, refuse_non_finite, save_model
-from kapoc.products import packed
 from kapoc.source import load_json
 from kapoc.training_record import TRAINING_FILE, Checks, TrainingRecord
 from kapoc.writing import refuse_unwritable
@@ -260,8 +259,7 @@ def save_and_check(
             raise TrainingError(f"the model read back from disk differs by {difference:.2g} in its logits; {words}")
         short = num_bfloat16_samples(model.device)
         tell(f"sampling {NUM_SAMPLES} answers at temperature 1 in float32, then {short} in bfloat16")
-        with packed(reloaded.model):
-            samples = {"float32": sample_answers(reloaded.model, tokenizer, prompts, NUM_SAMPLES)}
+        samples = {"float32": sample_answers(reloaded.model, tokenizer, prompts, NUM_SAMPLES)}
         samples["bfloat16"] = sample_answers(moved(reloaded.model, dtype=torch.bfloat16), tokenizer, prompts, short)
     except ModelError as error:
         raise TrainingError(f"the trained model fails its checks: {error}") from None
@@ -315,7 +313,7 @@ def sample_answers(
     """
     set_seed(seed)
     texts = [prompts[place % len(prompts)] for place in range(number)]
-    return len(generate_answers(model, tokenizer, texts, max_new_tokens=SAMPLE_TOKENS, temperature=1.0, batch_size=100))
+    return len(generate_answers(model, tokenizer, texts, max_new_tokens=SAMPLE_TOKENS, temperature=1.0, batch_size=40))
 
 
 def _is_finite_in_float16(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> bool:
