@@ -266,7 +266,7 @@ def test_a_killed_start_goes_on_in_its_folder(workshop: Path, monkeypatch: pytes
     )
     plan = plan_retain(["lamps.yaml", "lights.yaml"], load_recipe("smollm2-135m-full"))
 
-    def killed(asking: Workspace, model: str, out: Path) -> Run:
+    def killed(asking: Workspace, model: str, out: Path, *_: object) -> Run:
         save_run(paraphrased(0.0, "1"), out)
         raise KeyboardInterrupt
 
@@ -304,6 +304,13 @@ STAGES = ("lamps.yaml:south", "lamps.yaml:north")
 
 
 LIMIT = 10
+
+
+def test_a_model_that_the_method_cannot_train_is_not_measured(place: Path) -> None:
+    recipe = load_recipe("tiny.toml").with_train(method="top_layers")
+    with pytest.raises(DataError, match=r"recipe 'tiny': train\.options: num_layers: 8, but .* has 2 blocks"):
+        run_retain(plan_retain(STAGES, recipe, limit=LIMIT), place / "unfit")
+    assert not list((place / "unfit").rglob("run.json"))
 
 
 def planned(tell: Callable[[str], None] = lambda _: None, **asked: Any) -> tuple[RetainPlan, Path]:

@@ -21,6 +21,8 @@ _BLOCK_NODES = 96
 """A block has at most so many nodes: more would read what is hidden, fewer would be many small calls."""
 _MOST_SEEN = 256
 """Where a block sees more, its products are not made together: they would be kept for the way back."""
+_SEEN_STEP = 16
+"""What blocks see is filled up to a multiple of this, so that sizes come again and no memory is cut up."""
 _BLOCKS = "kapoc_blocks"
 _BEYOND_SDPA = ("softcap", "position_bias", "cache")
 """What transformers does beside calling `sdpa`, where a model asks for it."""
@@ -73,7 +75,7 @@ def _blocks(mask: torch.Tensor, row: Row, length: int, cuts: Sequence[tuple[int,
             ancestors.append(length + node)
             node = row.parents[node]
         places.append([*range(length), *reversed(ancestors), *range(length + start, length + end)])
-    num_nodes, num_seen = max(end - start for start, end in cuts), max(map(len, places))
+    num_nodes, num_seen = _BLOCK_NODES, -(-max(map(len, places)) // _SEEN_STEP) * _SEEN_STEP
     nodes = torch.zeros(len(cuts), num_nodes, dtype=torch.long)
     seen = torch.zeros(len(cuts), num_seen, dtype=torch.long)
     filled = mask.new_full((len(cuts), 1, num_nodes, num_seen), torch.finfo(mask.dtype).min)

@@ -3,6 +3,7 @@
 Everything after a measurement starts again from those files.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,13 @@ def bench_base(workspace: Workspace) -> Run:
     return bench_once(workspace, workspace.recipe.model, workspace.run("base"))
 
 
-def bench_once(workspace: Workspace, name: str, out: Path, base: Run | None = None) -> Run:
+def bench_once(
+    workspace: Workspace,
+    name: str,
+    out: Path,
+    base: Run | None = None,
+    on_loaded: Callable[["LoadedModel"], object] = lambda _: None,
+) -> Run:
     """A model's run: the one on disk where it is current, a new one where not.
 
     Args:
@@ -116,6 +123,7 @@ def bench_once(workspace: Workspace, name: str, out: Path, base: Run | None = No
         name: of the model.
         out: the run's folder.
         base: the run of the recipe's model, where the divergence from that is to be measured.
+        on_loaded: is given the model before it is measured, and may refuse it.
     """
     from kapoc.models import load_model
 
@@ -126,6 +134,7 @@ def bench_once(workspace: Workspace, name: str, out: Path, base: Run | None = No
     run = current_run(workspace, loaded, out, base.model.weights_sha256 if base is not None else "")
     if run is not None:
         return run
+    on_loaded(loaded)
     return _measure(workspace, loaded, out, load_model(workspace.base_model, tell=tell) if base is not None else None)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from kapoc.errors import DataError, OutputError
@@ -16,6 +17,7 @@ from kapoc.workflow.stages import MAX_UNRELATED, Stage, load_stages, write_stage
 from kapoc.workflow.train_run import (
     refuse_before_training,
     refuse_missing_dev,
+    refuse_unfit_base,
     refuse_unknown_trackers,
     train_once,
 )
@@ -159,7 +161,7 @@ def _stages(plan: RetainPlan, sources: Sequence[Source], folder: Path, steps: Se
     """The base, then the model after every stage."""
     asking = _asking(plan, sources, folder)
     model, name = plan.recipe.model, f"base{plan.suffix}"
-    base = bench_once(asking, model, folder / name)
+    base = bench_once(asking, model, folder / name, None, partial(refuse_unfit_base, asking))
     yield _AtOneTime("base", name, base)
     for number, (stage, step) in enumerate(zip(plan.stages, steps, strict=True)):
         own = plan.recipe.model_copy(update={"model": model, "knowledge": (sources[number].name,), "name": step})
