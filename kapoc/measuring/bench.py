@@ -30,6 +30,8 @@ from kapoc.products import packed
 from kapoc.quiet import quiet_logger, without_bar
 from kapoc.record import DataIdentity, Form, Item, Run, Settings, Tier
 
+_ORDER = {"generate_until": 1, "loglikelihood_rolling": 2}
+"""Answers go on from what scoring has shown of them; texts may be read by two models, which leaves memory cut up."""
 _NOTHING: dict[str, dict[str, Any]] = {"results": {}, "samples": {}, "versions": {}}
 
 
@@ -134,7 +136,7 @@ def _data_identity(
 def evaluate_tasks(
     lm: LM, tasks: Mapping[str, Any], limit: float | None, *, with_template: bool, by_set: bool = False
 ) -> dict[str, Any]:
-    """Run tasks through lm-eval, those that score options before those that answer freely.
+    """Run tasks through lm-eval: first those that score options, then those that answer freely, then those that read.
 
     Args:
         lm: any lm-eval model.
@@ -147,10 +149,10 @@ def evaluate_tasks(
         What lm-eval returns, samples included.
     """
     chosen = {task: first_of_each_set(one, limit) for task, one in tasks.items()} if by_set and limit else {}
-    scored_first = dict(sorted(tasks.items(), key=lambda task: task[1].config.output_type == "generate_until"))
+    in_order = dict(sorted(tasks.items(), key=lambda task: _ORDER.get(task[1].config.output_type, 0)))
     results: dict[str, Any] = evaluate(
         lm=lm,
-        task_dict={"tasks": scored_first, "groups": {}, "group_map": {}},
+        task_dict={"tasks": in_order, "groups": {}, "group_map": {}},
         limit=None if chosen else limit,
         samples=chosen or None,
         bootstrap_iters=0,
