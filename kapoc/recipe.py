@@ -196,7 +196,7 @@ class ResumeSettings(StrictRecord):
     It is three times the size of the weights that are trained, and changes nothing in the result.
 
     Attributes:
-        minutes: between two times; 0 for never.
+        minutes: between two times, but not shortly before the end; 0 for never.
         steps: keep it after every so many optimizer steps as well.
     """
 

@@ -235,6 +235,12 @@ def test_a_state_is_kept_by_the_clock(tmp_path: Path, monkeypatch: pytest.Monkey
         found = Keeper(tmp_path / "kept", "key", EVERY_STEP).restore()
         written.append(found.done if found else 0)
     assert written == [0, 0, 3, 3, 3, 6, 6]
+    now += 200
+    for seconds_left, last in ((23, 6), (24, 8)):  # a fifth of two minutes is left, or less
+        keeper.keep(8, lambda: replace(state, done=8), seconds_left)
+        found = Keeper(tmp_path / "kept", "key", EVERY_STEP).restore()
+        assert found is not None
+        assert found.done == last
     never = Keeper(tmp_path / "never", "key", ResumeSettings(minutes=0))
     now += 1e9
     never.keep(1, lambda: state)

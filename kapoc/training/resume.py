@@ -8,6 +8,7 @@ a damaged one in silence.
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -29,6 +30,8 @@ from kapoc.training_record import EpochReport
 from kapoc.writing import write_atomically
 
 _FORMAT = "3"
+_LEFT_SHARE = 0.2
+"""Of the time between two times that a state is kept: where less is left to train, the end comes nearly as soon."""
 _STATE_FILE = "state.pt"
 _PASSAGES_FILE = "passages.pt"
 _KEY_FILE = "key"
@@ -81,9 +84,9 @@ class Keeper:
         self.tell(f"going on after step {state.done} of {state.num_steps}")
         return state
 
-    def keep(self, step: int, state: Callable[[], LoopState]) -> None:
-        """Write the state after a step, if it is time to."""
-        if self._gave_up or not self._is_time(step):
+    def keep(self, step: int, state: Callable[[], LoopState], seconds_left: float = math.inf) -> None:
+        """Write the state after a step, if it is time to and so much is left that it pays."""
+        if self._gave_up or not self._is_time(step, seconds_left):
             return
         now = state()
         content = {field.name: getattr(now, field.name) for field in fields(now)}
@@ -117,12 +120,13 @@ class Keeper:
         key = self.folder / _KEY_FILE
         return key.is_file() and key.read_text(encoding="utf-8", errors="replace") == self.key
 
-    def _is_time(self, step: int) -> bool:
+    def _is_time(self, step: int, seconds_left: float) -> bool:
         if self.settings.steps and step % self.settings.steps == 0:
             return True
         if self._last is None:
             self._last = time.monotonic()
-        return bool(self.settings.minutes) and time.monotonic() - self._last >= 60 * self.settings.minutes
+        between = 60 * self.settings.minutes
+        return 0 < between <= time.monotonic() - self._last and seconds_left >= _LEFT_SHARE * between
 
     def _read(self, name: str, consequence: str, device: torch.device | None = None) -> Any:
         """The content of a file of this run; a damaged one is removed."""

@@ -133,7 +133,7 @@ def train(
         for report in steps:
             on_step(report)
             if keeper is not None:
-                keeper.keep(loop.done, loop.state)
+                keeper.keep(loop.done, loop.state, loop.seconds / loop.done * (loop.num_steps - loop.done))
     except StoppedTrainingError as stopped:
         stopped.model = method.finish(stopped.model)
         raise
