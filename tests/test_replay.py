@@ -169,7 +169,7 @@ def test_a_step_weighs_the_mean_over_written_tokens_against_the_mean_over_answer
     (losses.answers / row.num_loss_tokens + 3 * losses.surprise / row.num_written_tokens).backward()
     norm = torch.linalg.vector_norm(torch.stack([w.grad.norm() for w in model.parameters() if w.grad is not None]))
     assert report.gradient_norm == pytest.approx(float(norm), rel=1e-4)
-    assert report.divergence == pytest.approx(float(losses.divergence) / row.num_written_tokens, rel=1e-4)
+    assert report.divergence == pytest.approx(losses.divergence.item() / row.num_written_tokens, rel=1e-4)
 
 
 def _reports(
