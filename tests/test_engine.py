@@ -11,6 +11,7 @@ import torch
 from conftest import ignore_masks, tiny_llama, tiny_tokenizer
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from tokenizers.processors import TemplateProcessing
 from transformers import GPTNeoConfig, GPTNeoForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from kapoc.chat import encode_example
@@ -285,6 +286,21 @@ def test_a_text_is_read_once_for_its_probability_and_for_how_far_the_model_has_m
     assert list(lm.divergences.values()) == pytest.approx([each.divergence for each in moved], abs=1e-5)
     assert all((divergence > 0.01) == (rest is not None) for divergence in lm.divergences.values())
     assert not plain.divergences
+
+
+def test_a_text_that_lm_eval_reads_behind_two_begin_tokens_is_read_by_itself(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)]
+    )
+    save_model(tiny_llama(), tokenizer, tmp_path / "beginning")
+    loaded = load_model(str(tmp_path / "beginning"))
+    plain = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False, base=loaded.model)
+    asked = [Instance(request_type="loglikelihood_rolling", doc={}, arguments=(text,), idx=0) for text in QUESTIONS]
+    assert lm.tok_encode("a")[0] == lm.prefix_token_id == 1
+    assert lm.loglikelihood_rolling(asked) == pytest.approx(plain.loglikelihood_rolling(asked), abs=1e-5)
+    assert lm.divergences == {}
 
 
 @pytest.mark.parametrize("make", [_mistral, _gpt_neo])

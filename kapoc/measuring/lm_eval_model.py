@@ -15,7 +15,7 @@ from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
 from transformers import LogitsProcessorList, PreTrainedModel
 
-from kapoc.chat import undated_template
+from kapoc.chat import start_token, undated_template
 from kapoc.engine.attention import use_tree_attention
 from kapoc.engine.decoding import continue_prompts
 from kapoc.engine.divergence import read_beside
@@ -211,11 +211,19 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
     def _read_beside(
         self, base: PreTrainedModel, requests: list[Any], on_read: Callable[[int], object]
     ) -> dict[int, float]:
-        """The log-probabilities of those texts that the model reads at once, which the base reads beside it."""
+        """The log-probabilities of those texts that the model reads at once, which the base reads beside it.
+
+        Where lm-eval has a text read behind a BOS token of the tokenizer's, too, it is not read here: the divergence is
+        that of the text behind one token.
+        """
+        first, plain = start_token(self.tokenizer), {"add_special_tokens": False}
+        asked = {index: str(request.args[0]) for index, request in enumerate(requests)}
+        texts = {index: (first, *self.tokenizer.encode(text, **plain)) for index, text in asked.items()}
         texts = {
-            index: (self.prefix_token_id, *self.tok_encode(request.args[0])) for index, request in enumerate(requests)
+            index: text
+            for index, text in texts.items()
+            if text == (self.prefix_token_id, *self.tok_encode(asked[index])) and 1 < len(text) <= self.max_length
         }
-        texts = {index: text for index, text in texts.items() if 1 < len(text) <= self.max_length}
         moved = dict(zip(texts, read_beside(base, self.model, list(texts.values()), on_read), strict=True))
         self.divergences |= {text: moved[index].divergence for index, text in texts.items()}
         return {index: each.logprob for index, each in moved.items()}
