@@ -10,7 +10,7 @@ from conftest import tiny_gpt2, tiny_llama
 from transformers import PreTrainedModel
 
 from kapoc.engine.decoding import continue_prompts, greedy, sampled
-from kapoc.engine.divergence import read_beside
+from kapoc.engine.divergence import mean_divergences
 from kapoc.errors import ModelError
 
 PROMPTS = [[5, 9, 33, 120, 8], [77], [400, 401, 402], [9, 8, 7, 6, 5, 4, 3], [650, 3]]
@@ -89,30 +89,21 @@ def test_divergence_of_known_distributions() -> None:
     base, model = _Fixed([0.5, 0.25, 0.125, 0.125]), _Fixed([0.25, 0.25, 0.25, 0.25])
     expected = 0.5 * math.log(2) + 0.25 * math.log(0.5)  # sum of p log(p / q), by hand
     texts = [[0, 1, 2], [3, 2, 1, 0, 1, 2], [1, 1]]
-    finished: list[int] = []
-    moved = read_beside(base, model, texts, finished.append)  # type: ignore[arg-type]
-    assert [each.divergence for each in moved] == pytest.approx([expected] * 3, abs=1e-6)
-    assert [each.logprob for each in moved] == pytest.approx([-2 * math.log(4), -5 * math.log(4), -math.log(4)])
-    assert sum(finished) == 3
-    same = read_beside(base, base, texts)  # type: ignore[arg-type]
-    assert [each.divergence for each in same] == pytest.approx([0.0] * 3, abs=1e-7)
-    assert next(each.logprob for each in same) == pytest.approx(math.log(0.25) + math.log(0.125))
+    assert mean_divergences(base, model, texts) == pytest.approx([expected] * 3, abs=1e-6)  # type: ignore[arg-type]
+    assert mean_divergences(base, base, texts) == pytest.approx([0.0] * 3, abs=1e-7)  # type: ignore[arg-type]
 
 
 def test_divergence_is_that_of_the_text_alone_and_never_negative() -> None:
     base, model = tiny_llama(0), tiny_llama(1)
     texts = [[1, 50, 60, 70, 80, 90], [1, 30, 20]]
-    together = read_beside(base, model, texts)
-    for text, moved in zip(texts, together, strict=True):
-        (alone,) = read_beside(base, model, [text])
-        assert moved.divergence == pytest.approx(alone.divergence, abs=1e-5)
-        assert moved.logprob == pytest.approx(alone.logprob, abs=1e-4)
-        assert moved.divergence > 0
+    together = mean_divergences(base, model, texts)
+    assert together == pytest.approx([mean_divergences(base, model, [text])[0] for text in texts], abs=1e-5)
+    assert all(value > 0 for value in together)
 
 
 def test_other_vocabularies_are_refused() -> None:
     with pytest.raises(ModelError, match="different vocabularies"):
-        read_beside(_Fixed([0.5, 0.5]), _Fixed([0.2, 0.3, 0.5]), [[0, 1]])  # type: ignore[arg-type]
+        mean_divergences(_Fixed([0.5, 0.5]), _Fixed([0.2, 0.3, 0.5]), [[0, 1]])  # type: ignore[arg-type]
 
 
 def test_sampled_tokens_come_as_often_as_the_model_says() -> None:

@@ -16,7 +16,7 @@ from transformers import GPTNeoConfig, GPTNeoForCausalLM, MistralConfig, Mistral
 
 from kapoc.chat import encode_example
 from kapoc.engine.decoding import continue_prompts
-from kapoc.engine.divergence import read_beside
+from kapoc.engine.divergence import mean_divergences
 from kapoc.errors import ModelError
 from kapoc.measuring.lm_eval_model import SharedPrefixLM
 from kapoc.models import LoadedModel, load_model, save_model
@@ -262,30 +262,35 @@ def _gpt_neo() -> PreTrainedModel:
     )
 
 
-def test_a_text_is_read_once_for_its_probability_and_for_how_far_the_model_has_moved(loaded: LoadedModel) -> None:
-    base, rest = load_model(loaded.identity.name), tiny_llama(1) if loaded.model.config.model_type == "llama" else None
-    if rest is not None:
-        base.model.load_state_dict(rest.state_dict())
+def test_a_base_beside_changes_no_bit_of_what_is_read(loaded: LoadedModel) -> None:
+    same, other = load_model(loaded.identity.name).model, load_model(loaded.identity.name).model
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.mul_(0.8)
     texts = [*QUESTIONS, f"{QUESTIONS[2]} " * 100]  # of which the last is read in parts
     asked = [Instance(request_type="loglikelihood_rolling", doc={}, arguments=(text,), idx=0) for text in texts]
-    plain = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
-    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False, base=base.model)
-    assert len(lm.tok_encode(texts[-1])) > lm.max_length
+    plain, beside_itself, beside = (
+        SharedPrefixLM(loaded, batch_size=2, show_progress=False, base=base) for base in (None, same, other)
+    )
+    rows = [(plain.prefix_token_id, *plain.tok_encode(text)) for text in texts]
+    assert len(rows[-1]) > plain.max_length > len(rows[-2])
     expected = plain.loglikelihood_rolling(asked)
     read: list[int] = []
     handle = loaded.model.register_forward_pre_hook(
-        lambda _, __, kwargs: read.append(len(kwargs["input_ids"])), with_kwargs=True
+        lambda _, __, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
-    assert lm.loglikelihood_rolling(asked[:-1]) == pytest.approx(expected[:-1], abs=1e-3)
+    assert plain.loglikelihood_rolling(asked) == expected
+    alone = sum(read)
+    assert beside.loglikelihood_rolling(asked) == expected
+    assert sum(read) == 2 * alone
     handle.remove()
-    assert sum(read) == len(asked) - 1
-    assert lm.loglikelihood_rolling(asked)[-1] == pytest.approx(expected[-1], abs=1e-2)
-    rows = [(lm.prefix_token_id, *lm.tok_encode(text)) for text in texts[:-1]]
-    assert list(lm.divergences) == rows
-    moved = read_beside(base.model, loaded.model, rows)
-    assert list(lm.divergences.values()) == pytest.approx([each.divergence for each in moved], abs=1e-5)
-    assert all((divergence > 0.01) == (rest is not None) for divergence in lm.divergences.values())
+    assert beside_itself.loglikelihood_rolling(asked) == expected
     assert not plain.divergences
+    assert {beside_itself.divergences[row] for row in rows[:-1]} == {0.0}
+    found = [beside.divergences[row] for row in rows[:-1]]
+    assert found == pytest.approx(mean_divergences(other, loaded.model, rows[:-1]), rel=1e-3)
+    assert min(found) > 1e-4
+    assert rows[-1] not in beside.divergences
 
 
 def test_a_text_that_lm_eval_reads_behind_two_begin_tokens_is_read_by_itself(tmp_path: Path) -> None:
@@ -327,9 +332,9 @@ def test_a_text_beyond_the_window_does_not_send_the_others_apart(
     scored: list[int] = []
     score = lm._score
 
-    def counting(pairs: list[Any], on_scored: Any) -> Any:
+    def counting(pairs: list[Any], *rest: Any) -> Any:
         scored.append(len(pairs))
-        return score(pairs, on_scored)
+        return score(pairs, *rest)
 
     monkeypatch.setattr(lm, "_score", counting)
     short, long = ("One lamp", " is red"), ("a lamp and a red door " * 40, " is red")

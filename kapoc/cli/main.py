@@ -207,7 +207,7 @@ def train(
     """Train the recipe's base model on a knowledge set and check the result.
 
     A run that was killed goes on from its last kept step when the same command is given again, and ends with the
-    same weights. Its state is kept every five minutes, or as `[resume]` in the recipe says.
+    same weights. Its state is kept every five minutes, but not in the last one, or as `[resume]` in the recipe says.
     """
     from kapoc.record import to_json
     from kapoc.training.checkpoint import read_training_record

@@ -20,7 +20,7 @@ _NAME = "kapoc"
 _BLOCK_NODES = 96
 """A block has at most so many nodes: more would read what is hidden, fewer would be many small calls."""
 _MOST_SEEN = 256
-"""Where a block sees more, its products are not made together: they would be kept for the way back."""
+"""Of a row of which a block sees more, products are not made together: they would be kept for the way back."""
 _SEEN_STEP = 16
 """What blocks see is filled up to a multiple of this, so that sizes come again and no memory is cut up."""
 _BLOCKS = "kapoc_blocks"
@@ -30,7 +30,7 @@ _BEYOND_SDPA = ("softcap", "position_bias", "cache")
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Runs of nodes of a row, and what each may see; all filled up to the size of the largest.
+    """Runs of nodes of a row, and what each may see; all filled up to one size.
 
     Attributes:
         cuts: where each run starts and ends.

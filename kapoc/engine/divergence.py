@@ -3,7 +3,7 @@
 From a model that is at hand, or from what a passage of its text remembers of it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,26 +42,8 @@ class Passage:
         return len(self.tokens) - self.start
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """What two models say of a text.
-
-    Attributes:
-        divergence: mean KL(reference || model) over its tokens, in nats per token.
-        logprob: the model's, of all its tokens but the first, in nats.
-    """
-
-    divergence: float
-    logprob: float
-
-
-def read_beside(
-    reference: PreTrainedModel,
-    model: PreTrainedModel,
-    texts: Sequence[Sequence[int]],
-    on_read: Callable[[int], object] = lambda _: None,
-) -> list[Moved]:
-    """How far a model has moved on each text, and how likely the text is to it.
+def mean_divergences(reference: PreTrainedModel, model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> list[float]:
+    """Mean KL(reference || model) over the tokens of each text, in nats per token.
 
     The divergence at a token is the sum over the vocabulary of p log(p / q), with p the reference's and q the model's
     distribution of the token that follows what stands before it (Kullback and Leibler, 1951).
@@ -70,18 +52,17 @@ def read_beside(
         reference: the model before training.
         model: the model after training, with the same vocabulary.
         texts: token ids; the first one is context only, so each text has at least two.
-        on_read: is told how many texts each pass finished.
 
     Raises:
         ModelError: the vocabularies differ, or a logit is inf or nan.
     """
     refuse_other_vocabulary(reference, model)
-    found: dict[int, Moved] = {}
+    means = [0.0] * len(texts)
     order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
     for batch in _batches(order, texts):
-        found |= zip(batch, _read_batch(reference, model, [texts[index] for index in batch]), strict=True)
-        on_read(len(batch))
-    return [found[index] for index in range(len(texts))]
+        for index, mean in zip(batch, _batch_means(reference, model, [texts[index] for index in batch]), strict=True):
+            means[index] = mean
+    return means
 
 
 def divergence_and_surprise(logits: torch.Tensor, passages: Sequence[Passage]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -129,7 +110,7 @@ def _batches(order: Sequence[int], texts: Sequence[Sequence[int]]) -> Iterator[S
         start += size
 
 
-def _read_batch(reference: PreTrainedModel, model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> Iterator[Moved]:
+def _batch_means(reference: PreTrainedModel, model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> Iterator[float]:
     """Padded on the right, so that what is read before each token is the text alone."""
     width = max(map(len, texts)) - 1
     inputs = torch.zeros(len(texts), width, dtype=torch.long)
@@ -139,8 +120,7 @@ def _read_batch(reference: PreTrainedModel, model: PreTrainedModel, texts: Seque
         mask[number, : len(text) - 1] = 1
     before, after = (_logits(each, inputs, mask) for each in (reference, model))
     for number, text in enumerate(texts):
-        divergences, logprobs = zip(*_compared(before[number], after[number], text[1:]), strict=True)
-        yield Moved(float(torch.cat(divergences).mean()), float(torch.cat(logprobs).double().sum()))
+        yield float(divergences(before[number, : len(text) - 1], after[number, : len(text) - 1]).mean())
 
 
 def _logits(model: PreTrainedModel, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -149,17 +129,23 @@ def _logits(model: PreTrainedModel, inputs: torch.Tensor, mask: torch.Tensor) ->
     return logits
 
 
-def _compared(
-    before: torch.Tensor, after: torch.Tensor, following: Sequence[int]
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """KL(before || after) of the first places of one text, and the log-probability of what follows each by `after`.
+def divergences(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """KL(before || after) in each place, in nats; without gradients.
 
-    From logits (tokens, vocabulary), some tokens at a time.
+    Args:
+        before, after: logits (places, vocabulary), of the reference and of the model.
+
+    Returns:
+        A tensor (places,) on the first one's device.
+
+    Raises:
+        ModelError: a logit is inf or nan.
     """
-    for start in range(0, len(following), _TOKENS_AT_ONCE):
-        part = slice(start, min(start + _TOKENS_AT_ONCE, len(following)))
-        p, q = (logits[part].float().log_softmax(-1).to(before.device) for logits in (before, after))
-        divergence = (p.exp() * (p - q)).sum(-1)
-        if not torch.isfinite(divergence).all():
-            raise ModelError(BROKEN_LOGITS)
-        yield divergence, q.gather(-1, torch.tensor(following[part], device=q.device)[:, None])[:, 0]
+    found = []
+    for parts in zip(before.split(_TOKENS_AT_ONCE), after.split(_TOKENS_AT_ONCE), strict=True):
+        p, q = (part.float().log_softmax(-1).to(before.device) for part in parts)
+        found.append((p.exp() * (p - q)).sum(-1))
+    joined = torch.cat(found)
+    if not torch.isfinite(joined).all():
+        raise ModelError(BROKEN_LOGITS)
+    return joined

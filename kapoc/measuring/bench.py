@@ -17,7 +17,7 @@ from transformers import set_seed
 
 from kapoc.chat import start_token, template_sha256
 from kapoc.data.audit import count_leaks
-from kapoc.engine.divergence import read_beside, refuse_other_vocabulary
+from kapoc.engine.divergence import mean_divergences, refuse_other_vocabulary
 from kapoc.errors import DataError
 from kapoc.knowledge.set_file import Source, load_sources
 from kapoc.measuring import harness
@@ -31,7 +31,7 @@ from kapoc.quiet import quiet_logger, without_bar
 from kapoc.record import DataIdentity, Form, Item, Run, Settings, Tier
 
 _ORDER = {"generate_until": 1, "loglikelihood_rolling": 2}
-"""Answers go on from what scoring has shown of them; texts may be read by two models, which leaves memory cut up."""
+"""Answers go on from what scoring has shown of them; two models may read texts, which leaves memory cut up."""
 _NOTHING: dict[str, dict[str, Any]] = {"results": {}, "samples": {}, "versions": {}}
 
 
@@ -363,16 +363,16 @@ def _with_divergence(
 ) -> tuple[Item, ...]:
     """Give those items that are texts the divergence of the model from its base; both read them behind one token.
 
-    What lm-eval has had read as other tokens (behind a BOS token of the tokenizer's, or in several parts) is read here.
+    What was not read beside the base is read here: texts that lm-eval has read behind two tokens, or in several parts.
     """
     start, limit = start_token(loaded.tokenizer), context_of(loaded.model) or 2048
     tokens = {
         item.id: (start, *loaded.tokenizer.encode(item.reference, add_special_tokens=False))[:limit] for item in texts
     }
-    rest = [text for text in dict.fromkeys(tokens.values()) if text not in lm.divergences]
-    with packed(base.model, loaded.model):
-        read = zip(rest, read_beside(base.model, loaded.model, rest), strict=True)
-        found = lm.divergences | {text: moved.divergence for text, moved in read}
+    found = dict(lm.divergences)
+    if rest := [text for text in dict.fromkeys(tokens.values()) if text not in found]:
+        with packed(base.model, loaded.model):
+            found |= zip(rest, mean_divergences(base.model, loaded.model, rest), strict=True)
     return tuple(
         item.model_copy(update={"divergence": found[tokens[item.id]]}) if item.id in tokens else item for item in items
     )

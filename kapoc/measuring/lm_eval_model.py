@@ -7,7 +7,7 @@ again. The scores and answers are those of HFLM.
 
 import logging
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,6 @@ from transformers import LogitsProcessorList, PreTrainedModel
 from kapoc.chat import start_token, undated_template
 from kapoc.engine.attention import use_tree_attention
 from kapoc.engine.decoding import continue_prompts
-from kapoc.engine.divergence import read_beside
 from kapoc.engine.reading import BROKEN_LOGITS, CannotShareError, local_window, sharing
 from kapoc.engine.scoring import Request, Score, score_requests
 from kapoc.errors import ModelError
@@ -74,7 +73,6 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         use_tree_attention(loaded.model)
         self._window = local_window(loaded.model)
         self._show_progress = show_progress
-        self._base = base
         self.divergences: dict[tuple[int, ...], float] = {}  # text, as tokens -> mean KL(base || model), nats per token
         self.ended: dict[str, bool] = {}  # prompt -> whether the model ended its answer, where that is known
         self._ended_behind: dict[tuple[int, ...], bool] = {}  # the same by the prompt's tokens
@@ -93,6 +91,9 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         self._shares = self._sharing_is_exact()
         if not self._shares:
             _logger.warning("%s takes no tree of continuations: prompts are not shared", loaded.identity.architecture)
+        self._base = base if self._shares and self._reads_texts_behind_one_token() else None
+        if self._base is not None:
+            use_tree_attention(self._base)
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """The prompt of a chat; remembered, because what is asked so is often asked both freely and with options."""
@@ -197,36 +198,20 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
 
         Where a tokenizer begins texts with a BOS token, lm-eval puts another before it, and that of the text counts.
         """
-        models = [self.model] if self._base is None else [self.model, self._base]
-        with packed(*models), tqdm(total=len(requests), desc="reading", disable=not self._show_progress) as bar:
-            found = {} if self._base is None else self._read_beside(self._base, requests, bar.update)
-            rest = [index for index in range(len(requests)) if index not in found]
-            for start in range(0, len(rest), self.batch_size):
-                batch = rest[start : start + self.batch_size]
-                read = super().loglikelihood_rolling([requests[index] for index in batch], disable_tqdm=True)
-                found |= zip(batch, read, strict=True)
+        read = [self.model] if self._base is None else [self.model, self._base]
+        with packed(*read), tqdm(total=len(requests), desc="reading", disable=not self._show_progress) as bar:
+            results = []
+            for start in range(0, len(requests), self.batch_size):
+                batch = requests[start : start + self.batch_size]
+                results += super().loglikelihood_rolling(batch, disable_tqdm=True)
                 bar.update(len(batch))
-        return [found[index] for index in range(len(requests))]
+        return results
 
-    def _read_beside(
-        self, base: PreTrainedModel, requests: list[Any], on_read: Callable[[int], object]
-    ) -> dict[int, float]:
-        """The log-probabilities of those texts that the model reads at once, which the base reads beside it.
-
-        Where lm-eval has a text read behind a BOS token of the tokenizer's, too, it is not read here: the divergence is
-        that of the text behind one token.
-        """
-        first, plain = start_token(self.tokenizer), {"add_special_tokens": False}
-        asked = {index: str(request.args[0]) for index, request in enumerate(requests)}
-        texts = {index: (first, *self.tokenizer.encode(text, **plain)) for index, text in asked.items()}
-        texts = {
-            index: text
-            for index, text in texts.items()
-            if text == (self.prefix_token_id, *self.tok_encode(asked[index])) and 1 < len(text) <= self.max_length
-        }
-        moved = dict(zip(texts, read_beside(base, self.model, list(texts.values()), on_read), strict=True))
-        self.divergences |= {text: moved[index].divergence for index, text in texts.items()}
-        return {index: each.logprob for index, each in moved.items()}
+    def _reads_texts_behind_one_token(self) -> bool:
+        """Whether lm-eval has a text read as kapoc does, and not behind a BOS token of the tokenizer's as well."""
+        plain = self.tokenizer.encode("One", add_special_tokens=False)
+        first = start_token(self.tokenizer)
+        return bool(self.prefix_token_id == first and self.tok_encode("One") == plain)
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
         """The greedy answer to each prompt; requests with stop strings or sampling go the way of HFLM."""
@@ -305,16 +290,20 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         shared = [index for index in range(len(requests)) if index not in found]
         if shared:
             with tqdm(total=len(shared), desc="scoring", disable=is_quiet) as bar:
-                scores = self._score([requests[index] for index in shared], bar.update)
+                beside = self._base if part_of_a_text else None
+                scores = self._score([requests[index] for index in shared], bar.update, beside)
             for index, score in zip(shared, scores, strict=True):
-                found[index] = (score.logprob, score.is_greedy(requests[index][2]))
+                _, prompt, rest = requests[index]
+                found[index] = (score.logprob, score.is_greedy(rest))
+                if score.divergence is not None:
+                    self.divergences[(*prompt, *rest)] = score.divergence
         return [found[index] for index in range(len(requests))]
 
     def _is_beyond_a_window(self, prompt: _Tokens, num_more: int) -> bool:
         """Whether a layer would not look at all of a text: then it is HFLM that reads it."""
         return self._window is not None and len(prompt) + num_more > self._window
 
-    def _score(self, pairs: list[_Pair], on_scored: Any) -> list[Score]:
+    def _score(self, pairs: list[_Pair], on_scored: Any, reference: PreTrainedModel | None = None) -> list[Score]:
         """Score pairs; a prompt too long for the model loses its beginning, as in HFLM."""
         requests = []
         for texts, prompt, continuation in pairs:
@@ -322,7 +311,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             is_chat = texts is not None and texts[0] in self._chat_prompts
             beyond = is_chat and len(kept) + len(continuation) <= self.max_length
             requests.append(Request(kept, continuation, beyond=beyond))
-        scores = score_requests(self.model, requests, capacity=self._capacity, on_scored=on_scored)
+        scores = score_requests(self.model, requests, capacity=self._capacity, on_scored=on_scored, reference=reference)
         for (texts, _, _), request, score in zip(pairs, requests, scores, strict=True):
             if request.beyond and texts is not None:
                 self._note_greedy(texts[0], request, score)

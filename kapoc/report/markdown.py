@@ -27,8 +27,6 @@ _MARKUP = re.compile(
     re.VERBOSE,
 )
 _INSTEAD = {"<": "&lt;", "&": "&amp;"}
-_FORMULA = re.compile(r"\$(?=\S).*(?<=\S)\$")
-"""What many viewers show as mathematics, two prices in a sentence among it."""
 _BLOCK = re.compile(r"^(\d+(?=[.)])|(?=[#>*+\[-]))")
 """Where a line begins as a list, a heading, a quotation or a definition does."""
 
@@ -93,7 +91,9 @@ def _cell(text: str) -> str:
 def _inline(text: str) -> str:
     """A text of one line of which nothing is markup; a tag or an image, which a viewer would fetch, least of all."""
     shown = _MARKUP.sub(lambda found: _INSTEAD.get(found[0]) or f"\\{found[0]}", one_line(text))
-    return shown.replace("$", r"<span>\$</span>") if _FORMULA.search(shown) else shown  # GitHub wants tags, others `\`
+    if shown.count("$") > 1:  # between two of them many viewers show mathematics; GitHub asks for tags, others for `\`
+        shown = shown.replace("$", r"<span>\$</span>")
+    return shown
 
 
 def code(text: str) -> str:
