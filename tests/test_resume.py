@@ -1,5 +1,6 @@
 """A training run that is killed, at any step and as often as one likes, ends with the bits of one that was not."""
 
+import math
 import os
 import random
 from collections.abc import Callable, Mapping
@@ -231,7 +232,7 @@ def test_a_state_is_kept_by_the_clock(tmp_path: Path, monkeypatch: pytest.Monkey
     written = []
     for step in range(1, 8):
         now += 50
-        keeper.keep(step, lambda step=step: replace(state, done=step))  # type: ignore[misc]
+        keeper.keep(step, lambda step=step: replace(state, done=step), math.inf)  # type: ignore[misc]
         found = Keeper(tmp_path / "kept", "key", EVERY_STEP).restore()
         written.append(found.done if found else 0)
     assert written == [0, 0, 3, 3, 3, 6, 6]
@@ -243,7 +244,7 @@ def test_a_state_is_kept_by_the_clock(tmp_path: Path, monkeypatch: pytest.Monkey
         assert found.done == last
     never = Keeper(tmp_path / "never", "key", ResumeSettings(minutes=0))
     now += 1e9
-    never.keep(1, lambda: state)
+    never.keep(1, lambda: state, math.inf)
     assert never.passages(list, torch.device("cpu")) == []
     assert not (tmp_path / "never").exists()
 
@@ -266,7 +267,7 @@ def test_a_state_is_on_the_disk_before_it_takes_the_place_of_the_one_before(
     monkeypatch.setattr(os, "fsync", note_sync)
     monkeypatch.setattr(Path, "replace", note_replace)
     keeper = Keeper(folder, "key", EVERY_STEP)
-    keeper.keep(1, lambda: LoopState(1, 9, 0.0, 0, 0, 0, (), 0.0, 0, {}, {}, {}, ()))
+    keeper.keep(1, lambda: LoopState(1, 9, 0.0, 0, 0, 0, (), 0.0, 0, {}, {}, {}, ()), math.inf)
     assert order == ["sync .state.pt.partial", "replace key", "replace state.pt", "sync kept"]
 
 

@@ -185,7 +185,7 @@ def asked_to_train(monkeypatch: pytest.MonkeyPatch) -> list[Workspace]:
         return out
 
     monkeypatch.setattr(retain_run, "train_once", train_once)
-    monkeypatch.setattr(retain_run, "bench_once", lambda *_: paraphrased(0.5, "1"))
+    monkeypatch.setattr(retain_run, "bench_once", lambda *_, **__: paraphrased(0.5, "1"))
     monkeypatch.setattr(retain_run, "_summary", lambda *_: None)
     return found
 
@@ -266,7 +266,7 @@ def test_a_killed_start_goes_on_in_its_folder(workshop: Path, monkeypatch: pytes
     )
     plan = plan_retain(["lamps.yaml", "lights.yaml"], load_recipe("smollm2-135m-full"))
 
-    def killed(asking: Workspace, model: str, out: Path, *_: object) -> Run:
+    def killed(asking: Workspace, model: str, out: Path, **_: object) -> Run:
         save_run(paraphrased(0.0, "1"), out)
         raise KeyboardInterrupt
 

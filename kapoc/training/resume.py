@@ -8,7 +8,6 @@ a damaged one in silence.
 import errno
 import hashlib
 import json
-import math
 import os
 import shutil
 import time
@@ -84,7 +83,7 @@ class Keeper:
         self.tell(f"going on after step {state.done} of {state.num_steps}")
         return state
 
-    def keep(self, step: int, state: Callable[[], LoopState], seconds_left: float = math.inf) -> None:
+    def keep(self, step: int, state: Callable[[], LoopState], seconds_left: float) -> None:
         """Write the state after a step, if it is time to and so much is left that it pays."""
         if self._gave_up or not self._is_time(step, seconds_left):
             return

@@ -161,7 +161,7 @@ def _stages(plan: RetainPlan, sources: Sequence[Source], folder: Path, steps: Se
     """The base, then the model after every stage."""
     asking = _asking(plan, sources, folder)
     model, name = plan.recipe.model, f"base{plan.suffix}"
-    base = bench_once(asking, model, folder / name, None, partial(refuse_unfit_base, asking))
+    base = bench_once(asking, model, folder / name, on_loaded=partial(refuse_unfit_base, asking))
     yield _AtOneTime("base", name, base)
     for number, (stage, step) in enumerate(zip(plan.stages, steps, strict=True)):
         own = plan.recipe.model_copy(update={"model": model, "knowledge": (sources[number].name,), "name": step})
