@@ -8,11 +8,13 @@ PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test test-all check docs bench-speed clean
 .DEFAULT_GOAL := demo
+# What is imported is compiled when it is, which also holds where the environment says otherwise, and not all at once.
+export PYTHONDONTWRITEBYTECODE :=
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "kapoc needs Python 3.11 or newer; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-compile --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	touch $(STAMP)
 
