@@ -239,7 +239,7 @@ def test_a_floor_of_a_pull_request_is_told_the_level_that_it_would_probably_catc
         return share_below([1.0] * number + [0.0] * (400 - number), range(400), 0.15 if right < 0.5 else 0.85).is_shown
 
     most = max(number for number in range(400) if is_caught(number))
-    assert binom.cdf(most, 400, right) == pytest.approx(0.8, abs=0.03)
+    assert 0.8 <= binom.cdf(most, 400, right) < 0.83  # the level is told in tenths, rounded to the safe side
 
 
 @pytest.mark.parametrize("number", [20, 120, 400])

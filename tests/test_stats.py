@@ -427,10 +427,22 @@ def test_a_gain_beyond_a_margin_varies_as_it_is_supposed_and_as_it_truly_is() ->
     assert (gain - margin) * 10 == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_share_below_a_floor_varies_as_it_is_supposed_and_as_it_truly_is() -> None:
-    floor, share = 0.8, detectable_level(100, 0.8)
-    expected = 1.6448536 * math.sqrt(floor * (1 - floor)) + 0.8416212 * math.sqrt(share * (1 - share))
-    assert (floor - share) * 10 == pytest.approx(expected, abs=1e-6)
+@pytest.mark.parametrize("number", [60, 735])
+@pytest.mark.parametrize("floor", [1.0, 0.99, 0.95, 0.8, 0.3])
+@pytest.mark.parametrize("alpha", [0.05, 0.00625])
+def test_a_level_that_is_told_to_be_caught_is_so_four_times_in_five(number: int, floor: float, alpha: float) -> None:
+    def is_caught(right: int) -> bool:
+        return share_below([1.0] * right + [0.0] * (number - right), range(number), floor, alpha=alpha).is_shown
+
+    most = max(right for right in range(number + 1) if is_caught(right))
+    level = detectable_level(number, floor, alpha=alpha)
+    assert scipy_stats.binom.cdf(most, number, level) == pytest.approx(0.8, abs=1e-6)
+
+
+def test_no_level_is_told_to_be_caught_where_none_is() -> None:
+    assert detectable_level(4, 0.3) < 0
+    assert not share_below([0.0] * 4, range(4), 0.3).is_shown
+    assert detectable_level(0.5, 0.99) < 0  # less than one item
 
 
 def test_what_a_set_could_have_shown() -> None:

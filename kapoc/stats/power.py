@@ -1,11 +1,14 @@
 """What a set of items could have shown."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Hashable, Sequence
+
+from scipy.special import betaincinv
 
 from kapoc.stats.evidence import ShareEvidence, evidence_of
 from kapoc.stats.sample import paired_sample
-from kapoc.stats.score import crossing, quantile, restricted_loss
+from kapoc.stats.score import cautious, crossing, quantile, restricted_loss, wilson_score
 
 ALPHA, POWER = 0.05, 0.8
 
@@ -65,15 +68,20 @@ def detectable_level(effective_items: float, floor: float, *, alpha: float = ALP
 
     Raises:
         ValueError: no items, or a floor that is not between 0 and 1.
+
+    Sources:
+        The fewest items below it by which `share_below` shows it; at least so many come with a chance that is an
+        incomplete beta function, as in Clopper and Pearson (1934), Biometrika 26:404-413.
     """
     _check(effective_items, floor, "floor")
-    if floor == 1:  # a single item that is not so is enough, for which no variance is supposed
-        return float((1 - power) ** (1 / effective_items))
+    limit = quantile(math.inf, alpha)
 
-    def lacking(drop: float) -> float:
-        return _lacking(drop, effective_items, floor * (1 - floor), (floor - drop) * (1 - floor + drop), alpha, power)
+    def shows(missing: int) -> bool:
+        return cautious(*wilson_score(floor, 1 - missing / effective_items, effective_items)) < limit
 
-    return floor - crossing(lacking, 0.0, 0.0, floor) if lacking(floor) <= 0 else -1.0
+    most = math.floor(effective_items)
+    fewest = 1 + bisect_left(range(1, most + 1), True, key=shows)
+    return -1.0 if fewest > most else 1 - float(betaincinv(fewest, effective_items - fewest + 1, power))
 
 
 def detectable_margin(
