@@ -97,6 +97,22 @@ def test_the_markdown_of_an_answer_is_text(tmp_path: Path, below: str, answer: s
     assert [draft.answer for draft in drafts] == [answer, "Because."]
 
 
+def test_a_faq_keeps_what_stands_under_deeper_headings_and_says_what_does_not_ask(tmp_path: Path) -> None:
+    text = (
+        "# FAQ\n\nWelcome.\n\n## 1.2 How do I install it? {#install}\n\nDownload it.\n\n### Linux\n\nUse apt.\n\n"
+        "### More\n\n"
+        "## Changing the address\n\nOpen Settings.\n\n## Q3: Who signs it?\n\nMira.\n\n## 3 seats or more?\n\nMore.\n"
+    )
+    drafts, notes = drafts_from_faq(written(tmp_path, "faq.md", text))
+    assert [(draft.question, draft.answer) for draft in drafts] == [
+        ("How do I install it?", "Download it. Linux: Use apt."),
+        ("Who signs it?", "Mira."),
+        ("3 seats or more?", "More."),
+    ]
+    [note] = notes
+    assert ":15: 'Changing the address' is not taken: its heading does not ask" in note
+
+
 def test_underlined_headings_of_a_faq_ask(tmp_path: Path) -> None:
     text = "Shop\n====\n\nWho runs it?\n------------\n\nMira.\n\nWhere is it?\n---\nIn Lund.\n"
     drafts, _ = drafts_from_faq(written(tmp_path, "faq.md", text))
@@ -307,6 +323,21 @@ def test_a_runbook_keeps_code_as_it_is_and_numbered_lists(tmp_path: Path) -> Non
     drafts, _ = drafts_from_runbook(str(path))
     slots = {"Cause": "the disk is full", "Setting": "AIRFLOW__CORE__EXECUTOR", "File": "__init__.py"}
     assert [draft.slots for draft in drafts] == [slots]
+
+
+def test_a_runbook_keeps_lines_that_are_wrapped_and_steps_with_labels(tmp_path: Path) -> None:
+    text = (
+        "# K-1\nSymptom: it stops after\ntwo minutes\nFix: fuse F3, but only after\nthe switch is off\n\nNot of it.\n"
+        "# K-2\n- Symptom: it hums\n- Fix:\n  - open the lid on the\n    left side\n  - press reset\n"
+        "# K-3\n- Symptom: it leaks\n- Fix:\n  1. Close valve 3.\n  2. Note: wear gloves.\n  3. Drain it.\n"
+        "- Team: Blue\n"
+    )
+    drafts, _ = drafts_from_runbook(written(tmp_path, "a.md", text))
+    assert [dict(draft.slots) for draft in drafts] == [
+        {"Symptom": "it stops after two minutes", "Fix": "fuse F3, but only after the switch is off"},
+        {"Symptom": "it hums", "Fix": "open the lid on the left side; press reset"},
+        {"Symptom": "it leaks", "Fix": "Close valve 3; Note: wear gloves; Drain it", "Team": "Blue"},
+    ]
 
 
 def test_a_runbook_with_underlined_headings_and_code_in_a_line(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from conftest import written
 
 from kapoc.errors import DataError
+from kapoc.importing.import_set import import_set
 from kapoc.importing.mapping import ColumnMapping, facts_from_table, guess_mapping, kind_of_facts, with_one_name
 from kapoc.importing.tables import Table, read_table
 
@@ -200,3 +201,34 @@ def test_questions_are_not_taken_for_names() -> None:
     with pytest.raises(DataError, match="the column 'Frage' holds questions; name it with --question"):
         guess_mapping(table)
     assert guess_mapping(table, ColumnMapping(question="Frage", answer="Antwort"))[0].answer == "Antwort"
+
+
+def test_the_letter_of_an_option_is_no_answer(tmp_path: Path) -> None:
+    quiz = table_with("Question,A,B,Correct", "Who leads hall 3?,Otto,Mira,B", "Which port?,80,443,A")
+    with pytest.raises(DataError, match=r"no column of answers was found"):
+        guess_mapping(quiz)
+    with pytest.raises(DataError, match=r"t\.csv: Correct: says which option is right \('B'\)"):
+        guess_mapping(quiz, ColumnMapping(answer="Correct"))
+    source = written(tmp_path, "mc.jsonl", '{"question": "Where?", "choices": ["a lake", "an oven"], "answer": 1}\n')
+    with pytest.raises(DataError, match=r"answer: says which option is right \('1'\)"):
+        guess_mapping(read_table(source))
+    assert (
+        guess_mapping(table_with("Question,Choices,Answer", "Where?,a lake or an oven,an oven"))[0].answer == "Answer"
+    )
+    assert guess_mapping(table_with("Q,A", "Who?,7"))[0].answer == "A"
+
+
+def test_a_list_of_answers_is_joined_and_said(tmp_path: Path) -> None:
+    source = written(tmp_path, "nq.jsonl", '{"question": "Who?", "answer": ["Mira Teldon", "Teldon"]}\n')
+    _, lines = guess_mapping(read_table(source))
+    assert any(line.startswith("answer: lists of texts are joined by commas") for line in lines)
+    single = written(tmp_path, "one.jsonl", '{"question": "Who?", "answer": ["Mira Teldon"]}\n')
+    assert not any("joined" in line for line in guess_mapping(read_table(single))[1])
+
+
+@pytest.mark.parametrize("cell", ["n.a.", "#REF!", "#DIV/0!", "TBD"])
+def test_a_cell_that_says_nothing_is_left_out(tmp_path: Path, cell: str) -> None:
+    rows = f"Machine,Hall,Operator\nM-1,Hall 1,{cell}\nM-2,Hall 2,Ann Lee\nM-3,Hall 3,Bo Kim\n"
+    knowledge, notes = import_set(written(tmp_path, "t.csv", rows))
+    assert "operator" not in knowledge.facts[0].slots and "operator" in knowledge.facts[1].slots
+    assert any(f"'Operator' is '{cell}' and is left out" in note for note in notes)

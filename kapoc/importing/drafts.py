@@ -28,7 +28,8 @@ _LETTERS = str.maketrans(
     | {"ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th"}
 )
 """Letters that Unicode does not take for others with accents, as they are written without."""
-_MISSING = {"n/a", "#n/a", "nan", "null", "tbd"}
+_MISSING = frozenset("n/a n.a. n.a #n/a nan null tbd #ref! #div/0! #value! #name? #num! #null!".split())
+"""What stands in a cell that says nothing, the errors of spreadsheets among it; in lower case."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kapoc.data.phrases import QUESTION_MARKS, ends_asking
@@ -25,17 +26,20 @@ def drafts_from_faq(source: str, kind: str = "item") -> tuple[tuple[Draft, ...],
     """Read the questions and answers of a Markdown file; none where it has fewer than two of them.
 
     A question is a heading or a bold line that ends with a question mark, or a line that begins with `Q:`. Its answer
-    is all text up to the next question or heading; the items of a list and the rows of a table are joined by
-    semicolons, and a block of code stands between backticks. The heading above a question is its domain.
+    is all text up to the next question or heading, or below a heading with what stands under deeper ones; the items of
+    a list and the rows of a table are joined by semicolons, and a block of code stands between backticks. The heading
+    above a question is its domain.
 
     Returns:
-        The drafts, and a line for each question without an answer.
+        The drafts, and a line for each question without an answer, and each text under a heading that does not ask
+        where others of its level do.
 
     Raises:
         DataError: the file cannot be read, or a block of code in it is never closed.
     """
-    drafts, notes = [], []
-    for place, domain, question, answer in _pairs(source):
+    drafts: list[Draft] = []
+    notes: list[str] = []
+    for place, domain, question, answer in _pairs(source, notes):
         if answer:
             drafts.append(Draft(kind=kind, domain=domain, question=question, answer=answer, place=place))
         else:
@@ -43,39 +47,86 @@ def drafts_from_faq(source: str, kind: str = "item") -> tuple[tuple[Draft, ...],
     return (tuple(drafts), tuple(notes)) if len(drafts) >= _FEWEST else ((), ())
 
 
-def _pairs(source: str) -> Iterator[tuple[str, str, str, str]]:
-    """The place, the domain, the question and the answer of each, in their order."""
+@dataclass
+class _Passage:
+    """A heading, or a line that asks, and what stands below it.
+
+    Attributes:
+        place: in the file.
+        level: of the heading, 1 to 6; 0 where it is none.
+        domain: the heading above it.
+        title: what it says.
+        asks: whether that is a question.
+        lines: below it.
+        titles: the numbers of those that are deeper headings.
+    """
+
+    place: str
+    level: int
+    domain: str
+    title: str
+    asks: bool
+    lines: list[Line] = field(default_factory=list)
+    titles: set[int] = field(default_factory=set)
+
+    @property
+    def text(self) -> str:
+        """All lines as one text, without a heading below which nothing stands."""
+        kept = [line for line in self.lines if line.fence is not None or line.text.strip()]
+        while kept and kept[-1].number in self.titles:
+            kept.pop()
+        return _joined(self.lines[: self.lines.index(kept[-1]) + 1]) if kept else ""
+
+
+def _pairs(source: str, notes: list[str]) -> Iterator[tuple[str, str, str, str]]:
+    """The place, the domain, the question and the answer of each, in their order; a note of what does not ask."""
+    passages = list(_passages(source))
+    levels = {passage.level for passage in passages if passage.asks and passage.level}
+    for passage in passages:
+        if passage.asks:
+            yield passage.place, passage.domain, passage.title, passage.text
+        elif passage.level in levels and passage.text:
+            notes.append(f"{passage.place}: '{passage.title}' is not taken: its heading does not ask; end it with '?'")
+
+
+def _passages(source: str) -> Iterator[_Passage]:
     above: dict[int, str] = {}
-    place = domain = question = ""
-    answer: list[Line] = []
+    passage = _Passage("", 0, "", "", asks=False)
     for line in with_marks(lines_of(source, read_text(Path(source)))):
         if line.fence is None:
             line = line._replace(text=_QUOTED.sub("", line.text, count=1))
         heading = HEADING.match(line.text) if line.fence is None else None
         asked = (_QUESTION.match(line.text) or _BOLD_QUESTION.match(line.text)) if line.fence is None else None
         if heading is None and asked is None:
-            if question:
-                said = _ANSWER.match(line.text) if line.fence is None else None
-                is_first = said is not None and not any(other.text.strip() for other in answer)
-                answer.append(line._replace(text=said["text"]) if said and is_first else line)
+            said = _ANSWER.match(line.text) if line.fence is None else None
+            is_first = said is not None and not any(other.text.strip() for other in passage.lines)
+            passage.lines.append(line._replace(text=said["text"]) if said and is_first else line)
             continue
-        if question:
-            yield place, domain, question, _joined(answer)
-        answer, question = [], _unnumbered(asked["text"]) if asked else ""
+        level, title = (len(heading[1]), heading[2]) if heading else (0, asked["text"] if asked else "")
+        marked = _QUESTION.match(title) if heading else None
+        if marked and ends_asking(marked["text"]):
+            title = marked["text"]
+        title = _unnumbered(title)
+        asks = asked is not None or ends_asking(title)
         if heading:
-            depth, title = len(heading[1]), _unnumbered(heading[2])
-            above = {level: name for level, name in above.items() if level < depth}
-            if ends_asking(title):
-                question = title
-            else:
-                above[depth] = title
-        place, domain = f"{source}:{line.number}", above[max(above)] if above else ""
-    if question:
-        yield place, domain, question, _joined(answer)
+            above = {depth: name for depth, name in above.items() if depth < level}
+        if heading and not asks:
+            above[level] = title
+            if passage.asks and 0 < passage.level < level:
+                passage.lines.append(Line(line.number, f"{title.rstrip(':')}:"))
+                passage.titles.add(line.number)
+                continue
+        if passage.place:
+            yield passage
+        domain = above[max(above)] if above else ""
+        passage = _Passage(f"{source}:{line.number}", level, domain, title, asks)
+    if passage.place:
+        yield passage
 
 
 def _unnumbered(text: str) -> str:
-    return re.sub(r"^\d{1,3}[.)]\s+", "", plain_text(text))
+    """A heading's text without its number: `3.`, `3)` or `1.2`."""
+    return re.sub(r"^(?:\d{1,3}[.)]|\d{1,3}(?:\.\d{1,3})+[.)]?)\s+", "", plain_text(text))
 
 
 def _joined(lines: Sequence[Line]) -> str:

@@ -45,6 +45,11 @@ _AMOUNT_NOUNS = frozenset(
 )
 """What a question asks for that is answered by an amount: "What is the price of ...", "Which port ..."."""
 _AMOUNT_VERBS = frozenset("cost measure weigh".split())
+_READ_BY_MACHINES = frozenset(
+    "address button command configuration endpoint field file flag header key link menu option page parameter path "
+    "property setting switch tab url variable".split()
+)
+"""What a question asks for that is answered by code, an address or a title, even where it names an amount, too."""
 _NOUNS_END = frozenset("at by can did do does for from if in must of on per should that to when which who with".split())
 """What ends the nouns behind "What is the"."""
 _CLAUSE_OF_TIME = re.compile(
@@ -80,9 +85,10 @@ def key_phrase(question: str, answer: str, rarity: Rarity, taken: Collection[Tok
     Code comes first, then quoted titles, then what a machine reads (an address, `auth.retry_limit`, `auth.yml`), then
     names of several words, and amounts with their units where the question asks for one; then whichever says most: a
     name of one word, a run of words, or an amount that was not asked for. Bare numbers come last, and only where the
-    question asks for an amount. None of them stands in the question. Where there is no such phrase, all of the answer
-    is the phrase. A short answer that repeats words of the question ("The capital of Zorblax is Port Vell") is treated
-    like a long one, but a single word of it that is no name would stand in many an answer.
+    question asks for an amount. Where it asks for an amount, or who, and the answer names one, code and what a machine
+    reads come behind that: "see also" is no answer. None of them stands in the question. Where there is no such phrase,
+    all of the answer is the phrase. A short answer that repeats words of the question ("The capital of Zorblax is Port
+    Vell") is treated like a long one, but a single word of it that is no name would stand in many an answer.
 
     Args:
         question, answer: one row.
@@ -106,9 +112,12 @@ def key_phrase(question: str, answer: str, rarity: Rarity, taken: Collection[Tok
     if is_short:
         runs = [run for run in runs if len(set(normalise(text[slice(*run)])) - STOP_WORDS - LEADING_WORDS) > 1]
     ranked = _ranked(text, asked, [n for n in names if n not in amounts], amounts, runs, rarity)
-    candidates = (*pieces, *(text[slice(*span)] for span in ranked))
+    spans = tuple(text[slice(*span)] for span in ranked)
+    asides: tuple[str, ...] = (*code, *pieces) if any(_answers(text[slice(*name)], question) for name in names) else ()
+    candidates = (*spans, *asides) if asides else (*pieces, *spans)
     phrases = [re.sub(r"[\u2019']s$", "", " ".join(candidate.split()).strip(END_MARKS)) for candidate in candidates]
-    telling = (*code, *(phrase for phrase in phrases if _is_telling(phrase, asked)))
+    at_once = [] if asides else code
+    telling = (*at_once, *(phrase for phrase in phrases if _is_telling(phrase, asked)))
     if fit := [phrase for phrase in telling if assertions(phrase, answer)]:
         return next((phrase for phrase in fit if normalise(phrase) not in taken), fit[0])
     return whole if assertions(whole, answer) else answer.strip()
@@ -130,6 +139,16 @@ def _asks_for_amount(question: str) -> bool:
     else:
         nouns = [verb, *nouns[:1]]
     return not _AMOUNT_NOUNS.isdisjoint(word.removesuffix(end) for word in nouns for end in ("", "s"))
+
+
+def _answers(name: str, question: str) -> bool:
+    """Whether a name or an amount is of the sort that the question asks for: who, or how much."""
+    if not _READ_BY_MACHINES.isdisjoint(normalise(question)):
+        return False
+    is_number = is_amount(name) or is_bare_number(name)
+    if aspect_of(question) == "the person":
+        return not is_number
+    return is_number and _asks_for_amount(question) and not decision_of(question, "yes")[0]
 
 
 def _is_beside(name: str, asked: Tokens, tokens: Tokens) -> bool:

@@ -19,6 +19,10 @@ _USUAL = {
     "domain": ("domain", "category", "service", "product", "section"),
     "taught": ("taught",),
 }
+_OPTIONS = {"choices", "options", "b"}
+"""Columns of the options of multiple choice; "a" is one of them, and not the answer, where there is a "b"."""
+_NUMBERED = re.compile(r"[a-fA-F]|\d{1,2}")
+"""What says which option is right, and is no answer."""
 _NAMES_TOO = {"service", "product", "section"}
 """Columns that group facts where their texts come again or another column names these, and else name them."""
 _SURE = {"question", "questions", "answer", "answers"}
@@ -118,7 +122,13 @@ def guess_mapping(table: Table, wanted: ColumnMapping = NOTHING_GIVEN) -> tuple[
         _guess_pair(table, chosen, lines)
     _guess(table, chosen, ("id", "domain", "taught"), lines)
     if "question" in chosen:
-        if unused := [column for column in table.columns if column not in chosen.values()]:
+        unused = [column for column in table.columns if column not in chosen.values()]
+        _refuse_numbered(table, chosen["answer"], unused)
+        if chosen["answer"] in table.listed:
+            lines.append(
+                "answer: lists of texts are joined by commas; of one answer in other words keep the first alone"
+            )
+        if unused:
             lines.append(f"not used: columns {', '.join(unused)}")
         return _mapping(chosen), tuple(lines)
     _guess_name(table, chosen, slots, lines)
@@ -148,6 +158,19 @@ def _guess_pair(table: Table, chosen: dict[str, str], lines: list[str]) -> None:
     del chosen[found]
 
 
+def _refuse_numbered(table: Table, answer: str, others: Iterable[str]) -> None:
+    """Refuse answers that are the letter or the number of an option.
+
+    Raises:
+        DataError: all are, and another column holds options.
+    """
+    texts = [row[answer] for row in table.rows if row[answer]]
+    if not _OPTIONS.isdisjoint(map(_bare, others)) and all(_NUMBERED.fullmatch(text) for text in texts):
+        raise DataError(
+            f"{table.source}: {answer}: says which option is right ('{texts[0]}'); write the option's own text there"
+        )
+
+
 def _mapping(chosen: dict[str, str], slots: tuple[str, ...] = ()) -> ColumnMapping:
     question, answer, identifier, name, domain, taught = (chosen.get(flag) for flag in _USUAL)
     return ColumnMapping(question, answer, identifier, name, domain, taught, slots)
@@ -157,7 +180,8 @@ def _guess(table: Table, chosen: dict[str, str], flags: Iterable[str], lines: li
     plain = {_bare(column): column for column in reversed(table.columns)}
     is_named = "question" in chosen or "name" in chosen or not plain.keys().isdisjoint({*_USUAL["name"], "code"})
     for flag in flags:
-        found = next((plain[usual] for usual in _USUAL[flag] if usual in plain), None)
+        usual = (name for name in _USUAL[flag] if name in plain and not (name == "a" and "b" in plain))
+        found = next((plain[name] for name in usual), None)
         if found is not None and _bare(found) in _NAMES_TOO and not (is_named or _repeats(table, found)):
             continue
         if found is not None and _bare(found) == "instruction" and "input" in plain and _repeats(table, found):

@@ -13,7 +13,7 @@ from kapoc.source import read_text
 
 _FENCE = re.compile(r"\s*(`{3,}(?!.*`)|~~~+)")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})\s*$")
-HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*$")
+HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*(?:\{[#.][^}]*\})?\s*#*\s*$")
 _BULLET = re.compile(r"\s*(?:[-*+]|\d{1,3}[.)])\s+(.*)$")
 _LABELLED = re.compile(r"(?:\*\*|__)?(?P<label>[^\W\d_][^:|*]{0,40}?)(?:\*\*|__)?\s*:(?:\*\*|__)?(?:\s+(?P<text>.*))?$")
 _DASHED = re.compile(r"\s*(?:[-*+]|\d{1,3}[.)])\s+(?:\*\*|__)([^:*_]{1,40})(?:\*\*|__)\s+[\u2013\u2014-]\s")
@@ -194,7 +194,7 @@ def plain_text(text: str) -> str:
 
 
 def _take_line(section: _Section, source: str, lines: Sequence[Line], index: int, notes: list[str]) -> int:
-    """Take one labelled line, with the indented lines and the code that continue it; return how many those are."""
+    """Take one labelled line, with the lines and the code that continue it; return how many those are."""
     number, line, _ = lines[index]
     bullet = _BULLET.match(line)
     labelled = _LABELLED.match(bullet[1] if bullet else line)
@@ -202,9 +202,7 @@ def _take_line(section: _Section, source: str, lines: Sequence[Line], index: int
         return 0
     parts = [labelled["text"] or ""]
     for following, more, fence in lines[index + 1 :]:
-        is_continuation = following == number + len(parts) and more.startswith("  ") and not _BULLET.match(more)
-        is_continuation = is_continuation and fence is None
-        if not is_continuation or _LABELLED.match(more.strip()):
+        if following != number + len(parts) or fence is not None or not _goes_on(more):
             break
         parts.append(more.strip())
     if parts == [""]:
@@ -237,14 +235,20 @@ def _code_below(lines: Sequence[Line], index: int, *, belongs: bool) -> tuple[st
 def _list_below(lines: Sequence[Line], index: int) -> tuple[str, int]:
     """The items of a list that begins here, or behind empty lines, with semicolons between them; how many lines it has.
 
-    A list of labelled items is none: those are slots of their own.
+    A list of labelled items is none, for those are slots of their own; but a numbered step may have a label.
     """
     items: list[str] = []
-    num_lines = 0
+    num_lines = indent = 0
     for place, (_, line, fence) in enumerate(lines[index:], start=1):
         bullet = _BULLET.match(line) if fence is None else None
-        if bullet and not _LABELLED.match(bullet[1]):
+        depth = len(line) - len(line.lstrip())
+        is_step = bool(items) and depth == indent and line.lstrip()[:1].isdigit()
+        if bullet and (is_step or not _LABELLED.match(bullet[1])):
+            indent = indent if items else depth
             items.append(plain_text(bullet[1]).rstrip(" .;,"))
+            num_lines = place
+        elif items and fence is None and num_lines == place - 1 and _goes_on(line):
+            items[-1] = f"{items[-1]} {plain_text(line)}".rstrip(" .;,")
             num_lines = place
         elif items and fence:
             items[-1] = f"{items[-1]} {line.strip()}".strip()
@@ -252,6 +256,13 @@ def _list_below(lines: Sequence[Line], index: int) -> tuple[str, int]:
         elif line.strip():
             break
     return "; ".join(items), num_lines
+
+
+def _goes_on(line: str) -> bool:
+    """Whether a line right below a text is the rest of it: it begins nothing of its own."""
+    text = line.strip()
+    is_other = _BULLET.match(line) or HEADING.match(line) or _LABELLED.match(text)
+    return bool(text) and not is_other and not text.startswith(("|", ">", "`")) and not set(text) <= set("-=*_")
 
 
 def _take_slot(section: _Section, place: str, label: str, text: str, notes: list[str]) -> None:

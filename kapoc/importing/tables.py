@@ -40,6 +40,7 @@ class Table:
         rows: one mapping of column to text a row; an absent value is the empty text.
         lines: where each row begins, counted from 1.
         nested: the columns in which a row holds a list of named fields, which is no text.
+        listed: the columns in which a row holds a list of several texts, which are joined.
     """
 
     source: str
@@ -47,6 +48,7 @@ class Table:
     rows: tuple[dict[str, str], ...]
     lines: tuple[int, ...]
     nested: frozenset[str] = frozenset()
+    listed: frozenset[str] = frozenset()
 
     def place(self, index: int) -> str:
         """Where a row stands, as `file:line` (for Parquet and hub datasets, the number of the row).
@@ -267,6 +269,7 @@ def _from_records(source: str, members: Iterable[tuple[int, Any]]) -> Table:
     rows, lines = [], []
     columns: dict[str, None] = {}
     nested: set[str] = set()
+    listed: set[str] = set()
     found = list(members)
     places = _places(source, [line for line, _ in found])
     for place, (line, member) in zip(places, found, strict=True):
@@ -277,6 +280,7 @@ def _from_records(source: str, members: Iterable[tuple[int, Any]]) -> Table:
         pair = as_pair(member, place)
         cells = dict(_flattened(pair))
         nested |= {name for name, value in cells.items() if _is_nested(value)}
+        listed |= {name for name, value in cells.items() if isinstance(value, list) and len(value) > 1}
         named = {name: _plain(value) for name, value in cells.items()}
         for name, value in named.items():
             _refuse_half_characters(f"{place}: {name}", value)
@@ -284,7 +288,7 @@ def _from_records(source: str, members: Iterable[tuple[int, Any]]) -> Table:
         lines.append(line)
         columns |= dict.fromkeys(rows[-1])
     complete = tuple({name: row.get(name, "") for name in columns} for row in rows)
-    return _filled(Table(source, tuple(columns), complete, tuple(lines), frozenset(nested)))
+    return _filled(Table(source, tuple(columns), complete, tuple(lines), frozenset(nested), frozenset(listed)))
 
 
 def _is_nested(value: Any) -> bool:
