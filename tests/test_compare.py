@@ -206,6 +206,25 @@ def test_knowledge_in_the_prompt_is_the_ceiling() -> None:
         compare(BASE, trained, contexts={"oracle": graded_otherwise})
 
 
+def test_a_side_run_that_lacks_questions_is_refused() -> None:
+    fewer = make_run(make_items(everything)[1:], context="oracle")
+    with pytest.raises(
+        IncomparableError, match="the oracle run lacks questions of the base run, seen/free/F0/0 among 1"
+    ):
+        compare(BASE, ORACLE, contexts={"oracle": fewer})
+    with pytest.raises(IncomparableError, match="the noise run: the runs asked different items"):
+        compare(BASE, ORACLE, noise=make_run(make_items(nothing)[1:], batch_size=16))
+
+
+def test_another_tokenizer_or_generation_config_is_told() -> None:
+    def decoded(run: Run, sha256: str) -> Run:
+        return run.model_copy(update={"settings": run.settings.model_copy(update={"decoding_sha256": sha256})})
+
+    told = compare(decoded(BASE, "d" * 64), decoded(ORACLE, "e" * 64)).warnings
+    assert told == ("the runs differ in tokenizer or generation config: dddddddddddd and eeeeeeeeeeee",)
+    assert compare(decoded(BASE, "d" * 64), ORACLE).warnings == ()  # an older run
+
+
 def test_a_side_run_that_was_made_otherwise_is_told() -> None:
     oracle = make_run(make_items(everything), context="oracle", batch_size=16)
     again = make_run(make_items(nothing), batch_size=16)

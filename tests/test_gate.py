@@ -229,6 +229,18 @@ def test_a_pull_request_that_could_not_have_failed_is_told() -> None:
     assert "could not have failed" in markdown.render(compare(one, ruined), verdict)
 
 
+def test_a_check_that_only_the_others_let_pass_is_told() -> None:
+    """Of 30 facts 6 are wrong as wholes in one tier: shown by itself, and not with eight checks."""
+    worse = make_run(make_items(lambda t, n: everything(t, n) * (t != "seen" or n >= 24)), weights="2" * 64)
+    verdict = judge(compare(GOOD, worse), PULL_REQUEST_GATE)
+    alone = Gate(mode="pull_request", check=tuple(c for c in PULL_REQUEST_GATE.check if c.quantity == "seen"))
+    [seen] = judge(compare(GOOD, worse), alone).checks
+    assert verdict.outcome == "pass" and seen.outcome == "fail"
+    [told] = verdict.warnings
+    assert told.startswith(f"check 'seen' alone is shown to be missed (p = {seen.p_opposite:.2g}), and is not among 8")
+    assert judge(compare(GOOD, worse), alone).warnings == ()
+
+
 @pytest.mark.parametrize(("number", "blind"), [(1, False), (8, True)])
 def test_what_many_checks_take_from_a_loss_that_could_be_shown_is_counted(number: int, *, blind: bool) -> None:
     checks = tuple(Check(name=f"c{n}", kind="no_regression", quantity="general") for n in range(number))

@@ -158,6 +158,22 @@ def test_files_that_cannot_be_written_are_told_before_anything_is_judged(
     assert told.out.startswith(f"::error title=kapoc gate::{says}")
 
 
+def test_a_file_of_something_else_is_not_replaced_and_a_summary_that_is_no_text_is_told_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_run(GOOD, tmp_path / "good")
+    monkeypatch.chdir(tmp_path)
+    asked = ("gate", "--baseline", "good", "--run", "good", "--junit")
+    before = (tmp_path / "good" / "run.json").read_bytes()
+    assert run_kapoc(monkeypatch, *asked, "good/run.json") == 6
+    assert "good/run.json: is there already and is no JUnit file; choose another --junit" in capsys.readouterr().err
+    assert (tmp_path / "good" / "run.json").read_bytes() == before
+    (tmp_path / "s.md").write_bytes("gr\u00f6\u00dfe\n".encode("utf-16"))
+    assert run_kapoc(monkeypatch, *asked, "new.xml", "--summary", "s.md") == 2
+    assert "s.md: not UTF-8" in capsys.readouterr().err
+    assert not (tmp_path / "new.xml").exists()
+
+
 def test_an_error_is_annotated_even_where_no_file_can_take_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -224,7 +240,7 @@ def test_no_line_of_what_is_printed_is_a_command_that_a_run_made_up(
 
 def test_a_link_stays_one_and_a_device_is_written_as_it_is(tmp_path: Path) -> None:
     save_run(BASE, tmp_path / "base")
-    (tmp_path / "real.xml").write_text("old", encoding="utf-8")
+    (tmp_path / "real.xml").write_text("<testsuite/>", encoding="utf-8")
     (tmp_path / "link.xml").symlink_to("real.xml")
     asked = ("gate", "--baseline", "base", "--run", "base", "--mode", "pull-request", "--junit")
     kapoc_here(*asked, "link.xml", folder=tmp_path)

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import run_kapoc
 from pages import base_run, trained_run, training_record
 from results import make_items, make_run
 
+from kapoc.judging.baseline import bless
 from kapoc.judging.compare import compare
 from kapoc.judging.gate_file import RELEASE_GATE, Check, Gate
 from kapoc.judging.leaderboard import Leaderboard, leaderboard
@@ -179,7 +181,51 @@ def test_runs_whose_records_name_other_recipes_are_no_seeds(folder: Path, monkey
     assert run_kapoc(monkeypatch, "report", "base", "all", "half") == 0
     page = (folder / "report.md").read_text(encoding="utf-8")
     assert "## Between seeds" not in page
-    assert "the training records are of different recipes; only the first of these runs is compared" in page
+    assert "the training records are of different recipes, sets or bases; only the first of these runs is" in page
+
+
+@pytest.mark.parametrize(
+    ("others", "says"),
+    [
+        ({"recipe": {"seed": 1}}, None),
+        ({"recipe": {"seed": 0}}, "two of the runs are of seed 0, and what lies between them is not the seed's"),
+        (
+            {"recipe": {"seed": 1}, "base_sha256": "9" * 64},
+            "the training records are of different recipes, sets or bases",
+        ),
+    ],
+)
+def test_a_spread_between_seeds_is_of_other_seeds_and_one_base(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, others: dict[str, Any], says: str | None
+) -> None:
+    record = json.loads((folder / "all" / "training.json").read_text(encoding="utf-8"))
+    seed = others.pop("recipe")["seed"]
+    recipe = {**record["recipe"], "train": {**record["recipe"]["train"], "seed": seed}}
+    later = {**record, "weights_sha256": "2" * 64, "recipe": recipe, **others}
+    (folder / "half" / "training.json").write_text(json.dumps(later), encoding="utf-8")
+    assert run_kapoc(monkeypatch, "report", "base", "all", "half") == 0
+    page = (folder / "report.md").read_text(encoding="utf-8")
+    assert ("## Between seeds" in page) is (says is None)
+    assert says is None or f"the spread between seeds is left out: {says}" in page
+
+
+def test_a_baseline_that_was_swapped_gets_no_report(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bless(folder / "base", folder / "baseline", "the first")
+    for name in ("run.json", "items.jsonl"):
+        (folder / "baseline" / name).write_bytes((folder / "half" / name).read_bytes())
+    assert run_kapoc(monkeypatch, "report", "baseline", "all") == 2
+    assert "baseline: the run is not the one that was blessed" in capsys.readouterr().err
+
+
+def test_a_run_that_asked_something_else_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fewer = RUNS["worse"].items[1:]
+    save_run(RUNS["worse"].model_copy(update={"items": fewer, "num_items": len(fewer)}), folder / "worse")
+    assert run_kapoc(monkeypatch, "report", "base", "all", "worse") == 3
+    assert "kapoc: worse: the runs asked different items" in capsys.readouterr().err
 
 
 def test_a_run_of_the_same_weights_is_told(

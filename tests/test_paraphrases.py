@@ -331,7 +331,9 @@ def test_retain_says_what_is_wrong_with_them_before_it_begins(said: Callable[[st
 
 def test_runs_that_quoted_other_paraphrases_are_no_seeds_of_one_recipe() -> None:
     first = training_record()
-    later = first.model_copy(update={"recipe": Recipe.model_validate(first.recipe).model_dump(mode="json")})
+    whole = Recipe.model_validate(first.recipe).model_dump(mode="json")
+    whole["train"]["seed"] += 1
+    later = first.model_copy(update={"recipe": whole})
     assert _may_be_of_one_recipe({"a": first, "b": later}, said=False) == (True, ())
     other = later.model_copy(update={"paraphrases": ("1" * 64,)})
     seeds, [why] = _may_be_of_one_recipe({"a": first, "b": other}, said=False)

@@ -101,24 +101,27 @@ def gate(
     from kapoc.report import markdown, terminal
     from kapoc.report.junit import render_annotations, render_error, render_error_annotation, render_junit
     from kapoc.report.leaderboard import title_of
+    from kapoc.source import read_text
 
     if as_json and annotate:
         raise DataError("--json and --annotate both print on standard output; choose one")
     if junit is not None and summary is not None and junit.resolve() == summary.resolve():
         raise DataError(f"--junit and --summary are both {junit}; name two files")
+    above = read_text(summary) if summary is not None and summary.is_file() else ""
     try:
         for path, option in ((junit, "--junit"), (summary, "--summary")):
             if path is not None:
                 refuse_unwritable_file(path, option)
+        _refuse_foreign(junit)
         comparison, verdict = _judged(baseline, run, gate_file, mode)
     except KapocError as error:
         if annotate:
             print(render_error_annotation(error.lines))
         if not isinstance(error, OutputError):
-            _write(junit, render_error(error.lines), summary, markdown.render_no_verdict(error.lines))
+            _write(junit, render_error(error.lines), summary, above, markdown.render_no_verdict(error.lines))
         raise
     title = title_of(comparison, None)
-    _write(junit, render_junit(verdict, title), summary, markdown.render_summary(comparison, verdict))
+    _write(junit, render_junit(verdict, title), summary, above, markdown.render_summary(comparison, verdict))
     if as_json:
         print(to_json(verdict))
     else:
@@ -128,16 +131,24 @@ def gate(
     raise typer.Exit(verdict.exit_code)
 
 
-def _write(junit: Path | None, document: str, summary: Path | None, page: str) -> None:
-    """Write the files for a CI that are wanted; the summary goes behind what stands there."""
-    from kapoc.source import read_text
+def _refuse_foreign(junit: Path | None) -> None:
+    """Refuse to replace what is no earlier JUnit file.
 
+    Raises:
+        OutputError: there is such a file.
+    """
+    from kapoc.errors import OutputError
+
+    if junit is not None and junit.is_file() and (old := junit.read_bytes()) and b"<testsuite" not in old:
+        raise OutputError(f"{junit}: is there already and is no JUnit file; choose another --junit")
+
+
+def _write(junit: Path | None, document: str, summary: Path | None, above: str, page: str) -> None:
+    """Write the files for a CI that are wanted; the summary goes behind what stands there."""
     if junit is not None:
         write_file(junit, document)
     if summary is not None:
-        old = read_text(summary) if summary.is_file() else ""
-        old += "\n" if old and not old.endswith("\n") else ""
-        write_file(summary, old + page)
+        write_file(summary, above + "\n" * bool(above and not above.endswith("\n")) + page)
 
 
 def _judged(baseline: Path, run: Path, gate_file: Path | None, mode: str | None) -> "tuple[Comparison, Verdict]":

@@ -299,6 +299,9 @@ def _differences(before: Run, after: Run) -> dict[str, str]:
     ):
         if first != second:
             found[what] = f"{what}: {first} and {second}"
+    decoding = [run.settings.decoding_sha256[:12] for run in (before, after)]
+    if all(decoding) and decoding[0] != decoding[1]:  # older runs do not say
+        found["decoding"] = f"tokenizer or generation config: {decoding[0]} and {decoding[1]}"
     packages = sorted({name for name, _ in {*before.versions.items()} ^ {*after.versions.items()}})
     if packages:
         both = (

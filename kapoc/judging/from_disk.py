@@ -8,12 +8,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kapoc.errors import DataError
+from kapoc.errors import DataError, IncomparableError
+from kapoc.judging.baseline import load_baseline
 from kapoc.judging.compare import compare, warnings_of
 from kapoc.judging.comparison import Comparison
 from kapoc.judging.gate import Verdict, judged
 from kapoc.judging.gate_file import Gate
 from kapoc.judging.leaderboard import Leaderboard, leaderboard
+from kapoc.judging.pairing import pair_runs
 from kapoc.recipe import Recipe
 from kapoc.record import Run, load_run
 from kapoc.source import load_json
@@ -89,12 +91,18 @@ def compare_on_disk(
     first = next(iter(runs.values()))
     if training is not None:
         records[str(after[0])] = _given(training, first)
-    base = load_run(before)
+    base = load_baseline(before)
+    for name, run in runs.items():
+        try:
+            pair_runs(base, run)
+        except IncomparableError as error:
+            raise IncomparableError(f"{name}: {error}" if len(runs) > 1 else str(error)) from None
     for name, run in runs.items():
         if len(runs) > 1 and run.model.weights_sha256 == base.model.weights_sha256:
             raise DataError(f"{name}: measured the weights of the base, and is no trained run; leave it out")
     again = _of_weights_before(runs)
-    may_be_seeds, why_not = _may_be_of_one_recipe(records, said=seeds)
+    apart = {name: record for name, record in records.items() if name not in again}
+    may_be_seeds, why_not = _may_be_of_one_recipe(apart, said=seeds)
     comparison = compare(
         base,
         first,
@@ -136,16 +144,28 @@ def _may_be_of_one_recipe(
     Returns:
         Whether they may be, and what is to be said of it.
     """
-    known = [(_without_seed(record), record.paraphrases) for record in records.values() if record is not None]
+    known = [_made_of(record) for record in records.values() if record is not None]
     lacking = ", ".join(name for name, record in records.items() if record is None)
     if not lacking or len(records) == 1:
-        if all(one == known[0] for one in known):
-            return True, ()
-        of_others = "the training records are of different recipes; only the first of these runs is compared"
-        return False, (f"the spread between seeds is left out: {of_others}",)
+        if any(one != known[0] for one in known):
+            why = (
+                "the training records are of different recipes, sets or bases; only the first of these runs is compared"
+            )
+            return False, (f"the spread between seeds is left out: {why}",)
+        seeds = [record.recipe["train"]["seed"] for record in records.values() if record is not None]
+        if twice := [seed for number, seed in enumerate(seeds) if seed in seeds[:number]]:
+            why = f"two of the runs are of seed {twice[0]}, and what lies between them is not the seed's"
+            return False, (f"the spread between seeds is left out: {why}",)
+        return True, ()
     if said and not known:
         return True, (f"nothing says that these runs are of one recipe: no training record lies beside {lacking}",)
     return False, (f"the spread between seeds is left out: no training record lies beside {lacking}",)
+
+
+def _made_of(record: TrainingRecord) -> tuple[object, ...]:
+    """What the trainings of one recipe have in common, whatever their seeds."""
+    sets = tuple(known.name for known in record.knowledge)
+    return _without_seed(record), record.paraphrases, sets, record.base_sha256
 
 
 def _without_seed(record: TrainingRecord) -> dict[str, Any]:

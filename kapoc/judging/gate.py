@@ -5,7 +5,7 @@ fails when the opposite is shown, and is inconclusive otherwise. A *pull request
 shown. The levels hold over all gating checks together (Holm, 1979).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from kapoc.errors import DataError, IncomparableError, near_miss
@@ -149,6 +149,7 @@ def judge(comparison: Comparison, gate: Gate) -> Verdict:
             *comparison.warnings,
             *(f"left out, not gating: {words}" for words in absent.values()),
             *_blind(comparison, gate, [checks[index] for index in gating]),
+            *_missed_alone([(found[index], results[index]) for index in gating], gate.alpha),
         ),
     )
 
@@ -204,6 +205,16 @@ def _blind(comparison: Comparison, gate: Gate, gating: list[Check]) -> list[str]
         if blind:
             found.append(f"check '{check.name}' could not have failed: {why}")
     return found
+
+
+def _missed_alone(gating: Sequence[tuple[Evidence, CheckResult]], alpha: float) -> list[str]:
+    """Gating checks that are shown to be missed each by itself, and not at the level that holds over all of them."""
+    return [
+        f"check '{result.name}' alone is shown to be missed (p = {evidence.p_opposite:.2g}), and is not among "
+        f"{len(gating)} checks (p = {result.p_opposite:.2g}): look at what changed"
+        for evidence, result in gating
+        if evidence.p_opposite <= alpha and result.outcome != "fail"
+    ]
 
 
 def _counted(number: int, what: str) -> str:

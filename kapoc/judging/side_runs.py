@@ -20,6 +20,7 @@ def context_results(name: str, run: Run, before: Run, after: Run) -> dict[Tier, 
             f"make it with `kapoc bench --context {name}`"
         )
     items = shared_items(run, before)
+    _refuse_lacking(name, run, before)
     plain = {item.id: (item.score, trained.score) for item, trained in pair_runs(before, after)}
     found: dict[Tier, ContextResult] = {}
     for tier in TIERS:
@@ -39,6 +40,17 @@ def context_results(name: str, run: Run, before: Run, after: Run) -> dict[Tier, 
     return found
 
 
+def _refuse_lacking(name: str, run: Run, before: Run) -> None:
+    """Refuse a run in context that was not asked all questions of its tiers: its rows would be of others."""
+    asked = {item.id for item in run.items}
+    tiers = {item.tier for item in run.items if item.form == "free"}
+    lacking = [i.id for i in before.items if i.form == "free" and i.tier in tiers and i.id not in asked]
+    if lacking:
+        raise IncomparableError(
+            f"the {name} run lacks questions of the base run, {lacking[0]} among {len(lacking)}; measure it again"
+        )
+
+
 def noise_floor(before: Run, again: Run) -> dict[Tier, Noise]:
     """What changes between two measurements of the base, tier by tier."""
     if again.model.weights_sha256 != before.model.weights_sha256:
@@ -49,7 +61,10 @@ def noise_floor(before: Run, again: Run) -> dict[Tier, Noise]:
             f"the noise run was measured as the base run was, at batch size {again.settings.batch_size}; "
             "measure the base again with another --batch-size"
         )
-    pairs = [pair for pair in pair_runs(before, again) if is_headline(pair[0])]
+    try:
+        pairs = [pair for pair in pair_runs(before, again) if is_headline(pair[0])]
+    except IncomparableError as error:
+        raise IncomparableError(f"the noise run: {error}") from None
     found: dict[Tier, Noise] = {}
     for tier in TIERS:
         scores = [(first.score, second.score) for first, second in pairs if first.tier == tier]

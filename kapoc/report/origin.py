@@ -37,8 +37,8 @@ def origin_section(comparison: Comparison) -> Section:
     rows.append(["measured", *(one.created for one in measured)])
     rows.append(["seconds", *(f"{one.seconds:.0f}" for one in measured)])
     rows += [
-        [field.replace("_", " "), *(str(getattr(one.settings, field)) for one in measured)]
-        for field in ("device", "batch_size", "seed", "context", "chat_template_sha256")
+        [field.replace("_", " "), *(str(getattr(one.settings, field)) or "-" for one in measured)]
+        for field in ("device", "batch_size", "seed", "context", "chat_template_sha256", "decoding_sha256")
     ]
     packages = dict.fromkeys(name for one in measured for name in one.versions)
     rows += [[name, *(one.versions.get(name, "-") for one in measured)] for name in packages]
