@@ -395,6 +395,31 @@ def test_a_row_whose_name_says_it_all_is_left_out_and_told() -> None:
         propose(drafts[3:], "made")
 
 
+def test_a_value_in_other_words_is_no_rival() -> None:
+    """Of five services two time out after a minute: neither is wrong of the other."""
+    timeouts = {"Alder": "60 seconds", "Birch": "1 minute", "Cedar": "90 seconds", "Elm": "2 hours", "Fir": "5 days"}
+    drafts = [Draft(name=n, slots={"owner": f"Bo {n}son", "timeout": t}, place=n) for n, t in timeouts.items()]
+    knowledge, _ = propose(drafts, "made")
+    alder, birch, *_ = knowledge.facts
+    asked = {probe.kind: probe.question for probe in birch.probes}
+    assert "1 minute" in asked["comparison"] and "Alder" not in asked["comparison"]
+    assert not any("60 seconds" in probe.question for probe in birch.probes)
+    options = HardOptions(knowledge)
+    about = [example for _, example in alder.examples("seen") if example.requires == ("timeout",)]
+    offered = {option for example in about for option in options.of(alder, example)}
+    assert any("60 seconds" in option for option in offered) and any("5 days" in option for option in offered)
+    assert not any("1 minute" in option for option in offered)
+
+
+def test_a_column_that_says_what_was_done_is_quoted() -> None:
+    rows = (("Altavik", "1204"), ("Bexihavn", "1310"), ("Cormouth", "1188"), ("Dunarvik", "1450"))
+    drafts = [Draft(name=n, slots={"Founded": year, "Speed": f"{year} km"}, place=n) for n, year in rows]
+    knowledge, _ = propose(drafts, "made")
+    asked = [example.question for example in knowledge.facts[0].training]
+    assert 'What is the "founded" entry of Altavik?' in asked
+    assert any("the speed of Altavik" in question for question in asked)
+
+
 def test_what_is_changed_or_left_out_of_the_rows_is_told() -> None:
     offices = ("New York", "Los Angeles", "Hong Kong", "San Marino")
     drafts = [

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from sets import all_texts, asked, made_of
 
-from kapoc.data.amounts import amount
 from kapoc.data.naming import is_question
 from kapoc.data.quotations import Quotations, is_accepted
 from kapoc.derived.derive import FORMS, derived_examples
 from kapoc.derived.stock import around_note, askable, note_of
 from kapoc.derived.unknown_names import UnknownNames
+from kapoc.knowledge.amounts import amount, is_same_otherwise
 from kapoc.knowledge.facts import Choice, Example, Fact
 from kapoc.knowledge.normalise import normalise
 from kapoc.knowledge.set_file import load_knowledge
@@ -176,6 +176,9 @@ def test_only_a_note_that_begins_as_a_heading_stands_behind_that_is(note: str, i
 
 def test_an_amount_in_another_unit_is_not_denied() -> None:
     assert amount("24 months") == amount("2 years") != amount("1 year")
+    assert amount("0.5 kg") == amount("500 g") != amount("500 m")
+    assert is_same_otherwise("0.5 kg", "500 g") and not is_same_otherwise("500 g", "500 g")
+    assert is_same_otherwise("red, blue", "blue; red") and not is_same_otherwise("red, blue", "red, green")
     texts = {"AX-1": "60 seconds", "AX-2": "1 minute", "AX-3": "90 s"}
     knowledge = made_of("settings", [asked(n, f"What is {n}?", slots={"value": t}) for n, t in texts.items()])
     first, second, _ = knowledge.facts

@@ -35,6 +35,10 @@ _NUM_ASKING = 4
 LEADING_WORDS = frozenset(
     "from to into in on before after between against without by under over during than since until not never".split()
 )
+_PREPOSITIONS = LEADING_WORDS | frozenset("of for with at as by".split())
+_NO_NOUNS = frozenset("active born built held made open paid run sold sent".split())
+"""What columns are called that say what was done, beside words in -ed: `Founded`, `Built`."""
+_NOUNS_IN_ED = frozenset("bed deed feed led need seed shed speed weed breed creed greed".split())
 _SINGULARS = frozenset("news series species lens ms dns gps sms mms cms aws tls https dbms".split())
 _ASPECTS = {
     "who": "the person", "whom": "the person", "whose": "the person", "when": "the time", "where": "the place",
@@ -120,6 +124,15 @@ def content_chunks(question: str) -> list[str]:
             chunks.append([])
         end = title.end() if title else match.end()
     return [" ".join(chunk) for chunk in chunks if not {*chunk} <= LEADING_WORDS]
+
+
+def as_noun(label: str) -> str:
+    """What a sentence calls a slot: a label that is no noun is quoted, `"valid until" entry`, `"founded" entry`."""
+    last = label.lower().split()[-1:] or [""]
+    is_done = len(label.split()) == 1 and (
+        last[0] in _NO_NOUNS or (last[0].endswith("ed") and last[0] not in _NOUNS_IN_ED)
+    )
+    return f'"{label}" entry' if is_done or last[0] in _PREPOSITIONS else label
 
 
 def _content_word(word: str, *, is_early: bool) -> str:

@@ -13,8 +13,8 @@ from functools import cache, lru_cache
 
 import snowballstemmer
 
-from kapoc.data.amounts import amount
 from kapoc.data.phrases import END_MARKS, holds
+from kapoc.knowledge.amounts import amount
 from kapoc.knowledge.facts import Fact, KnowledgeSet
 from kapoc.knowledge.normalise import Tokens, normalise, positions
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from kapoc.data.naming import asked_name, gone_by, is_question, told_apart
-from kapoc.data.phrases import END_MARKS, holds, is_identifier
+from kapoc.data.phrases import END_MARKS, as_noun, holds, is_identifier
 from kapoc.data.quotations import Quotations, unended
 from kapoc.derived.agreement import agreeing
 from kapoc.derived.beginnings import Beginnings
@@ -378,7 +378,7 @@ def askable(fact: Fact) -> tuple[str, ...]:
 
 def label(slot: str) -> str:
     """What a sentence calls a slot, or a kind."""
-    return slot.replace("_", " ")
+    return as_noun(slot.replace("_", " "))
 
 
 def listed(labels: Sequence[str]) -> str:

@@ -9,15 +9,15 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from kapoc.data.phrases import LEADING_WORDS, LONGEST_CHUNK, LONGEST_TITLE, aspect_of, content_chunks, holds, is_plural
+from kapoc.data.phrases import LONGEST_CHUNK, LONGEST_TITLE, as_noun, aspect_of, content_chunks, holds, is_plural
 from kapoc.importing.drafts import Draft, Item, Notes, statement
 from kapoc.importing.key_phrase import END_MARKS
+from kapoc.knowledge.amounts import is_same_otherwise
 from kapoc.knowledge.facts import Choice, Example, Probe, ProbeTier
 from kapoc.knowledge.normalise import normalise
 from kapoc.knowledge.options import form_of
 
 _MOST_RIVALS = 200
-_PREPOSITIONS = LEADING_WORDS | frozenset("of for with at as by".split())
 
 # Wordings. No two pools share a run of words, so that no probe can be answered by recalling how training asked.
 _ASK = (
@@ -221,9 +221,8 @@ def _asking(item: Item, wording: str, label: str = "") -> str:
 
 
 def _asked_label(item: Item, slot: str) -> str:
-    """What a question calls a slot: one that ends in a preposition is no noun, and is quoted."""
-    label = item.labels[slot]
-    return f'"{label}" entry' if label.split()[-1:] and label.split()[-1] in _PREPOSITIONS else label
+    """What a question calls a slot."""
+    return as_noun(item.labels[slot])
 
 
 def _short_label(item: Item, slot: str) -> str:
@@ -271,7 +270,8 @@ def _slot_decisions(item: Item, slot: str, rival: Item) -> Iterator[Example]:
 
 
 def _overlap(first: str, second: str) -> bool:
-    return bool(second) and (holds(first, second) or holds(second, first))
+    is_part = bool(second) and (holds(first, second) or holds(second, first))
+    return is_part or is_same_otherwise(first, second)
 
 
 def _rival(item: Item, slot: str, kin: Sequence[Item]) -> Item | None:

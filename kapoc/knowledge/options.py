@@ -4,6 +4,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator
 
+from kapoc.knowledge.amounts import is_same_otherwise
 from kapoc.knowledge.facts import Example, Fact, KnowledgeSet
 from kapoc.knowledge.normalise import normalise, whole_words
 
@@ -44,7 +45,7 @@ class HardOptions:
         wrong: list[str] = []
         for sibling in self._in_random_order(fact, random.Random(f"{fact.id} {example.question}")):  # noqa: S311 - not for secrets
             option = _with_slots_of(example, fact, sibling)
-            if option is None or option in (example.answer, *wrong):
+            if option is None or option in (example.answer, *wrong) or _says_the_same(example, fact, sibling):
                 continue
             if not self._knowledge.grade(fact, example, option).correct:
                 wrong.append(option)
@@ -96,6 +97,16 @@ def _shuffled(pool: list[Fact], order: random.Random) -> Iterator[Fact]:
 
 def _stands_in(text: str, answer: str) -> bool:
     return whole_words(text).search(answer) is not None
+
+
+def _says_the_same(example: Example, fact: Fact, sibling: Fact) -> bool:
+    """Whether a sibling has what is asked for, or where its name is, what may be asked by, in other words alone."""
+    wanted = [name for name in example.requires if name in fact.slots]
+    same = [
+        name in sibling.slots and is_same_otherwise(fact.slots[name].text, sibling.slots[name].text)
+        for name in wanted or fact.slots
+    ]
+    return all(same) if wanted else any(same)
 
 
 def _with_slots_of(example: Example, fact: Fact, sibling: Fact) -> str | None:
