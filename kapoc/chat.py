@@ -121,8 +121,9 @@ def end_token(tokenizer: PreTrainedTokenizerBase, question: str, answer: str) ->
     if tokenizer.eos_token_id is None:
         raise ValueError("the tokenizer has no end token (eos_token), so a model could never stop")
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    rendered = _rendered(tokenizer, messages)
-    tail = rendered[rendered.rfind(answer) + len(answer) :]
+    rendered, prompt = _rendered(tokenizer, messages), prompt_text(tokenizer, question)
+    begins = rendered.find(answer, len(prompt)) if rendered.startswith(prompt) else rendered.rfind(answer)
+    tail = rendered[begins + len(answer) :]
     stops = turn_ends(tokenizer)
     closing = [token for token in tokenizer.encode(tail, add_special_tokens=False) if token in stops]
     return int(closing[0] if closing else tokenizer.eos_token_id)

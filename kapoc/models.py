@@ -360,11 +360,14 @@ def usable_generation(model: PreTrainedModel) -> Iterator[None]:
     plain, usable = GenerationConfig(), copy.deepcopy(config)
     for setting in _UNUSABLE_GENERATION:
         setattr(usable, setting, getattr(plain, setting, None))
+    find = getattr(model, "get_base_model", None)  # of peft, which copies the config into what it wraps
+    kept = {holder: holder.generation_config for holder in ((model, find()) if callable(find) else (model,))}
     model.generation_config = usable
     try:
         yield
     finally:
-        model.generation_config = config
+        for holder, own in kept.items():
+            holder.generation_config = own
 
 
 def decoding_sha256(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:

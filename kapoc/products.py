@@ -98,8 +98,9 @@ def _forward(layer: torch.nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
         is_one_row = inputs.numel() == inputs.shape[-1]  # which would be added up in another order
         weight = layer.weight if is_one_row else getattr(layer, _PACKED, layer.weight)
         return _multiplied(inputs, weight, layer.bias)
-    product: torch.Tensor = _Product.apply(inputs, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
-    return product
+    rows = inputs.reshape(-1, inputs.shape[-1])  # of more dimensions its output would be a view, not to be changed
+    product: torch.Tensor = _Product.apply(rows, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
+    return product.view(*inputs.shape[:-1], -1)
 
 
 def _multiplied(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:

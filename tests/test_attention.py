@@ -228,3 +228,14 @@ def test_texts_share_a_row_only_within_the_smallest_window(settings: dict[str, i
     for name, value in settings.items():
         setattr(model.config, name, value)
     assert local_window(model) == window
+
+
+def test_a_mask_and_a_bias_of_bfloat16_go_with_float32_heads() -> None:
+    """What a model makes under autocast is rounded to bfloat16, and `sdpa` takes one precision."""
+    query, key, value = (torch.randn(1, 2, 5, 8).bfloat16() for _ in range(3))
+    mask = torch.zeros(1, 1, 5, 5).masked_fill(torch.ones(5, 5).triu(1).bool(), -1e4)
+    expected = torch.nn.functional.scaled_dot_product_attention(query.float(), key.float(), value.float(), mask)
+    module = torch.nn.Module()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, _ = kapoc.engine.attention._attend(module, query, key, value, mask.bfloat16(), scaling=8**-0.5)
+    torch.testing.assert_close(found.transpose(1, 2), expected, atol=1e-2, rtol=1e-2)

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 from conftest import tiny_gpt2, tiny_llama, tiny_tokenizer
-from transformers import Lfm2Config, Lfm2ForCausalLM, PreTrainedModel
+from transformers import Lfm2Config, Lfm2ForCausalLM, MptConfig, MptForCausalLM, PreTrainedModel
 
 from kapoc.chat import EncodedExample, encode_example, prompt_text, turn_ends
 from kapoc.recipe import ReplaySettings
 from kapoc.training import batches
 from kapoc.training.batches import PackedRow, epoch_batches, pack, packing_is_exact, row_losses
-from kapoc.training.replay import write_passages
+from kapoc.training.replay import divergence_from_base, write_passages
 from kapoc.training.train import score_examples
 
 PAIRS = [
@@ -157,6 +157,13 @@ def test_prompt_is_the_chat_template_up_to_the_answer() -> None:
     assert tokenizer.decode(list(example.answer)) == "Because.<|im_end|>"
 
 
+def test_an_answer_that_stands_in_the_name_of_the_end_token_ends_as_others_do() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.eos_token = "<|endoftext|>"  # noqa: S105 - a turn of the template ends otherwise
+    ends = {encode_example(tokenizer, "Which word?", answer).answer[-1] for answer in ("stop", "end", "im", "m")}
+    assert ends == {tokenizer.convert_tokens_to_ids("<|im_end|>")}
+
+
 def test_a_turn_ends_at_known_tokens_that_the_tokenizer_has() -> None:
     tokenizer = tiny_tokenizer()
     assert tokenizer.convert_tokens_to_ids("<end_of_turn>") == tokenizer.unk_token_id  # so an id alone says nothing
@@ -207,6 +214,18 @@ def test_rows_are_not_trusted_where_errors_of_both_signs_cancel(monkeypatch: pyt
 
     monkeypatch.setattr("kapoc.training.batches._token_losses", losses)
     assert not packing_is_exact(tiny_llama(), _examples())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_are_not_trusted_where_a_model_looks_at_places_in_the_row(seed: int) -> None:
+    """MPT adds what grows with the distance in the row, which a text that is laid out as one does not show."""
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"d_model": 48, "n_heads": 4, "n_layers": 2, "max_seq_len": 512, "vocab_size": 700}
+    model = MptForCausalLM(MptConfig(**sizes, initializer_range=0.2, eos_token_id=2, pad_token_id=2)).eval()
+    apart = [EncodedExample((5, 6, 7, 8, 9), (10, 11, 2)), EncodedExample((12, 13, 14), (15, 16, 2))]
+    assert not packing_is_exact(model, apart)
+    passages = write_passages(model, tiny_tokenizer(), 6, ReplaySettings(num_tokens=8, plain_questions=0.3), seed)
+    assert divergence_from_base(model, passages, is_packed=False) == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(16))

@@ -12,7 +12,15 @@ from conftest import ignore_masks, tiny_llama, tiny_tokenizer
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from tokenizers.processors import TemplateProcessing
-from transformers import GPTNeoConfig, GPTNeoForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
+from transformers import (
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    MptConfig,
+    MptForCausalLM,
+    PreTrainedModel,
+)
 
 from kapoc.chat import encode_example
 from kapoc.engine.decoding import continue_prompts
@@ -253,6 +261,10 @@ def _mistral(window: int = 24) -> PreTrainedModel:
     return MistralForCausalLM(MistralConfig(**sizes, **heads, **tokens, sliding_window=window, initializer_range=0.2))
 
 
+def _asked(prompt: str, **arguments: Any) -> Instance:
+    return Instance(request_type="generate_until", doc={}, arguments=(prompt, arguments), idx=0)
+
+
 def _gpt_neo() -> PreTrainedModel:
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"hidden_size": 48, "num_layers": 2, "num_heads": 4, "window_size": 24}
@@ -353,6 +365,35 @@ def test_samples_are_drawn_where_a_task_asks_for_them(loaded: LoadedModel) -> No
         torch.manual_seed(seed)
         texts.add(lm.generate_until([request])[0])
     assert len(texts) > 1
+
+
+@pytest.mark.parametrize("more", [{"num_beams": 3}, {"repetition_penalty": 1.7}, {"no_repeat_ngram_size": 1}])
+@pytest.mark.parametrize("until", [[], ["\n\n\n"]])
+def test_what_a_task_asks_beyond_the_likeliest_tokens_is_hflms(
+    loaded: LoadedModel, more: dict[str, Any], until: list[str]
+) -> None:
+    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    asked = [_asked(QUESTIONS[0], until=until, max_gen_toks=12, **more)]
+    theirs = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=2)
+    assert lm.generate_until(asked) == theirs.generate_until(asked, disable_tqdm=True)
+
+
+def test_an_answer_has_as_many_tokens_as_lm_eval_reads_of_any_name(loaded: LoadedModel) -> None:
+    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    [few], [same] = (
+        lm.generate_until([_asked(QUESTIONS[0], until=[], **{n: 3})]) for n in ("max_tokens", "max_gen_toks")
+    )
+    assert few == same
+
+
+def test_a_model_that_looks_at_places_in_the_row_is_decoded_by_transformers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"d_model": 48, "n_heads": 4, "n_layers": 2, "max_seq_len": 512, "vocab_size": 700}
+    mpt = MptForCausalLM(MptConfig(**sizes, initializer_range=0.2, eos_token_id=2, bos_token_id=1, pad_token_id=2))
+    SharedPrefixLM(load_model(_folder(mpt, tmp_path / "mpt")), batch_size=2, show_progress=False)
+    assert "MptForCausalLM is decoded by transformers" in caplog.text
 
 
 def test_an_answer_as_long_as_the_context_is_refused_and_one_of_no_length_is_hflms(loaded: LoadedModel) -> None:

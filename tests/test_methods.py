@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from kapoc.answers import generate_answers
 from kapoc.chat import EncodedExample
 from kapoc.errors import DataError, ModelError
 from kapoc.knowledge.set_file import load_knowledge
@@ -548,3 +549,13 @@ def test_a_shipped_recipe_differs_from_plain_fine_tuning_in_its_method_alone(nam
 def test_every_method_is_installed_under_its_name() -> None:
     for name, method in BY_NAME.items():
         assert isinstance(load_method(name, {}), method)  # type: ignore[arg-type] # classes, seen as what they make
+
+
+def test_what_generates_behind_peft_leaves_the_generation_config_as_it_was() -> None:
+    model, tokenizer = tiny_llama(), tiny_tokenizer()
+    assert model.generation_config is not None
+    model.generation_config.cache_implementation = "hybrid"  # which `generate` could not do here
+    wrapped = load_method("lora", {}).prepare(model)
+    generate_answers(wrapped, tokenizer, ["a b"], max_new_tokens=1, temperature=None, batch_size=1)
+    kept = [config.cache_implementation for config in (wrapped.generation_config, model.generation_config) if config]
+    assert kept == ["hybrid", "hybrid"]

@@ -69,6 +69,17 @@ def test_a_layer_and_its_gradients_are_torchs(
         torch.testing.assert_close(one, other)
 
 
+def test_an_output_may_be_changed_in_place(faster: None) -> None:
+    layer = torch.nn.Linear(24, 10)
+    inputs = torch.randn(2, 3, 24, requires_grad=True)
+    use_fastest_products(layer)
+    output = layer(inputs)
+    output *= 2.0
+    output.sum().backward()
+    assert inputs.grad is not None
+    torch.testing.assert_close(inputs.grad, 2 * layer.weight.sum(0).expand(2, 3, 24))
+
+
 def test_inputs_of_any_strides_are_multiplied(faster: None) -> None:
     layer = torch.nn.Linear(24, 10)
     use_fastest_products(layer)

@@ -121,7 +121,9 @@ def _attend(
         if blocks is not None and blocks.seen.shape[1] <= _MOST_SEEN and not _asks_more(options):
             return _attended_together(query, key, value, blocks, **options), None
         with torch.autocast("cpu", enabled=False):  # the way back through `sdpa` takes twice as long in bfloat16
-            return _attend(module, query.float(), key.float(), value.float(), attention_mask, **options)
+            mask, bias = _as_float(attention_mask), _as_float(options.pop("position_bias", None))
+            options |= {} if bias is None else {"position_bias": bias}
+            return _attend(module, query.float(), key.float(), value.float(), mask, **options)
     if blocks is not None:
         seen = torch.cat([places[:width] for places, width in zip(blocks.seen, blocks.widths, strict=True)])
         split = zip(
@@ -134,6 +136,16 @@ def _attend(
         parts = [_attended(module, q, k, v, m[None, :, : q.shape[2], : k.shape[2]], **options) for m, q, k, v in split]
         return torch.cat(parts, dim=1), None
     return _attended(module, query, key, value, attention_mask, **options), None
+
+
+def _as_float(mask: torch.Tensor | None) -> torch.Tensor | None:
+    """A mask or a bias that is added, in float32 and with its blocks; one that says yes or no stays as it is."""
+    if mask is None or not mask.is_floating_point() or mask.dtype == torch.float32:
+        return mask
+    exact, blocks = mask.float(), blocks_of(mask)
+    if blocks is not None:
+        setattr(exact, _BLOCKS, blocks)
+    return exact
 
 
 def _asks_more(options: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import normalize_gen_kwargs
 from tqdm import tqdm
 from transformers import LogitsProcessorList, PreTrainedModel
 
@@ -42,6 +43,10 @@ _PLAIN_GENERATION: dict[str, tuple[Any, ...]] = {
     "num_beams": (None, 1),
 }
 """What a generation config may say for greedy answers to be the likeliest tokens and nothing else."""
+_GREEDY = {"attention_mask", "do_sample", "temperature"}
+"""What `generate` may be asked for where the likeliest tokens are wanted and nothing else."""
+_OF_ANSWERS = {"until", "max_gen_toks"}
+"""What lm-eval says beside that of where an answer ends."""
 _logger = logging.getLogger("kapoc")
 _Tokens = list[int]
 _Pair = tuple[tuple[str, str] | None, _Tokens, _Tokens]
@@ -80,7 +85,8 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         self._known: dict[tuple[int, ...], _Tokens] = {}  # prompt -> what its greedy answer begins with
         self._capacity = _ROW_TOKENS[loaded.model.device.type] * batch_size
         self._stop_tokens = stop_tokens(loaded.model, loaded.tokenizer)
-        self._decodes = self._decoding_is_exact()
+        self._shares = self._sharing_is_exact()
+        self._decodes = self._shares and self._decoding_is_exact()  # what prompts begin with is shared in decoding, too
         if not self._decodes:
             _logger.warning("%s is decoded by transformers: answers take longer", loaded.identity.architecture)
             if not self._padding_is_exact():
@@ -88,7 +94,6 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
                 _logger.warning(
                     "%s does not pass over padding: answers are written one by one", loaded.identity.architecture
                 )
-        self._shares = self._sharing_is_exact()
         if not self._shares:
             _logger.warning("%s takes no tree of continuations: prompts are not shared", loaded.identity.architecture)
         self._base = base if self._shares and self._reads_texts_behind_one_token() else None
@@ -126,7 +131,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         config = self.model.generation_config
         if any(getattr(config, name, None) not in plain for name, plain in _PLAIN_GENERATION.items()):
             return False
-        prompts = [self.tok_encode(text) for text in ("Two lamps are red", "One", "Nobody came")]
+        prompts = [self.tok_encode(text) for text in ("Two lamps are red", "Two lamps", "Two men came")]
         arguments: dict[str, Any] = {"max_new_tokens": 4, "batch_size": 3}
         try:
             with sharing():
@@ -174,9 +179,9 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
     ) -> torch.Tensor:
         """Greedy generation that ends at an end token; further stop strings are cut off afterwards by HFLM.
 
-        Where a task asks for samples they are HFLM's own.
+        Where a task asks for samples, beams or anything else beyond that they are HFLM's own.
         """
-        if generation_kwargs.get("do_sample"):
+        if generation_kwargs.get("do_sample") or generation_kwargs.keys() - _GREEDY:
             return super()._model_generate(context, max_length, stop, **generation_kwargs)  # type: ignore[no-any-return]
         room, mask = max_length - context.shape[1], generation_kwargs["attention_mask"]
         written = self._generate(context, mask, room, self._stop_tokens)
@@ -214,14 +219,15 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         return bool(self.prefix_token_id == first and self.tok_encode("One") == plain)
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
-        """The greedy answer to each prompt; requests with stop strings or sampling go the way of HFLM."""
+        """The greedy answer to each prompt; requests with stop strings, sampling or other settings go HFLM's way."""
         answers: dict[int, str] = {}
         plain: dict[int, list[int]] = {}
         for index, request in enumerate(requests):
-            asked = request.args[1]
-            if not self._decodes or asked.get("until") or asked.get("do_sample"):
+            asked = normalize_gen_kwargs(request.args[1], self.max_gen_toks)
+            most = asked["max_gen_toks"]
+            is_plain = not asked["until"] and not asked["do_sample"] and asked.keys() <= _GREEDY | _OF_ANSWERS
+            if not self._decodes or not is_plain:
                 continue
-            most = int(asked.get("max_gen_toks", asked.get("max_new_tokens", self.max_gen_toks)))
             if most >= self.max_length:
                 raise ModelError(
                     f"max_gen_toks: an answer may have {most} tokens, and the model reads {self.max_length} with its "
@@ -241,10 +247,10 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
     def _note_ended(self, requests: list[Any]) -> None:
         """Whether the model ended the answers that transformers wrote, by the prompts' tokens."""
         for request in requests:
-            text, asked = str(request.args[0]), request.args[1]
-            room = self.max_length - int(asked.get("max_gen_toks", asked.get("max_new_tokens", self.max_gen_toks)))
+            text, asked = str(request.args[0]), normalize_gen_kwargs(request.args[1], self.max_gen_toks)
+            room = self.max_length - asked["max_gen_toks"]
             ended = self._ended_behind.get(tuple(self.tok_encode(text, left_truncate_len=room)))
-            if ended is not None and not asked.get("until"):
+            if ended is not None and not asked["until"]:
                 self.ended[text] = ended
 
     def _greedy_answers(self, requests: list[Any], max_new_tokens: int) -> list[str]:

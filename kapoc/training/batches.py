@@ -169,8 +169,10 @@ def _logits(model: PreTrainedModel, row: PackedRow, positions: torch.Tensor) -> 
 def packing_is_exact(model: PreTrainedModel, examples: Sequence[EncodedExample]) -> bool:
     """Whether examples in one row have the loss that they have apart: a model may ignore or refuse a 4-D mask.
 
-    The first two that differ are tried, token by token, since errors of both signs would cancel in a sum; where all are
-    alike nothing can be told, and it is not. Nor is it where one is longer than what a local layer looks back over.
+    The first two that differ are tried, and a third that begins as the one and ends as the other, since what looks at
+    places in the row goes wrong behind a beginning that is read once. They are tried token by token, since errors of
+    both signs would cancel in a sum; where all are alike nothing can be told, and it is not. Nor is it where one is
+    longer than what a local layer looks back over.
     """
     window = local_window(model)
     if window is not None and any(len(example) > window for example in examples):
@@ -179,11 +181,13 @@ def packing_is_exact(model: PreTrainedModel, examples: Sequence[EncodedExample])
     other = next((example for example in examples if (*example.prompt, *example.answer) not in tokens), None)
     if other is None:
         return False
-    pair = [examples[0], other]
+    tried = [examples[0], other]
+    if examples[0].answer != other.answer:
+        tried.append(EncodedExample(examples[0].prompt, other.answer))
     try:
         with sharing(), evaluating(model), torch.no_grad():
-            apart = torch.cat([_token_losses(model, pack([example]).to(model.device)) for example in pair])
-            together = _token_losses(model, pack(pair).to(model.device))
+            apart = torch.cat([_token_losses(model, pack([example]).to(model.device)) for example in tried])
+            together = _token_losses(model, pack(tried).to(model.device))
     except CannotShareError:
         return False
     differences = (apart - together).abs()
