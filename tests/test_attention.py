@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -236,6 +237,8 @@ def test_a_mask_and_a_bias_of_bfloat16_go_with_float32_heads() -> None:
     mask = torch.zeros(1, 1, 5, 5).masked_fill(torch.ones(5, 5).triu(1).bool(), -1e4)
     expected = torch.nn.functional.scaled_dot_product_attention(query.float(), key.float(), value.float(), mask)
     module = torch.nn.Module()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found, _ = kapoc.engine.attention._attend(module, query, key, value, mask.bfloat16(), scaling=8**-0.5)
-    torch.testing.assert_close(found.transpose(1, 2), expected, atol=1e-2, rtol=1e-2)
+    for bias in (None, torch.zeros(1, 2, 5, 5).bfloat16()):
+        options: dict[str, Any] = {"scaling": 8**-0.5} | ({} if bias is None else {"position_bias": bias})
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found, _ = kapoc.engine.attention._attend(module, query, key, value, mask.bfloat16(), **options)
+        torch.testing.assert_close(found.transpose(1, 2), expected, atol=1e-2, rtol=1e-2)

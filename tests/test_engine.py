@@ -359,7 +359,7 @@ def test_a_text_beyond_the_window_does_not_send_the_others_apart(
 def test_samples_are_drawn_where_a_task_asks_for_them(loaded: LoadedModel) -> None:
     lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
     arguments = {"until": [], "do_sample": True, "temperature": 5.0, "max_gen_toks": 8}
-    [request] = [Instance(request_type="generate_until", doc={}, arguments=(QUESTIONS[0], arguments), idx=0)]
+    request = _asked(QUESTIONS[0], **arguments)
     texts = set()
     for seed in range(4):
         torch.manual_seed(seed)
@@ -400,7 +400,7 @@ def test_an_answer_as_long_as_the_context_is_refused_and_one_of_no_length_is_hfl
     lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
 
     def answered(**arguments: Any) -> list[str]:
-        return lm.generate_until([Instance("generate_until", {}, (QUESTIONS[0], {"until": [], **arguments}), 0)])
+        return lm.generate_until([_asked(QUESTIONS[0], until=[], **arguments)])
 
     with pytest.raises(ModelError, match="max_gen_toks: an answer may have 1024 tokens, and the model reads 1024"):
         answered(max_gen_toks=1024)

@@ -185,21 +185,17 @@ def test_runs_whose_records_name_other_recipes_are_no_seeds(folder: Path, monkey
 
 
 @pytest.mark.parametrize(
-    ("others", "says"),
+    ("seed", "others", "says"),
     [
-        ({"recipe": {"seed": 1}}, None),
-        ({"recipe": {"seed": 0}}, "two of the runs are of seed 0, and what lies between them is not the seed's"),
-        (
-            {"recipe": {"seed": 1}, "base_sha256": "9" * 64},
-            "the training records are of different recipes, sets or bases",
-        ),
+        (1, {}, None),
+        (0, {}, "two of the runs are of seed 0, and what lies between them is not the seed's"),
+        (1, {"base_sha256": "9" * 64}, "the training records are of different recipes, sets or bases"),
     ],
 )
 def test_a_spread_between_seeds_is_of_other_seeds_and_one_base(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, others: dict[str, Any], says: str | None
+    folder: Path, monkeypatch: pytest.MonkeyPatch, seed: int, others: dict[str, Any], says: str | None
 ) -> None:
     record = json.loads((folder / "all" / "training.json").read_text(encoding="utf-8"))
-    seed = others.pop("recipe")["seed"]
     recipe = {**record["recipe"], "train": {**record["recipe"]["train"], "seed": seed}}
     later = {**record, "weights_sha256": "2" * 64, "recipe": recipe, **others}
     (folder / "half" / "training.json").write_text(json.dumps(later), encoding="utf-8")

@@ -216,6 +216,8 @@ def test_the_letter_of_an_option_is_no_answer(tmp_path: Path) -> None:
         guess_mapping(table_with("Question,Choices,Answer", "Where?,a lake or an oven,an oven"))[0].answer == "Answer"
     )
     assert guess_mapping(table_with("Q,A", "Who?,7"))[0].answer == "A"
+    sums = written(tmp_path, "sums.jsonl", '{"question": "2 + 5?", "choices": ["7", "8"], "answer": "7"}\n')
+    assert guess_mapping(read_table(sums))[0].answer == "answer"
 
 
 def test_a_list_of_answers_is_joined_and_said(tmp_path: Path) -> None:

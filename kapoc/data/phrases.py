@@ -128,11 +128,9 @@ def content_chunks(question: str) -> list[str]:
 
 def as_noun(label: str) -> str:
     """What a sentence calls a slot: a label that is no noun is quoted, `"valid until" entry`, `"founded" entry`."""
-    last = label.lower().split()[-1:] or [""]
-    is_done = len(label.split()) == 1 and (
-        last[0] in _NO_NOUNS or (last[0].endswith("ed") and last[0] not in _NOUNS_IN_ED)
-    )
-    return f'"{label}" entry' if is_done or last[0] in _PREPOSITIONS else label
+    *others, last = label.lower().split() or [""]
+    is_done = not others and (last in _NO_NOUNS or (last.endswith("ed") and last not in _NOUNS_IN_ED))
+    return f'"{label}" entry' if is_done or last in _PREPOSITIONS else label
 
 
 def _content_word(word: str, *, is_early: bool) -> str:

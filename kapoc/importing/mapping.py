@@ -158,16 +158,19 @@ def _guess_pair(table: Table, chosen: dict[str, str], lines: list[str]) -> None:
     del chosen[found]
 
 
-def _refuse_numbered(table: Table, answer: str, others: Iterable[str]) -> None:
+def _refuse_numbered(table: Table, answer: str, others: Sequence[str]) -> None:
     """Refuse answers that are the letter or the number of an option.
 
     Raises:
-        DataError: all are, and another column holds options.
+        DataError: all are, another column holds options, and they are not among these, as numbers may be.
     """
-    texts = [row[answer] for row in table.rows if row[answer]]
-    if not _OPTIONS.isdisjoint(map(_bare, others)) and all(_NUMBERED.fullmatch(text) for text in texts):
+    answered = [row for row in table.rows if row[answer]]
+    if _OPTIONS.isdisjoint(map(_bare, others)) or not all(_NUMBERED.fullmatch(row[answer]) for row in answered):
+        return
+    if any(row[answer] not in ", ".join(row[column] for column in others).split(", ") for row in answered):
         raise DataError(
-            f"{table.source}: {answer}: says which option is right ('{texts[0]}'); write the option's own text there"
+            f"{table.source}: {answer}: says which option is right ('{answered[0][answer]}'); write the option's own "
+            "text there"
         )
 
 
