@@ -179,9 +179,13 @@ class TrainSettings(StrictRecord):
 
     def num_passages(self, sizes: Sequence[int]) -> tuple[int, int]:
         """How many passages the base writes before epochs of so many examples: to replay, and for the budget."""
-        needed = min(MOST_PASSAGES, sum(self.steps_of_epochs(sizes)) * self.replay.per_step)
+        needed = min(MOST_PASSAGES, self.num_readings(sizes))
         replayed = (self.replay.num_passages or needed) if self.replay.weight else 0
         return replayed, self.budget.num_passages if self.has_budget else 0
+
+    def num_readings(self, sizes: Sequence[int]) -> int:
+        """How often the steps of epochs of so many examples read a replayed passage."""
+        return sum(self.steps_of_epochs(sizes)) * self.replay.per_step if self.replay.weight else 0
 
 
 class BenchSettings(StrictRecord):

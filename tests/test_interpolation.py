@@ -167,6 +167,7 @@ def test_a_checkpoint_tells_its_curve_and_what_each_fact_got(
         (fact, form): number for fact in taught for form, number in (("seen", 2), ("reverse", 4))
     }
     assert "the base writes 10 passages of general text" in told  # one in each of eight steps, and two
+    assert not [line for line in told if "what comes again" in line]
     assert not [line for line in told if line.startswith(("hardly taught", "replacing", "note: the model does not"))]
     [taken] = [line for line in told if line.startswith("taken on the way back")]
     assert record.taken is not None

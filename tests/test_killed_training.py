@@ -94,6 +94,8 @@ def test_restart_throws_the_state_away(tmp_path: Path, tiny_recipe: Path) -> Non
     train_run.train_model(workspace_of(tmp_path, recipe, lines), workspace.model, restart=True)
     assert not [line for line in lines if "going on" in line]
     assert "the base writes 4 passages of general text" in lines
+    told = "note: each replayed passage is read 4.0 times, and what comes again holds less; "
+    assert f"{told}with replay.num_passages = 16 none does" in lines  # two in each of eight steps
 
 
 def test_the_restart_of_the_command_line(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kapoc.training_record import Checks, Exposure, TrainingRecord
 
 _BATCH_SIZE = 20
+_OFTEN = 1.5
 _NUM_TRIED = 200
 """So many passages are looked at where their number is not known yet."""
 
@@ -109,9 +110,11 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool) 
         keeper.discard()
     _tell_replaced(workspace, base, out, read)
     checkpoint.refuse_without_room(out, 4 * base.identity.num_parameters)
-    numbers = workspace.recipe.train.num_passages(list(map(len, texts.epochs)))
+    sizes = list(map(len, texts.epochs))
+    numbers = workspace.recipe.train.num_passages(sizes)
     passages, held_out = _passages(workspace, base, keeper, numbers)
     _tell_taught(workspace, texts, examples)
+    _tell_read_again(numbers[0], workspace.recipe.train.num_readings(sizes), workspace.listener.tell)
     with checkpoint.writing(out) as folder:
         result = _trained(workspace, base, out, texts, passages, held_out, keeper)
         _save(workspace, base, result, folder, texts, read)
@@ -140,6 +143,15 @@ def _tell_taught(workspace: Workspace, texts: "TrainingTexts", examples: "Sequen
         tell(f"note: budget.spillover: limits nothing, since {reason}")
     if faint := faint_facts(exposures(examples), texts.facts):
         tell(f"hardly taught: {', '.join(faint)}; give these facts more or longer training answers")
+
+
+def _tell_read_again(num_replayed: int, num_readings: int, tell: Callable[[str], None]) -> None:
+    """Say that replayed passages come again and again, where they do: a model is held less by what it has read."""
+    if num_readings >= _OFTEN * num_replayed > 0:
+        tell(
+            f"note: each replayed passage is read {num_readings / num_replayed:.1f} times, and what comes again holds "
+            f"less; with replay.num_passages = {num_readings} none does"
+        )
 
 
 def _trained(
