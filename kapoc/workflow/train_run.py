@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _BATCH_SIZE = 20
 _OFTEN = 1.5
+"""Readings of a replayed passage from which on they are told."""
 _NUM_TRIED = 200
 """So many passages are looked at where their number is not known yet."""
 
