@@ -84,8 +84,6 @@ class TrainSettings(StrictRecord):
         derived_from: the first epoch that has them; those before it teach the set's own examples alone.
         derived_by_notes: whether derived questions are answered with the fact's note, which is what all its training
             answers say alike, in place of answers of many shapes.
-        derived_by_records: whether a `comparison` by a text that one fact alone has is answered with whose it is, as
-            `reverse` is, in place of what both facts have.
         derived_tokens: of such a note only so many first tokens are trained, two at least (where the note begins the
             answer, the white space at the end of the chat template counts as one), but in `two_hop`, where the answer
             stands further on and another text before it; what stands behind a note is trained, and then how each
@@ -119,7 +117,6 @@ class TrainSettings(StrictRecord):
     )
     derived_from: Positive = 1
     derived_by_notes: bool = False
-    derived_by_records: bool = False
     derived_tokens: Annotated[int, Field(ge=2)] | None = None
     contrast: Annotated[Number, Field(ge=0, le=1)] = 0.0
     replay: ReplaySettings = ReplaySettings()
@@ -150,8 +147,6 @@ class TrainSettings(StrictRecord):
             and self.derived_from > self.epochs,
             "derived_from: does nothing without derived texts": self.derived_from > 1 and not self.asked_forms,
             "derived_by_notes: does nothing without derived texts": self.derived_by_notes and not self.asked_forms,
-            "derived_by_records: does nothing without comparison": self.derived_by_records
-            and "comparison" not in self.asked_forms,
             "derived_tokens: does nothing without derived_by_notes": self.derived_tokens is not None
             and not self.derived_by_notes,
             "budget: limits nothing without stop_at or alphas": self.budget != BudgetSettings() and not self.has_budget,

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import tiny_tokenizer
-from sets import asked as named
-from sets import knowledge_of, made_of
+from sets import knowledge_of
 
 from kapoc.chat import EncodedExample
 from kapoc.data.naming import codes_in, gone_by, is_question
@@ -197,9 +196,9 @@ def test_training_counts_its_contrast_examples(tmp_path: Path, tiny_recipe: Path
     assert record.num_steps == 2 * -(-own // 2 // 4)
 
 
-def derived_with_contrasts(form: str, per_fact: int = 6, *, by_records: bool = False) -> list[DerivedExample]:
-    knowledge, order = knowledge_of("software-defects"), random.Random(0)
-    return derived_examples(knowledge, [form], per_fact=per_fact, order=order, by_notes=True, by_records=by_records)
+def derived_with_contrasts(form: str, per_fact: int = 6) -> list[DerivedExample]:
+    knowledge = knowledge_of("software-defects")
+    return derived_examples(knowledge, [form], per_fact=per_fact, order=random.Random(0), by_notes=True)
 
 
 def test_a_claim_stands_beside_the_same_claim_about_another_fact_and_another_claim_about_the_same() -> None:
@@ -224,34 +223,6 @@ def test_a_claim_stands_beside_the_same_claim_about_another_fact_and_another_cla
             assert sorted(said) == ["no.", "yes."]
         for fact in names:
             assert sorted(side for one, side in zip(four, sides, strict=True) if one.fact == fact) == ["no.", "yes."]
-
-
-def test_a_comparison_by_record_says_whose_the_text_is_that_one_fact_alone_has() -> None:
-    knowledge = knowledge_of("software-defects")
-    found = derived_with_contrasts("comparison", by_records=True)
-    every = [one for example in found for one in (example, *example.contrasts)]
-    by_record = [one for one in every if one.answer.startswith("Record: ")]
-    assert 0.5 * len(every) < len(by_record) < len(every)
-    for one in by_record:
-        start, _, name = one.answer.removeprefix("Record: ").removesuffix(".").partition(". That is ")
-        [owner] = [fact for fact in knowledge.taught if fact.name == name]
-        [slot] = [slot for slot, said in owner.slots.items() if said.text.startswith(start.rstrip("."))]
-        assert slot not in {"version", "file"}  # the one is put in order, the other is that of many
-        texts = Counter(fact.slots[slot].text for fact in knowledge.taught if slot in fact.slots)
-        assert texts[owner.slots[slot].text] == 1
-        assert holds(one.question, name)
-    assert all(one.answer.startswith("First: ") for one in every if one not in by_record)
-    assert [one.question for one in found] == [one.question for one in derived_with_contrasts("comparison")]
-
-
-def test_a_text_that_two_facts_have_tells_of_neither() -> None:
-    valves = {"QX-11": "a leaking valve", "QX-21": "a frozen valve", "QX-31": "a missing valve"}
-    cures = {"QX-11": "turn it off", "QX-21": "turn it off", "QX-31": "call the makers"}
-    slots = {name: {"cause": valve, "cure": cures[name]} for name, valve in valves.items()}
-    knowledge = made_of("valves", [named(name, f"What is {name}?", slots=slots[name]) for name in valves])
-    found = derived_examples(knowledge, ["comparison"], per_fact=4, order=random.Random(0), by_records=True)
-    by_record = {one.answer for one in found if one.answer.startswith("Record: ")}
-    assert by_record == {f"Record: {valve}. That is {name}." for name, valve in valves.items()}
 
 
 @pytest.mark.parametrize("form", ["comparison", "ordering"])

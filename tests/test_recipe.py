@@ -58,7 +58,6 @@ def test_another_method_does_not_take_over_the_options_of_the_recipe() -> None:
         ({"derived": {"slot": 1}, "derived_from": 3, "epochs": 2}, "derived: begins with epoch 3, and there are 2"),
         ({"derived_from": 2}, "derived_from: does nothing without derived texts"),
         ({"derived_by_notes": True}, "derived_by_notes: does nothing without derived texts"),
-        ({"derived": {"slot": 1}, "derived_by_records": True}, "derived_by_records: does nothing without comparison"),
         ({"derived": {"slot": 1}, "derived_tokens": 4}, "derived_tokens: does nothing without derived_by_notes"),
         ({"budget": {"divergence": 0.1}}, "budget: limits nothing without stop_at or alphas"),
     ],

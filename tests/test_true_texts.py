@@ -203,10 +203,8 @@ def test_a_text_with_an_end_mark_gets_no_second_one_and_a_note_without_one_gets_
         for n in (1, 2, 3)
     ]
     knowledge = made_of("defects", facts)
-    for by_notes, by_records in ((False, False), (True, False), (False, True)):
-        found = derived_examples(
-            knowledge, FORMS, per_fact=4, order=random.Random(0), by_notes=by_notes, by_records=by_records
-        )
+    for by_notes in (False, True):
+        found = derived_examples(knowledge, FORMS, per_fact=4, order=random.Random(0), by_notes=by_notes)
         assert found
         for example in found:
             plain = example.answer.replace("...", "").replace("p.m.", "noon").replace("Next?", "Next")
@@ -221,10 +219,8 @@ def test_marks_of_other_scripts_and_inside_quotation_marks_end_a_sentence_too() 
         asked("東海館", "東海館とは?", "新しい館です。", slots={"kind": "新しい館です。", "line": "三番線?"}, id="b"),
         asked("PX-31", "What is PX-31?", 'the crew says "go on."', slots={"kind": 'it says "go on."', "line": "blue"}),
     ]
-    for by_notes, by_records in ((False, False), (True, False), (False, True)):
-        found = derived_examples(
-            made_of("all", facts), FORMS, per_fact=4, order=random.Random(1), by_notes=by_notes, by_records=by_records
-        )
+    for by_notes in (False, True):
+        found = derived_examples(made_of("all", facts), FORMS, per_fact=4, order=random.Random(1), by_notes=by_notes)
         said = [text for one in found for text in (one.question, one.answer)]
         assert any("古い駅です" in text for text in said)
         assert any("go on" in text for text in said)

@@ -78,7 +78,6 @@ def derived_examples(
     order: random.Random,
     rounds: int = 1,
     by_notes: bool = False,
-    by_records: bool = False,
     beside: Iterable[KnowledgeSet] = (),
 ) -> list[DerivedExample]:
     """Derive training examples from the taught facts of a set.
@@ -96,7 +95,6 @@ def derived_examples(
         by_notes: whether a question is answered with the fact's note, which is what all its training answers say alike;
             one that quotes the fact, with the quoted slot before it. Decisions are answered as ever, and so is a fact
             that has no note, or one that does not answer the question.
-        by_records: whether a comparison by a text that one fact alone has is answered as `reverse` is: by whose it is.
         beside: other sets that the model is taught or asked about: none of their names is taken for unknown.
 
     Returns:
@@ -106,7 +104,7 @@ def derived_examples(
         DataError: there is no such form, or a number is negative.
     """
     numbers = _numbers(forms, per_fact)
-    stock = Stock(knowledge, by_notes=by_notes, by_records=by_records, beside=beside)
+    stock = Stock(knowledge, by_notes=by_notes, beside=beside)
     taken = {normalise(e.question) for fact in knowledge.facts for e in (*fact.training, *fact.probes)}
     seeds = {form: order.getrandbits(64) for form in FORMS}
     found: list[DerivedExample] = []

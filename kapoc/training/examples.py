@@ -155,7 +155,6 @@ def _derived(
         order=random.Random(settings.seed),  # noqa: S311 - not for secrets
         rounds=num_epochs,
         by_notes=settings.derived_by_notes,
-        by_records=settings.derived_by_records,
         beside=beside,
     )
     if not settings.contrast:
