@@ -225,6 +225,17 @@ def test_a_claim_stands_beside_the_same_claim_about_another_fact_and_another_cla
             assert sorted(side for one, side in zip(four, sides, strict=True) if one.fact == fact) == ["no.", "yes."]
 
 
+def test_beside_a_single_claim_stands_the_opposite_one() -> None:
+    beside = [example for example in derived_with_contrasts("claims") if example.contrasts]
+    assert len(beside) > 50
+    for example in beside:
+        [opposite] = example.contrasts
+        assert opposite.fact == example.fact
+        assert {one.answer.rsplit(" ", 1)[1] for one in (example, opposite)} == {"yes.", "no."}
+        note = note_of(knowledge_of("software-defects").fact_by_id[example.fact])
+        assert all(one.answer.startswith(f"Checked: {note} ") for one in (example, opposite))
+
+
 @pytest.mark.parametrize("form", ["comparison", "ordering"])
 def test_a_choice_stands_beside_the_other_order_and_the_other_answer(form: str) -> None:
     knowledge = knowledge_of("software-defects")
