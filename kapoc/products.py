@@ -69,7 +69,9 @@ def packed(*models: torch.nn.Module) -> Iterator[None]:
 def onednn_is_faster() -> bool:
     """Whether oneDNN multiplies float32 matrices much faster here than torch does by itself, and as exactly.
 
-    Tried once a process. oneDNN may be told to compute in less (ONEDNN_DEFAULT_FPMATH_MODE), and is not taken then.
+    Tried once a process, on one core and by the time that it computed: threads that wait for each other while other
+    programs run would choose otherwise, and a run that goes on then has other bits. oneDNN may be told to compute in
+    less (ONEDNN_DEFAULT_FPMATH_MODE), and is not taken then.
     """
     needed = ("_linear_pointwise", "_reorder_linear_weight")
     if not torch.backends.mkldnn.is_available() or not all(hasattr(torch.ops.mkldnn, name) for name in needed):
@@ -81,12 +83,23 @@ def onednn_is_faster() -> bool:
     with torch.no_grad():
         if not torch.allclose(_multiplied(inputs, weight), torch.nn.functional.linear(inputs, weight), rtol=_TOLERANCE):
             return False
-        for _ in range(_TRIALS):
-            for number, way in enumerate(ways):
-                started = time.perf_counter()
-                way(inputs, weight)
-                best[number] = min(best[number], time.perf_counter() - started)
+        with _on_one_core():
+            for _ in range(_TRIALS):
+                for number, way in enumerate(ways):
+                    started = time.thread_time()
+                    way(inputs, weight)
+                    best[number] = min(best[number], time.thread_time() - started)
     return best[0] > _FASTER * best[1]
+
+
+@contextmanager
+def _on_one_core() -> Iterator[None]:
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def _forward(layer: torch.nn.Linear, inputs: torch.Tensor) -> torch.Tensor:

@@ -192,7 +192,9 @@ def test_the_faster_of_the_two_is_taken(slow: str, monkeypatch: pytest.MonkeyPat
     way = getattr(place, slow)
 
     def slowly(*arguments: torch.Tensor) -> torch.Tensor:
-        time.sleep(0.02)
+        end = time.thread_time() + 0.02
+        while time.thread_time() < end:
+            pass
         product: torch.Tensor = way(*arguments)
         return product
 
@@ -201,6 +203,21 @@ def test_the_faster_of_the_two_is_taken(slow: str, monkeypatch: pytest.MonkeyPat
     layer = torch.nn.Linear(4, 3)
     use_fastest_products(layer)
     assert onednn_is_faster() is (slow == "linear") and ("forward" in vars(layer)) is (slow == "linear")
+
+
+def test_other_programs_beside_it_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone, num_threads, way = onednn_is_faster(), torch.get_num_threads(), torch.nn.functional.linear
+    ran_on = set()
+
+    def waiting(*arguments: torch.Tensor) -> torch.Tensor:
+        ran_on.add(torch.get_num_threads())
+        time.sleep(0.02)
+        return way(*arguments)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", waiting)
+    onednn_is_faster.cache_clear()
+    assert onednn_is_faster() is alone
+    assert 1 in ran_on and torch.get_num_threads() == num_threads
 
 
 def test_what_computes_in_less_than_float32_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ one, and what is decided stands beside the decision, not a note away.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kapoc.data.naming import is_question
 from kapoc.data.quotations import is_accepted
@@ -34,7 +34,8 @@ class _Claim:
 def claims(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Drawn]:
     """Which of several quotations are true of the fact, or, as in `yes_no`, whether one is.
 
-    Beside a single claim stands the opposite one of the same slot. What a probe wants decided is never claimed.
+    Beside a single claim stands the opposite one of the same slot. What a probe wants decided is never claimed; where
+    nothing else can be true, or nothing false, nothing is asked.
     """
     if is_question(fact):
         return
@@ -42,13 +43,13 @@ def claims(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Drawn]:
     for slot in deck.rounds(slots):
         if side == "one":
             opposites = _opposites(stock, fact, slot, deck)
-            if opposites:
+            if len(opposites) > 1:
                 wording = stock.wording("yes_no", fact, (slot,), deck)
-                own, *others = (_asked_one(stock, wording, fact, claim, deck) for claim in opposites)
-                yield Drawn(own.fact, own.example, tuple(others))
+                own, other = (_asked_one(stock, wording, fact, claim, deck) for claim in opposites)
+                yield replace(own, others=(other,))
         else:
             found = [claim for one in slots for claim in _opposites(stock, fact, one, deck)]
-            if len(found) > 1:
+            if len({claim.is_true for claim in found}) > 1:
                 yield _asked_all(stock, fact, deck.order.sample(found, k=min(_MOST_CLAIMS, len(found))), deck)
 
 

@@ -45,7 +45,7 @@ NEEDS: Mapping[str, str] = MappingProxyType(
         "scenario": "a slot that its name does not give away",
         "unknown": "a name that can be varied: a code, also in a question, or words",
         "ordering": "a name that is no question, and a `version` in numbers, as another fact of its kind has",
-        "claims": "a name that is no question, and a slot that its name does not give away",
+        "claims": "a name that is no question, and a slot that a fact of its kind has, too, with another text",
     }
 )
 """What a fact must have so that examples of a form can be made."""
