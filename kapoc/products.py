@@ -70,7 +70,7 @@ def onednn_is_faster() -> bool:
     """Whether oneDNN multiplies float32 matrices much faster here than torch does by itself, and as exactly.
 
     Tried once a process, on one core and by the time that it computed: threads that wait for each other while other
-    programs run would choose otherwise, and a run that goes on then has other bits. oneDNN may be told to compute in
+    programs run can choose otherwise, and a run that goes on then has other bits. oneDNN may be told to compute in
     less (ONEDNN_DEFAULT_FPMATH_MODE), and is not taken then.
     """
     needed = ("_linear_pointwise", "_reorder_linear_weight")

@@ -225,26 +225,6 @@ def test_a_claim_stands_beside_the_same_claim_about_another_fact_and_another_cla
             assert sorted(side for one, side in zip(four, sides, strict=True) if one.fact == fact) == ["no.", "yes."]
 
 
-VERDICTS = re.compile(r": (?:yes|no)\.(?= |$)")
-
-
-def test_beside_a_single_claim_stands_the_opposite_one() -> None:
-    single = [example for example in derived_with_contrasts("claims") if len(VERDICTS.findall(example.answer)) == 1]
-    assert len(single) == 3 * 29
-    for example in single:
-        [opposite] = example.contrasts
-        assert opposite.fact == example.fact
-        assert {one.answer.rsplit(" ", 1)[1] for one in (example, opposite)} == {"yes.", "no."}
-        note = note_of(knowledge_of("software-defects").fact_by_id[example.fact])
-        assert all(one.answer.startswith(f"Checked: {note} ") for one in (example, opposite))
-
-
-def test_nothing_is_claimed_of_a_fact_that_has_no_rival() -> None:
-    knowledge = knowledge_of("software-defects")
-    alone = knowledge.model_copy(update={"facts": knowledge.facts[:1]})
-    assert derived_examples(alone, ["claims"], order=random.Random(0), by_notes=True) == []
-
-
 @pytest.mark.parametrize("form", ["comparison", "ordering"])
 def test_a_choice_stands_beside_the_other_order_and_the_other_answer(form: str) -> None:
     knowledge = knowledge_of("software-defects")

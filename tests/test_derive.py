@@ -197,27 +197,6 @@ def test_yes_and_no_are_true_and_come_equally_often(name: str) -> None:
     assert sides["yes"] > 0
 
 
-@pytest.mark.parametrize("name", ["software-defects", "events-2025", "starter", "machines"])
-def test_every_claim_is_said_again_with_what_is_true_of_it_and_none_is_a_probes(name: str) -> None:
-    sides: Counter[str] = Counter()
-    numbers: Counter[bool] = Counter()
-    for fact, example in of_form(name, "claims"):
-        asked = example.question.replace(fact.name, "_")
-        quotes = re.findall(r'"([^"]+)"', asked) or [quote_in(name, asked)]
-        decided = re.findall(r": (yes|no)\.(?= |$)", example.answer)
-        assert len(decided) == len(quotes), example
-        for quote, side in zip(quotes, decided, strict=True):
-            assert side == ("yes" if is_accepted(fact, quote) else "no"), example
-            assert f"{' '.join(quote.split()[:5]).strip(' .')}: {side}." in example.answer
-        for probe in fact.probes:
-            if probe.choice is not None and probe.choice.is_yes_no and holds(probe.question, fact.name):
-                assert not any(holds(probe.question, quote.strip(" .")) for quote in quotes), example
-        sides.update(decided)
-        numbers[len(quotes) > 1] += 1
-    assert abs(numbers[True] - numbers[False]) <= 1
-    assert 0.4 <= sides["yes"] / sides.total() <= 0.6
-
-
 def slot_texts(fact: Fact) -> list[str]:
     return sorted((slot.text for slot in fact.slots.values()), key=len, reverse=True)
 

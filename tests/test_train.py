@@ -517,21 +517,6 @@ def test_derived_questions_can_be_answered_with_the_note_and_only_its_beginning_
             assert len(other.trained) == len(other.answer)
 
 
-def test_claims_are_trained_behind_a_note_that_is_only_read() -> None:
-    knowledge, tokenizer = load_knowledge("software-defects")[0], tiny_tokenizer()
-    settings = {"epochs": 1, "derived": {"claims": 2}, "derived_by_notes": True, "derived_tokens": 5}
-    (found,) = derived_training_examples(knowledge, TrainSettings.model_validate(settings), tokenizer)
-    notes = {fact.id: fact.training[0].answer for fact in knowledge.taught}
-    assert len(found) == 2 * len(notes)
-    for example in found:
-        text = str(tokenizer.decode(list(example.answer), skip_special_tokens=True))
-        kept = [example.answer[place] for place in example.trained]
-        behind = text.removeprefix(f"Checked: {notes[example.fact]}")
-        assert re.fullmatch(r"( [^:]+: (yes|no)\.){1,5}", behind)
-        assert str(tokenizer.decode(kept, skip_special_tokens=True)).endswith(behind)
-        assert len(kept) < len(example.answer) - 15
-
-
 def with_notes(note: str) -> KnowledgeSet:
     """The shipped defects with a note of this pattern, in braces the slots and the name."""
     knowledge = load_knowledge("software-defects")[0]

@@ -29,14 +29,14 @@ def yes_no(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Drawn]:
     whole = tuple(slot for slot in askable(fact) if _square(stock, fact, slot, deck))
     for slot in deck.rounds(whole or askable(fact)):
         rival = _square(stock, fact, slot, deck) or next(_unlike_rivals(stock, fact, slot, deck), None)
-        if is_decided(fact.slots[slot].text) or (rival is None and side == "no"):
+        if _is_decided(fact.slots[slot].text) or (rival is None and side == "no"):
             continue
         wording = stock.wording("yes_no", fact, (slot,), deck)
         quotes = {one.id: _quote(stock, one, slot, deck, other) for one, other in _both_ways(fact, rival)}
         asked = {
             (about.id, owner.id): _asked_whether(stock, wording, (about, owner), quote, deck)
             for about, owner in _four(fact, rival)
-            if (quote := quotes[owner.id]) is not None and not is_probed((about,), owner, slot)
+            if (quote := quotes[owner.id]) is not None and not _is_probed((about,), owner, slot)
         }
         own = asked.pop((fact.id, fact.id if side == "yes" or rival is None else rival.id), None)
         if own is not None:
@@ -49,7 +49,7 @@ def _square(stock: Stock, fact: Fact, slot: str, deck: Deck) -> Fact | None:
         (
             rival
             for rival in _unlike_rivals(stock, fact, slot, deck)
-            if not any(is_probed((about,), owner, slot) for about, owner in _four(fact, rival))
+            if not any(_is_probed((about,), owner, slot) for about, owner in _four(fact, rival))
         ),
         None,
     )
@@ -74,7 +74,7 @@ def _four(fact: Fact, rival: Fact | None) -> list[tuple[Fact, Fact]]:
 def _quote(stock: Stock, owner: Fact, slot: str, deck: Deck, other: Fact) -> str | None:
     """A quotation of a fact's slot that is not true of the other fact; none if there is no such one."""
     quotes = [q for q in stock.quotations.of(owner, slot) if other is owner or not is_accepted(other, q)]
-    quotes = [quote for quote in quotes if not is_decided(quote)]
+    quotes = [quote for quote in quotes if not _is_decided(quote)]
     return deck.draw(quotes) if quotes else None
 
 
@@ -88,7 +88,7 @@ def _asked_whether(stock: Stock, wording: Wording, facts: tuple[Fact, Fact], quo
     return Drawn(about, Example(kind="yes_no", question=question, answer=answer, choice=choice))
 
 
-def is_decided(text: str) -> bool:
+def _is_decided(text: str) -> bool:
     """Whether a text begins with a yes or a no itself, so that to say yes to it is ambiguous."""
     return normalise(text)[:1] in {("yes",), ("no",)}
 
@@ -99,7 +99,7 @@ def comparison(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Draw
     Beside it stand the two in the other order, and both orders with the other's slot.
     """
     for slot in deck.rounds(askable(fact)):
-        if is_decided(fact.slots[slot].text):
+        if _is_decided(fact.slots[slot].text):
             continue
         quote = deck.draw(stock.quotations.of(fact, slot))
         rival = next((r for r in stock.rivals(fact, slot, deck) if _is_unlike(fact, r, slot, quote)), None)
@@ -137,10 +137,10 @@ def _is_unlike(fact: Fact, rival: Fact, slot: str, quote: str) -> bool:
     names = (fact.name, rival.name)
     overlap = holds(*names) or holds(*reversed(names)) or any(holds(name, quote) for name in names)
     shared = is_accepted(rival, quote) or any(is_accepted(fact, text) for text in rival.slots[slot].accepted)
-    return not overlap and not shared and not is_probed((fact, rival), fact, slot)
+    return not overlap and not shared and not _is_probed((fact, rival), fact, slot)
 
 
-def is_probed(facts: tuple[Fact, ...], owner: Fact, slot: str) -> bool:
+def _is_probed(facts: tuple[Fact, ...], owner: Fact, slot: str) -> bool:
     """Whether a probe wants the same decision: it names all the facts and states the owner's text of the slot.
 
     In other words it would still be the probe's own question, and its answer would be memory of the training.

@@ -29,7 +29,6 @@ DEFAULT_PER_FACT: Mapping[str, int] = MappingProxyType(
         "scenario": 2,
         "unknown": 2,
         "ordering": 2,
-        "claims": 2,
     }
 )
 """How many examples of a form a fact gets if it is not said; of `slot`, one for each slot."""
@@ -45,7 +44,6 @@ NEEDS: Mapping[str, str] = MappingProxyType(
         "scenario": "a slot that its name does not give away",
         "unknown": "a name that can be varied: a code, also in a question, or words",
         "ordering": "a name that is no question, and a `version` in numbers, as another fact of its kind has",
-        "claims": "a name that is no question, and a slot that a fact of its kind has, too, with another text",
     }
 )
 """What a fact must have so that examples of a form can be made."""
@@ -90,8 +88,7 @@ def derived_examples(
 
     Args:
         knowledge: the set.
-        forms: which of `FORMS` are wanted. What is drawn for one does not depend on which others are wanted, but
-            that `claims` passes over what `yes_no` asks.
+        forms: which of `FORMS` are wanted. What is drawn for one does not depend on which others are wanted.
         per_fact: how many examples of each form a fact gets, or that by form; `DEFAULT_PER_FACT` for forms not named.
         order: all that is random; the same state gives the same examples.
         rounds: how often over that number is wanted, as for the epochs of a training.

@@ -8,7 +8,6 @@ from itertools import count, islice
 
 from kapoc.data.naming import asked_name, is_question
 from kapoc.data.phrases import holds
-from kapoc.derived.claims import claims
 from kapoc.derived.decisions import comparison, ordering, yes_no
 from kapoc.derived.stock import (
     Deck,
@@ -217,13 +216,11 @@ MAKERS: Mapping[str, Maker] = {
     "scenario": _scenario,
     "unknown": _unknown,
     "ordering": ordering,
-    "claims": claims,
 }
 """Form -> what makes examples of it. New forms come last: what is drawn for one depends on its place."""
 SIDES: Mapping[str, tuple[str, ...]] = {
     "yes_no": ("yes", "no"),
     "comparison": ("first", "second"),
     "ordering": ("higher", "lower"),
-    "claims": ("one", "several"),
 }
 """The sides of a form that must come equally often: which answer is right, where it stands, or what is asked."""

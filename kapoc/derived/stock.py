@@ -311,7 +311,7 @@ class Stock:
             known |= {"slot": called[0], "text": text, "start": self.start(slots[0], text)}
         known |= fields
         if "quote" in fields:
-            known["quote"] = in_quotes(fields["quote"])
+            known["quote"] = _in_quotes(fields["quote"])
         if "note" in fields:
             known["note"] = _NOTE
         for name in {"slot", "slots", "parts"} & known.keys():
@@ -335,11 +335,6 @@ def around_note(form: str, answer: str, note: str) -> tuple[str, str] | None:
     for template in _note_templates(form):
         before, _, behind = template.partition("{note}")
         begins = before.partition("{")[0]
-        if "{claims}" in behind:
-            begun, _, rest = answer.partition(note)
-            if rest and begun.startswith(begins):
-                return begun, rest
-            continue
         for mark, side in product(("", "."), ("yes", "no")):
             ending = f"{mark}{behind.format(side=side)}" if behind else ""
             begun = answer.removesuffix(note + ending)
@@ -406,7 +401,7 @@ def _look(text: str) -> tuple[bool, bool]:
     return any(character.isdigit() for character in text), text[:1].isupper()
 
 
-def in_quotes(quote: str) -> str:
+def _in_quotes(quote: str) -> str:
     """A quotation as it stands between double quotation marks: its own are single ones, or those."""
     whole = quote[1:-1] if quote.startswith('"') and quote.endswith('"') and quote.count('"') == 2 else quote
     return whole.replace('"', "'")

@@ -63,34 +63,6 @@ def feed_forward_paths(model: PreTrainedModel, setting: str, fix: str) -> list[s
     return paths
 
 
-def last_blocks(model: PreTrainedModel, num_layers: int) -> torch.nn.ModuleList:
-    """So many transformer blocks of a model, counted from the last.
-
-    Raises:
-        DataError: the model has fewer blocks, or none that can be told.
-    """
-    blocks = _decoder_blocks(model)
-    if num_layers > len(blocks):
-        raise DataError(
-            f"train.options: num_layers: {num_layers}, but {type(model).__name__} has {len(blocks)} blocks here; "
-            f"give at most {len(blocks)}"
-        )
-    return blocks[-num_layers:]
-
-
-def _decoder_blocks(model: PreTrainedModel) -> torch.nn.ModuleList:
-    """The longest list of modules of the decoder that lies in no other (as a block's experts do)."""
-    decoder = language_decoder(model)
-    lists = {path: module for path, module in decoder.named_modules() if isinstance(module, torch.nn.ModuleList)}
-    outer = [path for path in lists if not any(path.startswith(f"{other}.") for other in lists)]
-    if not outer:
-        raise DataError(
-            f"train.method: {type(model).__name__} has no list of transformer blocks, so its last ones cannot be told; "
-            'use method = "full"'
-        )
-    return lists[max(outer, key=lambda path: len(lists[path]))]
-
-
 def _is_feed_forward(path: str) -> bool:
     return any(part in _WHOLE_NAMES or any(word in part for word in _NAMES) for part in path.split("."))
 

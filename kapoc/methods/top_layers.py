@@ -13,8 +13,9 @@ import torch
 from pydantic import Field
 from transformers import PreTrainedModel
 
+from kapoc.errors import DataError
 from kapoc.methods import read_options
-from kapoc.methods.layers import language_decoder, last_blocks
+from kapoc.methods.layers import language_decoder
 from kapoc.source import StrictRecord
 
 
@@ -36,15 +37,34 @@ class TopLayersFineTuning:
         Raises:
             DataError: the model has fewer blocks, or none that can be told.
         """
-        blocks = last_blocks(model, self.options.num_layers)
+        blocks = _decoder_blocks(model)
+        num_layers = self.options.num_layers
+        if num_layers > len(blocks):
+            raise DataError(
+                f"train.options: num_layers: {num_layers}, but {type(model).__name__} has {len(blocks)} blocks here; "
+                f"give at most {len(blocks)}"
+            )
         model.requires_grad_(False)
-        for module in (*blocks, *_final_norm(model, blocks)):
+        for module in (*blocks[-num_layers:], *_final_norm(model, blocks)):
             module.requires_grad_(True)
         return model
 
     def finish(self, model: PreTrainedModel) -> PreTrainedModel:
         """The model is standalone already; nothing stays frozen."""
         return model.requires_grad_(True)
+
+
+def _decoder_blocks(model: PreTrainedModel) -> torch.nn.ModuleList:
+    """The longest list of modules of the decoder that lies in no other (as a block's experts do)."""
+    decoder = language_decoder(model)
+    lists = {path: module for path, module in decoder.named_modules() if isinstance(module, torch.nn.ModuleList)}
+    outer = [path for path in lists if not any(path.startswith(f"{other}.") for other in lists)]
+    if not outer:
+        raise DataError(
+            f"train.method: {type(model).__name__} has no list of transformer blocks, so its last ones cannot be told; "
+            'use method = "full"'
+        )
+    return lists[max(outer, key=lambda path: len(lists[path]))]
 
 
 def _final_norm(model: PreTrainedModel, blocks: torch.nn.ModuleList) -> list[torch.nn.Module]:
