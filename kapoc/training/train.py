@@ -24,6 +24,7 @@ from kapoc.recipe import TrainSettings
 from kapoc.training.batches import answer_logits, epoch_batches, pack, packing_is_exact
 from kapoc.training.interpolation import Weights, choose_alpha, copy_weights
 from kapoc.training.loop import Loop, StepReport, StoppedTrainingError, unwrapped
+from kapoc.training.projection import projection_from
 from kapoc.training.replay import as_example, divergence_from_base
 from kapoc.training.resume import Keeper
 from kapoc.training_record import AlphaReport, EpochReport, is_within
@@ -124,7 +125,9 @@ def train(
     if not is_packed and len(texts) > 1:
         _logger.warning("%s takes no rows of several examples: training takes longer", type(model).__name__)
     unread = _Unread(dev, held_out, spilled, is_packed)
-    loop = Loop(accelerator, trainable, settings, [len(epoch) for epoch in epochs])
+    with accelerator.autocast():
+        projection = projection_from(trainable, passages, settings.replay.projection, is_packed=is_packed)
+    loop = Loop(accelerator, trainable, settings, [len(epoch) for epoch in epochs], projection)
     if keeper is not None and (state := keeper.restore()) is not None:
         loop.restore(state)
     micro_batch_size = settings.micro_batch_size if is_packed else 1
