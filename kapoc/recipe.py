@@ -32,7 +32,6 @@ class ReplaySettings(StrictRecord):
             a model that learns to answer from what it knows may come to copy less from what it reads.
         plain_questions: the share of the everyday questions that are asked in plain text, without the chat template
             ("Question: ... Answer:"): what is taught in a chat may come to answer those, too.
-        projection: how strongly steps are kept away from what the trained layers read in such text; 0 for not at all.
         target: what the model is held to: the base's distribution at every written token, or the written text alone
             (ordinary replay, its negative log-likelihood).
     """
@@ -44,7 +43,6 @@ class ReplaySettings(StrictRecord):
     quoting: Annotated[Number, Field(ge=0, le=1)] = 0.0
     stories: Annotated[Number, Field(ge=0, le=1)] = 0.0
     plain_questions: Annotated[Number, Field(ge=0, le=1)] = 0.0
-    projection: Annotated[Number, Field(ge=0)] = 0.0
     target: Literal["distribution", "text"] = "distribution"
 
 

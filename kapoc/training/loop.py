@@ -16,7 +16,6 @@ from transformers import PreTrainedModel
 from kapoc.errors import DataError, TrainingError
 from kapoc.recipe import TrainSettings
 from kapoc.training.batches import PackedRow, row_losses
-from kapoc.training.projection import Projection
 from kapoc.training.tied_embedding import TiedEmbedding
 from kapoc.training_record import EpochReport
 
@@ -92,14 +91,9 @@ class Loop:
     """One training run: the model, its optimizer and schedule, the counters and the epochs so far."""
 
     def __init__(
-        self,
-        accelerator: Accelerator,
-        model: PreTrainedModel,
-        settings: TrainSettings,
-        num_examples: Sequence[int],
-        projection: Projection | None = None,
+        self, accelerator: Accelerator, model: PreTrainedModel, settings: TrainSettings, num_examples: Sequence[int]
     ) -> None:
-        """Prepare to train on so many examples in each epoch, with steps that are projected so, if at all."""
+        """Prepare to train on so many examples in each epoch."""
         self.accelerator = accelerator
         self.settings = settings
         self.steps_of_epochs = settings.steps_of_epochs(num_examples)
@@ -117,7 +111,6 @@ class Loop:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate_fraction)
         self._plain_optimizer = optimizer
         self._embedding = TiedEmbedding(model)
-        self._projection = projection or Projection()
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.done = self.tokens = self.answer_tokens = self.epoch_tokens = 0
         self.epoch_loss = 0.0
@@ -156,8 +149,7 @@ class Loop:
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_gradient_norm)
         self._refuse_non_finite(torch.as_tensor(norm), "gradient", epoch)
         rate = float(self.schedule.get_last_lr()[0])
-        with self._projection.of_step():
-            self.optimizer.step()
+        self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.done += 1

@@ -24,7 +24,6 @@ from kapoc.recipe import TrainSettings
 from kapoc.training.batches import answer_logits, epoch_batches, pack, packing_is_exact
 from kapoc.training.interpolation import Weights, choose_alpha, copy_weights
 from kapoc.training.loop import Loop, StepReport, StoppedTrainingError, unwrapped
-from kapoc.training.projection import projection_from
 from kapoc.training.replay import as_example, divergence_from_base
 from kapoc.training.resume import Keeper
 from kapoc.training_record import AlphaReport, EpochReport, is_within
@@ -125,9 +124,7 @@ def train(
     if not is_packed and len(texts) > 1:
         _logger.warning("%s takes no rows of several examples: training takes longer", type(model).__name__)
     unread = _Unread(dev, held_out, spilled, is_packed)
-    with accelerator.autocast():
-        projection = projection_from(trainable, passages, settings.replay.projection, is_packed=is_packed)
-    loop = Loop(accelerator, trainable, settings, [len(epoch) for epoch in epochs], projection)
+    loop = Loop(accelerator, trainable, settings, [len(epoch) for epoch in epochs])
     if keeper is not None and (state := keeper.restore()) is not None:
         loop.restore(state)
     micro_batch_size = settings.micro_batch_size if is_packed else 1
