@@ -68,7 +68,7 @@ def measure_once(lm: Any, knowledge: Sequence[str], share: float) -> Measured:
 
 def with_kapoc(loaded: LoadedModel, knowledge: Sequence[str], batch_size: int, share: float = 1.0) -> Measured:
     """One pass with kapoc's engine."""
-    lm = SharedPrefixLM(loaded, batch_size=batch_size, show_progress=False)
+    lm = SharedPrefixLM(loaded, batch_size=batch_size)
     return measure_once(lm, knowledge, share)
 
 
@@ -149,7 +149,7 @@ def both_precisely(
     1e-5 nats a token; kapoc adds them in pairs.
     """
     theirs = HFLM(stock.model, tokenizer=stock.tokenizer, batch_size=batch_size, softmax_dtype=torch.float64)
-    ours = SharedPrefixLM(loaded, batch_size=batch_size, show_progress=False)
+    ours = SharedPrefixLM(loaded, batch_size=batch_size)
     return agreement(score_only(ours, knowledge, share), score_only(theirs, knowledge, share))
 
 

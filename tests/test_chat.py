@@ -118,7 +118,7 @@ def test_a_template_that_prints_the_date_gives_one_prompt_on_every_day(llama_fol
     loaded.tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }} " + str(loaded.tokenizer.chat_template)
     prompt = prompt_text(loaded.tokenizer, "Who?")
     assert prompt.startswith("26 Jul 2024 ")
-    engine = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    engine = SharedPrefixLM(loaded, batch_size=2)
     assert engine.apply_chat_template([{"role": "user", "content": "Who?"}]) == prompt
 
 
@@ -128,7 +128,7 @@ def test_a_model_that_can_think_is_asked_to_answer_at_once(llama_folder: Path) -
     loaded.tokenizer.chat_template = str(loaded.tokenizer.chat_template) + thoughts
     prompt = prompt_text(loaded.tokenizer, "Who?")
     assert prompt.endswith("<think></think>")
-    engine = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    engine = SharedPrefixLM(loaded, batch_size=2)
     assert engine.apply_chat_template([{"role": "user", "content": "Who?"}]) == prompt
 
 

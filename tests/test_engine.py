@@ -46,7 +46,7 @@ def loaded(request: pytest.FixtureRequest, llama_folder: Path, gpt2_folder: Path
 
 @pytest.mark.parametrize("batch_size", [1, 2, 32])
 def test_loglikelihoods_agree_with_hflm(loaded: LoadedModel, batch_size: int) -> None:
-    ours = SharedPrefixLM(loaded, batch_size=batch_size, show_progress=False).loglikelihood(_pairs())
+    ours = SharedPrefixLM(loaded, batch_size=batch_size).loglikelihood(_pairs())
     stock = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=4).loglikelihood(_pairs(), True)
     for (logprob, greedy), (expected, expected_greedy) in zip(ours, stock, strict=True):
         assert logprob == pytest.approx(expected, abs=1e-4)
@@ -54,7 +54,7 @@ def test_loglikelihoods_agree_with_hflm(loaded: LoadedModel, batch_size: int) ->
 
 
 def test_a_greedy_continuation_is_recognised(loaded: LoadedModel) -> None:
-    lm = SharedPrefixLM(loaded, batch_size=4, show_progress=False)
+    lm = SharedPrefixLM(loaded, batch_size=4)
     prompt = torch.tensor([loaded.tokenizer.encode("What is AF-3001?")], device=loaded.model.device)
     greedy = [int(loaded.model(prompt).logits[0, -1].argmax())]
     request = (("", ""), prompt[0].tolist(), greedy)
@@ -66,7 +66,7 @@ def test_a_greedy_continuation_is_recognised(loaded: LoadedModel) -> None:
 
 
 def test_generation_and_rolling_agree_with_hflm(loaded: LoadedModel) -> None:
-    ours = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    ours = SharedPrefixLM(loaded, batch_size=2)
     stock = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=1)
     arguments = {"until": [], "do_sample": False, "max_gen_toks": 12}
     generate = [Instance(request_type="generate_until", doc={}, arguments=(q, arguments), idx=0) for q in QUESTIONS]
@@ -79,7 +79,7 @@ def test_generation_and_rolling_agree_with_hflm(loaded: LoadedModel) -> None:
 def test_a_prompt_longer_than_the_model_reads_loses_its_beginning(llama_folder: Path) -> None:
     """As in HFLM, and the model is one whose answer changes with what it has read."""
     loaded = replace(load_model(str(llama_folder)), model=tiny_llama(spread=0.2))
-    ours = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    ours = SharedPrefixLM(loaded, batch_size=2)
     stock = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=1)
     long = "".join(f"lamp {number} " for number in range(600)) + QUESTIONS[0]
     assert len(ours.tok_encode(long)) > ours.max_length == 1024
@@ -98,7 +98,7 @@ def test_what_scoring_showed_of_an_answer_is_not_decoded_again(
     loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = {"until": [], "do_sample": False, "max_gen_toks": 12}
-    lm, fresh = (SharedPrefixLM(loaded, batch_size=8, show_progress=False) for _ in range(2))
+    lm, fresh = (SharedPrefixLM(loaded, batch_size=8) for _ in range(2))
     prompts = [lm.apply_chat_template([{"role": "user", "content": question}]) for question in QUESTIONS]
     tokens = [lm.tok_encode(prompt) for prompt in prompts]
     found = continue_prompts(loaded.model, tokens, max_new_tokens=12, stop_tokens=[2], batch_size=3)
@@ -137,7 +137,7 @@ def test_a_taught_answer_that_is_scored_as_an_option_is_not_decoded(
         optimizer.zero_grad()
         row_losses(loaded.model, pack([example])).answers.backward()
         optimizer.step()
-    lm, fresh = (SharedPrefixLM(loaded, batch_size=4, show_progress=False) for _ in range(2))
+    lm, fresh = (SharedPrefixLM(loaded, batch_size=4) for _ in range(2))
     prompt = lm.apply_chat_template([{"role": "user", "content": QUESTIONS[0]}])
     assert prompt != prompt.rstrip()
     pairs = [(prompt, taught), (prompt, "something else entirely")]
@@ -156,7 +156,7 @@ def test_a_taught_answer_that_is_scored_as_an_option_is_not_decoded(
 
 def test_a_nan_weight_is_found_where_hflm_reads(llama_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = load_model(str(llama_folder))
-    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    lm = SharedPrefixLM(loaded, batch_size=2)
     monkeypatch.setattr(lm, "_shares", False)
     assert all(math.isfinite(logprob) for logprob, _ in lm.loglikelihood(_pairs()))
     with torch.no_grad():
@@ -168,7 +168,7 @@ def test_a_nan_weight_is_found_where_hflm_reads(llama_folder: Path, monkeypatch:
 
 
 def test_what_has_no_probability_is_told_in_a_line(loaded: LoadedModel) -> None:
-    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    lm = SharedPrefixLM(loaded, batch_size=2)
     long = "lamp " * 2000
     for context, option, complaint in (
         ("Is it?", long, r"'lamp lamp .*': has \d+ tokens, and the model reads 1024; shorten it"),
@@ -186,7 +186,7 @@ def test_a_nan_weight_is_found_in_scores_and_in_generation(llama_folder: Path) -
     loaded = load_model(str(llama_folder))
     with torch.no_grad():
         loaded.model.model.layers[0].mlp.up_proj.weight[0, 0] = float("nan")
-    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    lm = SharedPrefixLM(loaded, batch_size=2)
     with pytest.raises(ModelError, match="inf or nan"):
         lm.loglikelihood(_pairs())
     arguments = {"until": [], "do_sample": False, "max_gen_toks": 4}
@@ -198,9 +198,9 @@ def test_a_model_that_ignores_the_mask_is_scored_apart(
     llama_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     loaded = load_model(str(llama_folder))
-    expected = SharedPrefixLM(loaded, batch_size=4, show_progress=False).loglikelihood(_pairs())
+    expected = SharedPrefixLM(loaded, batch_size=4).loglikelihood(_pairs())
     ignore_masks(monkeypatch, loaded.model)
-    blinded = SharedPrefixLM(loaded, batch_size=4, show_progress=False)
+    blinded = SharedPrefixLM(loaded, batch_size=4)
     assert "prompts are not shared" in caplog.text
     for (logprob, _), (right, _) in zip(blinded.loglikelihood(_pairs()), expected, strict=True):
         assert logprob == pytest.approx(right, abs=1e-4)
@@ -211,7 +211,7 @@ def test_a_generation_config_that_asks_for_more_is_left_to_transformers(
 ) -> None:
     loaded = load_model(str(llama_folder))
     loaded.model.generation_config.repetition_penalty = 1.7
-    ours = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    ours = SharedPrefixLM(loaded, batch_size=2)
     assert "is decoded by transformers" in caplog.text
     arguments = {"until": [], "do_sample": False, "max_gen_toks": 12}
     generate = [Instance(request_type="generate_until", doc={}, arguments=(q, arguments), idx=0) for q in QUESTIONS]
@@ -223,7 +223,7 @@ def test_a_generation_config_that_asks_for_more_is_left_to_transformers(
     written = {question: generated(**tokens, max_new_tokens=12)[0] for question, tokens in tokens_of.items()}
     third = {question: int(tokens[-9]) for question, tokens in written.items()}
     loaded.model.generation_config.eos_token_id = [2, *third.values()]
-    ending = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    ending = SharedPrefixLM(loaded, batch_size=2)
     ending.generate_until(generate)
     assert ending.ended == dict.fromkeys(QUESTIONS, True)
 
@@ -241,9 +241,7 @@ def test_answers_do_not_depend_on_the_batch_where_a_model_reads_its_padding(
     monkeypatch.setattr(loaded.model, "generate", blind)
     arguments = {"until": [], "do_sample": False, "max_gen_toks": 12}
     asked = [Instance(request_type="generate_until", doc={}, arguments=(q, arguments), idx=0) for q in QUESTIONS]
-    alone, together = (
-        SharedPrefixLM(loaded, batch_size=size, show_progress=False).generate_until(asked) for size in (1, 4)
-    )
+    alone, together = (SharedPrefixLM(loaded, batch_size=size).generate_until(asked) for size in (1, 4))
     assert "does not pass over padding" in caplog.text
     assert together == alone
 
@@ -281,9 +279,7 @@ def test_a_base_beside_changes_no_bit_of_what_is_read(loaded: LoadedModel) -> No
             weight.mul_(0.8)
     texts = [*QUESTIONS, f"{QUESTIONS[2]} " * 100]  # of which the last is read in parts
     asked = [Instance(request_type="loglikelihood_rolling", doc={}, arguments=(text,), idx=0) for text in texts]
-    plain, beside_itself, beside = (
-        SharedPrefixLM(loaded, batch_size=2, show_progress=False, base=base) for base in (None, same, other)
-    )
+    plain, beside_itself, beside = (SharedPrefixLM(loaded, batch_size=2, base=base) for base in (None, same, other))
     rows = [(plain.prefix_token_id, *plain.tok_encode(text)) for text in texts]
     assert len(rows[-1]) > plain.max_length > len(rows[-2])
     expected = plain.loglikelihood_rolling(asked)
@@ -312,8 +308,8 @@ def test_a_text_that_lm_eval_reads_behind_two_begin_tokens_is_read_by_itself(tmp
     )
     save_model(tiny_llama(), tokenizer, tmp_path / "beginning")
     loaded = load_model(str(tmp_path / "beginning"))
-    plain = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
-    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False, base=loaded.model)
+    plain = SharedPrefixLM(loaded, batch_size=2)
+    lm = SharedPrefixLM(loaded, batch_size=2, base=loaded.model)
     asked = [Instance(request_type="loglikelihood_rolling", doc={}, arguments=(text,), idx=0) for text in QUESTIONS]
     assert lm.tok_encode("a")[0] == lm.prefix_token_id == 1
     assert lm.loglikelihood_rolling(asked) == pytest.approx(plain.loglikelihood_rolling(asked), abs=1e-5)
@@ -325,7 +321,7 @@ def test_texts_beyond_the_window_of_a_local_layer_are_those_of_hflm(
     make: Callable[[], PreTrainedModel], tmp_path: Path
 ) -> None:
     loaded = load_model(_folder(make(), tmp_path / "local"))
-    ours = SharedPrefixLM(loaded, batch_size=4, show_progress=False)
+    ours = SharedPrefixLM(loaded, batch_size=4)
     stock = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=1)
     long = [f"{'a lamp and a red door ' * number}{question}" for number in (0, 1, 4) for question in QUESTIONS]
     arguments = {"until": [], "do_sample": False, "max_gen_toks": 12}
@@ -340,7 +336,7 @@ def test_texts_beyond_the_window_of_a_local_layer_are_those_of_hflm(
 def test_a_text_beyond_the_window_does_not_send_the_others_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lm = SharedPrefixLM(load_model(_folder(_mistral(100), tmp_path / "local")), batch_size=4, show_progress=False)
+    lm = SharedPrefixLM(load_model(_folder(_mistral(100), tmp_path / "local")), batch_size=4)
     scored: list[int] = []
     score = lm._score
 
@@ -357,7 +353,7 @@ def test_a_text_beyond_the_window_does_not_send_the_others_apart(
 
 
 def test_samples_are_drawn_where_a_task_asks_for_them(loaded: LoadedModel) -> None:
-    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    lm = SharedPrefixLM(loaded, batch_size=2)
     arguments = {"until": [], "do_sample": True, "temperature": 5.0, "max_gen_toks": 8}
     request = _asked(QUESTIONS[0], **arguments)
     texts = set()
@@ -372,14 +368,14 @@ def test_samples_are_drawn_where_a_task_asks_for_them(loaded: LoadedModel) -> No
 def test_what_a_task_asks_beyond_the_likeliest_tokens_is_hflms(
     loaded: LoadedModel, more: dict[str, Any], until: list[str]
 ) -> None:
-    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    lm = SharedPrefixLM(loaded, batch_size=2)
     asked = [_asked(QUESTIONS[0], until=until, max_gen_toks=12, **more)]
     theirs = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=2)
     assert lm.generate_until(asked) == theirs.generate_until(asked, disable_tqdm=True)
 
 
 def test_an_answer_has_as_many_tokens_as_lm_eval_reads_of_any_name(loaded: LoadedModel) -> None:
-    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    lm = SharedPrefixLM(loaded, batch_size=2)
     [few], [same] = (
         lm.generate_until([_asked(QUESTIONS[0], until=[], **{n: 3})]) for n in ("max_tokens", "max_gen_toks")
     )
@@ -392,12 +388,12 @@ def test_a_model_that_looks_at_places_in_the_row_is_decoded_by_transformers(
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"d_model": 48, "n_heads": 4, "n_layers": 2, "max_seq_len": 512, "vocab_size": 700}
     mpt = MptForCausalLM(MptConfig(**sizes, initializer_range=0.2, eos_token_id=2, bos_token_id=1, pad_token_id=2))
-    SharedPrefixLM(load_model(_folder(mpt, tmp_path / "mpt")), batch_size=2, show_progress=False)
+    SharedPrefixLM(load_model(_folder(mpt, tmp_path / "mpt")), batch_size=2)
     assert "MptForCausalLM is decoded by transformers" in caplog.text
 
 
 def test_an_answer_as_long_as_the_context_is_refused_and_one_of_no_length_is_hflms(loaded: LoadedModel) -> None:
-    lm = SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+    lm = SharedPrefixLM(loaded, batch_size=2)
 
     def answered(**arguments: Any) -> list[str]:
         return lm.generate_until([_asked(QUESTIONS[0], until=[], **arguments)])
@@ -420,4 +416,4 @@ def test_no_memory_is_no_reason_to_go_another_way(
 
     monkeypatch.setattr("kapoc.measuring.lm_eval_model.continue_prompts", full)
     with pytest.raises(type(error), match="memory"):
-        SharedPrefixLM(loaded, batch_size=2, show_progress=False)
+        SharedPrefixLM(loaded, batch_size=2)

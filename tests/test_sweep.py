@@ -16,6 +16,7 @@ from pages import training_record
 from results import everything, make_items, make_run, nothing
 from sweeps import PLAIN, planned
 
+from kapoc.counting import Lines
 from kapoc.errors import DataError
 from kapoc.judging.compare import compare
 from kapoc.judging.trials import SweepResults
@@ -404,6 +405,7 @@ def test_progress_of_a_trial_is_told_to_its_log(tmp_path: Path) -> None:
     listener = log_listener(path)
     listener.tell("hardly taught: ZX-11")
     listener.on_epoch(EpochReport(epoch=1, train_loss=0.5, dev_loss=None, dev_exact=None, divergence=0.031))
+    assert isinstance(listener.counting, Lines)
     first, second = path.read_text(encoding="utf-8").splitlines()
     assert first.endswith("  hardly taught: ZX-11")
     assert second.endswith("  epoch 1: loss 0.5000  from base 0.031")

@@ -60,15 +60,16 @@ def listener() -> "Listener":
     """Progress on standard error: bars where that is a terminal, lines elsewhere."""
     from rich.console import Console
 
+    from kapoc.counting import Lines, bars
     from kapoc.workflow.progress import TrainingLines, TrainingProgress
     from kapoc.workflow.workspace import Listener
 
     if not sys.stderr.isatty():
         lines = TrainingLines(tell)
-        return Listener(tell=tell, on_step=lines.on_step, on_epoch=lines.on_epoch)
+        return Listener(tell=tell, on_step=lines.on_step, on_epoch=lines.on_epoch, counting=Lines(tell))
     progress = TrainingProgress(Console(stderr=True, emoji=False))
     atexit.register(progress.close)
-    return Listener(tell=progress.tell, on_step=progress.on_step, on_epoch=progress.on_epoch, show_progress=True)
+    return Listener(tell=progress.tell, on_step=progress.on_step, on_epoch=progress.on_epoch, counting=bars)
 
 
 def write_file(path: Path, text: str, *, force: bool = True) -> None:

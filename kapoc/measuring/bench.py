@@ -16,6 +16,7 @@ from lm_eval.evaluator import evaluate
 from transformers import set_seed
 
 from kapoc.chat import start_token, template_sha256
+from kapoc.counting import Counting, uncounted
 from kapoc.data.audit import count_leaks
 from kapoc.engine.divergence import mean_divergences, refuse_other_vocabulary
 from kapoc.errors import DataError
@@ -47,7 +48,7 @@ def measure(
     limit: int | None = None,
     seed: int = 0,
     command: str = "",
-    show_progress: bool = False,
+    counting: Counting = uncounted,
     lm_eval_out: Path | None = None,
 ) -> Run:
     """Measure a model on every task.
@@ -63,7 +64,7 @@ def measure(
         limit: ask only so many items a task, to try things out; such a run cannot pass a gate.
         seed: of every random choice (greedy answers make none).
         command: to be kept with the run.
-        show_progress: whether to draw progress bars on standard error.
+        counting: is told how many questions are answered, options scored and texts read.
         lm_eval_out: a folder for lm-eval's own files of the same measurement; none for none.
 
     Raises:
@@ -79,7 +80,7 @@ def measure(
     tasks = load_tasks([source.name for source in sources], general, context, off_topic)
     with quiet_logger("lm_eval"), without_bar("lm_eval.api.task.tqdm"):
         before = None if base is None else base.model
-        lm = SharedPrefixLM(loaded, batch_size=batch_size, show_progress=show_progress, base=before)
+        lm = SharedPrefixLM(loaded, batch_size=batch_size, counting=counting, base=before)
         results = evaluate_tasks(lm, tasks.packaged, limit, with_template=True, by_set=True)
         own = evaluate_tasks(lm, tasks.own, limit, with_template=False) if tasks.own else _NOTHING
     items = _with_gold_logprobs(lm, _items(results["samples"], lm.ended) + _own_items(tasks.own, own["samples"]))

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import normalize_gen_kwargs
-from tqdm import tqdm
 from transformers import LogitsProcessorList, PreTrainedModel
 
 from kapoc.chat import start_token, undated_template
+from kapoc.counting import Counting, bars, uncounted
 from kapoc.engine.attention import use_tree_attention
 from kapoc.engine.decoding import continue_prompts
 from kapoc.engine.reading import BROKEN_LOGITS, CannotShareError, local_window, sharing
@@ -59,12 +59,17 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
     Args:
         loaded: model and tokenizer.
         batch_size: answers that are written together; prompts are read with as many tokens as go with that.
-        show_progress: whether to draw progress bars on standard error.
+        counting: is told how many prompts are answered, continuations scored and texts read.
         base: the model before training; `divergences` then tells how far the model has moved from it on whole texts.
     """
 
     def __init__(
-        self, loaded: LoadedModel, *, batch_size: int, show_progress: bool, base: PreTrainedModel | None = None
+        self,
+        loaded: LoadedModel,
+        *,
+        batch_size: int,
+        counting: Counting = uncounted,
+        base: PreTrainedModel | None = None,
     ) -> None:
         undated, direct = undated_template(loaded.tokenizer), {"enable_thinking": False}
         super().__init__(
@@ -77,7 +82,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         )
         use_tree_attention(loaded.model)
         self._window = local_window(loaded.model)
-        self._show_progress = show_progress
+        self._counting = counting
         self.divergences: dict[tuple[int, ...], float] = {}  # text, as tokens -> mean KL(base || model), nats per token
         self.ended: dict[str, bool] = {}  # prompt -> whether the model ended its answer, where that is known
         self._ended_behind: dict[tuple[int, ...], bool] = {}  # the same by the prompt's tokens
@@ -196,7 +201,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:  # noqa: ARG002
         """Log-probability in nats of each continuation, and whether it is the greedy one."""
         with packed(self.model):
-            return list(super().loglikelihood(requests, disable_tqdm=not self._show_progress))
+            return list(super().loglikelihood(requests, disable_tqdm=self._counting is not bars))
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:  # noqa: ARG002
         """Log-probability in nats of each text, as HFLM has it.
@@ -204,12 +209,12 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         Where a tokenizer begins texts with a BOS token, lm-eval puts another before it, and that of the text counts.
         """
         read = [self.model] if self._base is None else [self.model, self._base]
-        with packed(*read), tqdm(total=len(requests), desc="reading", disable=not self._show_progress) as bar:
+        with packed(*read), self._counting("reading", len(requests)) as count:
             results = []
             for start in range(0, len(requests), self.batch_size):
                 batch = requests[start : start + self.batch_size]
                 results += super().loglikelihood_rolling(batch, disable_tqdm=True)
-                bar.update(len(batch))
+                count(len(batch))
         return results
 
     def _reads_texts_behind_one_token(self) -> bool:
@@ -239,7 +244,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             answers |= zip(chosen, self._greedy_answers([requests[i] for i in chosen], max_new_tokens), strict=True)
         rest = [index for index in range(len(requests)) if index not in answers]
         if rest:
-            stopped = super().generate_until([requests[i] for i in rest], disable_tqdm=not self._show_progress)
+            stopped = super().generate_until([requests[i] for i in rest], disable_tqdm=self._counting is not bars)
             answers |= zip(rest, stopped, strict=True)
             self._note_ended([requests[i] for i in rest])
         return [answers[index] for index in range(len(requests))]
@@ -262,7 +267,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             _logger.warning("%d of %d prompts lose their beginning: the model reads less", num_cut, len(texts))
         if not all(prompts):
             raise ModelError("a prompt is empty, so that nothing can follow it; write a question")
-        with packed(self.model), tqdm(total=len(texts), desc="answering", disable=not self._show_progress) as bar:
+        with packed(self.model), self._counting("answering", len(texts)) as count:
             found = continue_prompts(
                 self.model,
                 prompts,
@@ -271,7 +276,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
                 batch_size=int(self.batch_size),
                 known=[self._known.get(tuple(prompt), ()) for prompt in prompts],
                 capacity=self._capacity,
-                on_done=bar.update,
+                on_done=count,
             )
         self.ended |= {text: answer.ended for text, answer in zip(texts, found, strict=True)}
         return [str(self.tokenizer.decode(answer.tokens, skip_special_tokens=True)) for answer in found]
@@ -295,9 +300,10 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             found |= zip(apart, pairs, strict=True)
         shared = [index for index in range(len(requests)) if index not in found]
         if shared:
-            with tqdm(total=len(shared), desc="scoring", disable=is_quiet) as bar:
+            counting = uncounted if part_of_a_text else self._counting
+            with counting("scoring", len(shared)) as count:
                 beside = self._base if part_of_a_text else None
-                scores = self._score([requests[index] for index in shared], bar.update, beside)
+                scores = self._score([requests[index] for index in shared], count, beside)
             for index, score in zip(shared, scores, strict=True):
                 _, prompt, rest = requests[index]
                 found[index] = (score.logprob, score.is_greedy(rest))

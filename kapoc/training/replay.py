@@ -24,6 +24,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from kapoc.answers import generate_tokens
 from kapoc.chat import EncodedExample, encode, prompt_text, start_token
+from kapoc.counting import Count
 from kapoc.engine.decoding import continue_prompts, sampled
 from kapoc.engine.divergence import NUM_LIKELIEST, Passage, divergence_and_surprise, rest_of
 from kapoc.engine.reading import BROKEN_LOGITS, CannotShareError, local_window, sharing
@@ -78,6 +79,7 @@ def write_passages(
     num_passages: int,
     settings: ReplaySettings,
     seed: int,
+    on_written: Count = lambda _: None,
 ) -> list[Passage]:
     """Let a model write text, half of it answers to questions and half plain, and remember its distributions.
 
@@ -87,6 +89,7 @@ def write_passages(
         num_passages: how many; a prompt comes again once all of its sort were used.
         settings: how long a passage is at most, and the shares of its sorts.
         seed: of the sampling.
+        on_written: is told how many more are written, by a model that writes many at a time.
 
     Raises:
         DataError: a passage would be longer than the model reads.
@@ -94,7 +97,7 @@ def write_passages(
     """
     asked = passage_prompts(tokenizer, num_passages, settings, seed)
     refuse_long_passages(model, asked, settings.num_tokens)
-    return _written(model, tokenizer, asked, settings.num_tokens, seed)
+    return _written(model, tokenizer, asked, settings.num_tokens, seed, on_written)
 
 
 def refuse_long_passages(model: PreTrainedModel, asked: Sequence[list[int]], num_tokens: int) -> None:
@@ -133,10 +136,15 @@ def write_held_out(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n
 
 
 def _written(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: Sequence[list[int]], num_tokens: int, seed: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    asked: Sequence[list[int]],
+    num_tokens: int,
+    seed: int,
+    on_written: Count = lambda _: None,
 ) -> list[Passage]:
     with evaluating(model), packed(model):
-        passages = _written_together(model, tokenizer, asked, num_tokens, seed)
+        passages = _written_together(model, tokenizer, asked, num_tokens, seed, on_written)
         return _written_apart(model, tokenizer, asked, num_tokens, seed) if passages is None else passages
 
 
@@ -177,7 +185,12 @@ def _drawn(texts: Sequence[str], num: int, order: random.Random) -> list[str]:
 
 
 def _written_together(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: Sequence[list[int]], num_tokens: int, seed: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    asked: Sequence[list[int]],
+    num_tokens: int,
+    seed: int,
+    on_written: Count,
 ) -> list[Passage] | None:
     """Many passages at a time, whose distributions are those that they were drawn from.
 
@@ -204,6 +217,7 @@ def _written_together(
                 stop_tokens=stop_tokens(model, tokenizer),
                 batch_size=_BATCH_SIZE,
                 choose=sampled(torch.Generator().manual_seed(seed), top_k=_TOP_K),
+                on_done=on_written,
                 on_logits=remember,
             )
     except CannotShareError:

@@ -79,7 +79,7 @@ def _measure(workspace: Workspace, loaded: "LoadedModel", out: Path, base: "Load
         batch_size=workspace.batch_size or workspace.recipe.bench.batch_size,
         limit=workspace.limit,
         command=workspace.command,
-        show_progress=workspace.listener.show_progress,
+        counting=workspace.listener.counting,
         lm_eval_out=workspace.lm_eval_out,
     )
     save_run(run, out)

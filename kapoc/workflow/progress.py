@@ -14,11 +14,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from kapoc.counting import SECONDS_BETWEEN_LINES, minutes_left
+
 if TYPE_CHECKING:
     from kapoc.training.loop import StepReport
     from kapoc.training_record import EpochReport
-
-SECONDS_BETWEEN_LINES = 60.0
 
 
 class TrainingProgress:
@@ -84,7 +84,7 @@ class TrainingLines:
             step, start = self._first
             left = (now - start) / (report.step - step) * (report.num_steps - report.step)
             place = f"epoch {report.epoch}: step {report.step} of {report.num_steps}"
-            self._tell(f"{place}  {_state(report)}  {round(left / 60)} min left")
+            self._tell(f"{place}  {_state(report)}  {minutes_left(left)}")
 
     def on_epoch(self, report: "EpochReport") -> None:
         """Say what the epoch did."""

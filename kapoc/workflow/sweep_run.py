@@ -360,6 +360,7 @@ def log_listener(path: Path) -> Listener:
 
     A file that cannot be written is no reason to stop a training.
     """
+    from kapoc.counting import Lines
     from kapoc.workflow.progress import TrainingLines
 
     begun: list[bool] = []
@@ -372,7 +373,7 @@ def log_listener(path: Path) -> Listener:
             begun.append(True)
 
     lines = TrainingLines(tell)
-    return Listener(tell=tell, on_step=lines.on_step, on_epoch=lines.on_epoch)
+    return Listener(tell=tell, on_step=lines.on_step, on_epoch=lines.on_epoch, counting=Lines(tell))
 
 
 def do(job: Job) -> Run | FinishedTrial:

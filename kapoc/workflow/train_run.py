@@ -322,7 +322,10 @@ def _passages(
 
     def write() -> "list[Passage]":
         workspace.listener.tell(f"the base writes {num_replayed + num_held_out} passages of general text")
-        replayed = write_passages(base.model, base.tokenizer, num_replayed, replay, seed) if num_replayed else []
+        replayed = []
+        if num_replayed:
+            with workspace.listener.counting("writing", num_replayed) as count:
+                replayed = write_passages(base.model, base.tokenizer, num_replayed, replay, seed, count)
         return replayed + (write_held_out(base.model, base.tokenizer, num_held_out) if num_held_out else [])
 
     found = keeper.passages(write, base.model.device)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kapoc.bundled import bundled_sets
+from kapoc.counting import Counting, uncounted
 from kapoc.errors import DataError, ModelError, OutputError, near_miss
 from kapoc.knowledge.facts import Fact, KnowledgeSet
 from kapoc.knowledge.set_file import Source, load_sources
@@ -23,13 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who is told about long work: a line of text, a step, an epoch, what was measured after how many steps."""
+    """Who is told about long work.
+
+    A line of text, a step, an epoch, what was measured after how many steps; and how far what can be counted is.
+    """
 
     tell: Callable[[str], None] = lambda _: None
     on_step: Callable[["StepReport"], None] = lambda _: None
     on_epoch: Callable[["EpochReport"], None] = lambda _: None
     on_scores: Callable[[Mapping[str, float], int], None] = lambda *_: None
-    show_progress: bool = False
+    counting: Counting = uncounted
 
 
 @dataclass(frozen=True, slots=True)
