@@ -14,7 +14,7 @@ from kapoc.counting import Count, Lines, bars
 from kapoc.measuring.lm_eval_model import SharedPrefixLM
 from kapoc.models import load_model
 from kapoc.recipe import ReplaySettings
-from kapoc.training.replay import write_passages
+from kapoc.training.replay import write_held_out, write_passages
 
 
 def test_a_log_gets_a_line_a_minute_and_none_of_what_is_short_or_done() -> None:
@@ -75,6 +75,8 @@ def test_every_passage_that_a_base_writes_is_counted() -> None:
     told: list[int] = []
     write_passages(tiny_llama(), tiny_tokenizer(), 5, ReplaySettings(num_tokens=8), seed=0, on_written=told.append)
     assert sum(told) == 5
+    write_held_out(tiny_llama(), tiny_tokenizer(), 3, told.append)
+    assert sum(told) == 5 + 3
 
 
 @pytest.mark.parametrize("is_terminal", [False, True])

@@ -83,6 +83,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         use_tree_attention(loaded.model)
         self._window = local_window(loaded.model)
         self._counting = counting
+        self._hides_bars = counting is not bars  # HFLM draws its own for what goes its way
         self.divergences: dict[tuple[int, ...], float] = {}  # text, as tokens -> mean KL(base || model), nats per token
         self.ended: dict[str, bool] = {}  # prompt -> whether the model ended its answer, where that is known
         self._ended_behind: dict[tuple[int, ...], bool] = {}  # the same by the prompt's tokens
@@ -201,7 +202,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:  # noqa: ARG002
         """Log-probability in nats of each continuation, and whether it is the greedy one."""
         with packed(self.model):
-            return list(super().loglikelihood(requests, disable_tqdm=self._counting is not bars))
+            return list(super().loglikelihood(requests, disable_tqdm=self._hides_bars))
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:  # noqa: ARG002
         """Log-probability in nats of each text, as HFLM has it.
@@ -244,7 +245,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             answers |= zip(chosen, self._greedy_answers([requests[i] for i in chosen], max_new_tokens), strict=True)
         rest = [index for index in range(len(requests)) if index not in answers]
         if rest:
-            stopped = super().generate_until([requests[i] for i in rest], disable_tqdm=self._counting is not bars)
+            stopped = super().generate_until([requests[i] for i in rest], disable_tqdm=self._hides_bars)
             answers |= zip(rest, stopped, strict=True)
             self._note_ended([requests[i] for i in rest])
         return [answers[index] for index in range(len(requests))]

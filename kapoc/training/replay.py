@@ -120,7 +120,12 @@ def refuse_long_passages(model: PreTrainedModel, asked: Sequence[list[int]], num
         )
 
 
-def write_held_out(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, num_passages: int) -> list[Passage]:
+def write_held_out(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    num_passages: int,
+    on_written: Count = lambda _: None,
+) -> list[Passage]:
     """Let the base write what no training reads: behind prompts that are never replayed, the same for every recipe.
 
     Raises:
@@ -132,7 +137,7 @@ def write_held_out(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n
         for question in _drawn(shipped.held_out, (num_passages + 1) // 2, order)
     ]
     asked += _plain(tokenizer, _drawn(shipped.held_out_openings, num_passages // 2, order))
-    return _written(model, tokenizer, asked, HELD_OUT_PASSAGE_TOKENS, seed=0)
+    return _written(model, tokenizer, asked, HELD_OUT_PASSAGE_TOKENS, seed=0, on_written=on_written)
 
 
 def _written(
@@ -141,7 +146,7 @@ def _written(
     asked: Sequence[list[int]],
     num_tokens: int,
     seed: int,
-    on_written: Count = lambda _: None,
+    on_written: Count,
 ) -> list[Passage]:
     with evaluating(model), packed(model):
         passages = _written_together(model, tokenizer, asked, num_tokens, seed, on_written)

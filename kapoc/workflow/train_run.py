@@ -322,11 +322,10 @@ def _passages(
 
     def write() -> "list[Passage]":
         workspace.listener.tell(f"the base writes {num_replayed + num_held_out} passages of general text")
-        replayed = []
-        if num_replayed:
-            with workspace.listener.counting("writing", num_replayed) as count:
-                replayed = write_passages(base.model, base.tokenizer, num_replayed, replay, seed, count)
-        return replayed + (write_held_out(base.model, base.tokenizer, num_held_out) if num_held_out else [])
+        written_by = base.model, base.tokenizer
+        with workspace.listener.counting("writing", num_replayed + num_held_out) as count:
+            replayed = write_passages(*written_by, num_replayed, replay, seed, count) if num_replayed else []
+            return replayed + (write_held_out(*written_by, num_held_out, count) if num_held_out else [])
 
     found = keeper.passages(write, base.model.device)
     return found[:num_replayed], found[num_replayed:]
