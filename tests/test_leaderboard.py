@@ -15,6 +15,7 @@ from kapoc.judging.gate_file import RELEASE_GATE, Check, Gate
 from kapoc.judging.leaderboard import Leaderboard, leaderboard
 from kapoc.record import Run, save_run
 from kapoc.report.formats import is_report
+from kapoc.report.leaderboard import leaderboard_section
 from kapoc.report.plot import leaderboard_plot
 
 
@@ -82,6 +83,15 @@ def test_a_reference_that_none_is_measured_to_has_no_distance_of_its_own() -> No
     assert "divergence" not in found.reference.scores
     found = leaderboard("half", RUNS["half"], {"all": compare(RUNS["half"], RUNS["all"])}, RELEASE_GATE)
     assert found.reference.scores["divergence"] == pytest.approx(0.05)
+
+
+def test_what_a_dash_stands_for_is_told_where_there_is_one() -> None:
+    without = board()
+    assert "A dash is" not in leaderboard_section(without).note
+    first, *others = without.standings
+    assert first.scores.pop("divergence") > 0
+    with_one = without.model_copy(update={"standings": (first, *others)})
+    assert "A dash is what a run was not asked" in leaderboard_section(with_one).note
 
 
 def test_the_plot_numbers_every_run() -> None:
