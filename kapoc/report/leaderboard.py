@@ -21,7 +21,7 @@ def leaderboard_section(board: Leaderboard) -> Section:
     )
     note += f" All that follows is about the first run, {board.standings[0].name}."
     if any(row.verdict is None or name not in row.scores for row in board.standings for name in shown):
-        note += " A dash is what a run was not asked, a training without its record, or a run that cannot be judged."
+        note += " A dash: not asked or not comparable, no record of the training beside the run, or no verdict."
     if not board.complete:
         note += " Not all items were asked: nothing here is evidence."
     return Section(
