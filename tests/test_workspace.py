@@ -30,6 +30,7 @@ from kapoc.workflow.current import (
     fingerprint,
     has_current_model,
     markers_of,
+    run_for_another_recipe,
     settings_sha256,
     texts_of,
     texts_sha256,
@@ -84,6 +85,44 @@ def test_a_run_that_cannot_be_read_is_told_and_measured_again(tmp_path: Path, ti
     [line] = told
     assert line.startswith(str(folder / "run.json"))
     assert line.endswith("; measured again")
+
+
+def test_the_base_is_measured_once_for_all_recipes_and_seeds(
+    tmp_path: Path, tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ("bench", "--model", "trained", "--recipe", str(tiny_recipe), "--epochs", "1", "--limit", "1")
+
+    def told(*more: str) -> tuple[bool, bool]:
+        """Whether the base was said to be measured, and to have been."""
+        assert run_kapoc(monkeypatch, *asked, *more) == 0
+        model, text = load_recipe(tiny_recipe).model, capsys.readouterr().err
+        return f"measuring {model} on" in text, f"{model} was measured already, and is not again: runs/" in text
+
+    assert told() == (True, False)
+    assert told("--seed", "1") == (False, True)
+    assert told("--seed", "1", "--limit", "1") == (False, False)  # its own is there now
+    assert told("--seed", "2", "--limit", "2") == (True, False)
+    runs = [load_run(place.parent) for place in (tmp_path / "runs").rglob("base-limit1/run.json")]
+    assert len(runs) == 2
+    assert runs[0] == runs[1]
+
+
+def test_only_what_would_be_measured_here_is_taken_from_another_recipe(tmp_path: Path, tiny_recipe: Path) -> None:
+    told: list[str] = []
+    recipe = load_recipe(tiny_recipe)
+    first = open_workspace(tmp_path, recipe, limit=1)
+    loaded, run = load_model(recipe.model), bench_once(first, recipe.model, first.run("base"))
+    other = recipe.model_copy(update={"name": "other"})
+    second = open_workspace(tmp_path, other, limit=1, listener=Listener(tell=told.append))
+    assert run_for_another_recipe(second, loaded) == (run, first.run("base"))
+    assert run_for_another_recipe(first, loaded) is None
+    assert run_for_another_recipe(replace(second, batch_size=3), loaded) is None
+    slow = other.model_copy(update={"bench": other.bench.model_copy(update={"batch_size": 3})})
+    assert run_for_another_recipe(replace(second, recipe=slow), loaded) is None
+    (first.run("base") / "run.json").write_text("{", encoding="utf-8")
+    assert run_for_another_recipe(second, loaded) is None
+    assert told == []
 
 
 def test_a_run_is_current_only_while_nothing_of_it_has_changed(tmp_path: Path, tiny_recipe: Path) -> None:

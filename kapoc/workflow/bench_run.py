@@ -19,7 +19,13 @@ from kapoc.record import Run, load_run, save_run
 from kapoc.report.formats import beside, render_report
 from kapoc.source import load_json
 from kapoc.training_record import TRAINING_FILE, TrainingRecord
-from kapoc.workflow.current import context_runs, current_run, has_current_model, is_record_of
+from kapoc.workflow.current import (
+    context_runs,
+    current_run,
+    has_current_model,
+    is_record_of,
+    run_for_another_recipe,
+)
 from kapoc.workflow.train_run import (
     refuse_before_training,
     refuse_missing_dev,
@@ -166,7 +172,7 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
     is_trained = has_current_model(workspace, base, workspace.model)
     if not is_trained:
         refuse_unfit_base(workspace, base)
-    before = current_run(workspace, base, workspace.run("base")) or _measure(workspace, base, workspace.run("base"))
+    before = _base_run(workspace, base)
     if is_trained:
         tell_other_packages(workspace, workspace.model)
     else:
@@ -179,6 +185,19 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
     if trained is None or trained.weights_sha256 != after.model.weights_sha256:
         raise DataError(f"{workspace.model}: these are not the weights that were trained; remove the folder")
     return _reported(workspace, before, after, trained)
+
+
+def _base_run(workspace: Workspace, base: "LoadedModel") -> Run:
+    """The run of the base: the current one on disk, be it made for another recipe; a new one where there is none."""
+    place = workspace.run("base")
+    if (run := current_run(workspace, base, place)) is not None:
+        return run
+    if (found := run_for_another_recipe(workspace, base)) is None:
+        return _measure(workspace, base, place)
+    run, folder = found
+    workspace.listener.tell(f"{workspace.recipe.model} was measured already, and is not again: {folder}")
+    save_run(run, place)
+    return load_run(place)
 
 
 def compare_again(workspace: Workspace) -> tuple[Comparison, TrainingRecord] | None:

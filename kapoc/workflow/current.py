@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import replace
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from kapoc.errors import DataError, IncomparableError
 from kapoc.judging.pairing import shared_items
 from kapoc.measuring.context import CONTEXTS
 from kapoc.record import Run, load_run
-from kapoc.workflow.workspace import Workspace
+from kapoc.workflow.workspace import Listener, Workspace
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -169,6 +170,16 @@ def current_run(workspace: Workspace, loaded: "LoadedModel", folder: Path, base_
         and _asked_and_graded_alike(run, workspace)
     )
     return run if same else None
+
+
+def run_for_another_recipe(workspace: Workspace, loaded: "LoadedModel") -> tuple[Run, Path] | None:
+    """A run of the base under the same root that was made for another recipe and is what would be made here."""
+    place = workspace.run("base")
+    quiet = replace(workspace, listener=Listener())  # what is damaged elsewhere is not measured again
+    for folder in sorted(workspace.root.glob(f"*/{escape(workspace.name)}/{escape(place.name)}")):
+        if folder != place and (run := current_run(quiet, loaded, folder)) is not None:
+            return run, folder
+    return None
 
 
 def _asked_and_graded_alike(run: Run, workspace: Workspace) -> bool:
