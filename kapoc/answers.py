@@ -6,6 +6,7 @@ import torch
 from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
 from kapoc.chat import encode
+from kapoc.counting import Count
 from kapoc.models import FiniteLogits, stop_tokens, usable_generation
 
 MAX_NEW_TOKENS = 80
@@ -56,6 +57,7 @@ def generate_tokens(
     temperature: float | None,
     batch_size: int,
     top_k: int = 0,
+    on_done: Count = lambda _: None,
 ) -> list[list[int]]:
     """Continue prompts until the model ends them.
 
@@ -66,6 +68,7 @@ def generate_tokens(
         temperature: of sampling; greedy where none.
         batch_size: prompts a forward pass, padded on the left.
         top_k: sample from so many of the likeliest tokens; from all of them where 0.
+        on_done: is told how many prompts were continued.
 
     Returns:
         What was written behind each prompt, its end token included.
@@ -95,4 +98,5 @@ def generate_tokens(
         for row in made[:, width:].tolist():
             end = next((place + 1 for place, token in enumerate(row) if token in ends), len(row))
             answers.append(row[:end])
+        on_done(len(ids))
     return answers

@@ -9,11 +9,13 @@ import pytest
 from conftest import tiny_llama, tiny_tokenizer
 from lm_eval.api.instance import Instance
 
+import kapoc.measuring.lm_eval_model
 from kapoc.cli.console import listener
 from kapoc.counting import Count, Lines, bars
 from kapoc.measuring.lm_eval_model import SharedPrefixLM
 from kapoc.models import load_model
 from kapoc.recipe import ReplaySettings
+from kapoc.training import replay
 from kapoc.training.replay import write_held_out, write_passages
 
 
@@ -71,7 +73,34 @@ def test_every_answer_option_and_text_of_a_measurement_is_counted(llama_folder: 
     assert counted.found == {"scoring": [6, 6], "answering": [3, 3], "reading": [3, 3]}
 
 
-def test_every_passage_that_a_base_writes_is_counted() -> None:
+def test_what_lm_eval_reads_and_writes_by_itself_is_counted_too(
+    llama_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a model whose prompts cannot be shared; a bar is lm-eval's own there."""
+    monkeypatch.setattr(SharedPrefixLM, "_sharing_is_exact", lambda _: False)
+    counted, drawn = Counted(), Counted()
+    pairs: list[tuple[object, ...]] = [
+        (prompt, option) for prompt in ("What is AF-3001?", "Set") for option in (" a b", " c d e")
+    ]
+    for counting in (counted, drawn):
+        if counting is drawn:
+            monkeypatch.setattr(kapoc.measuring.lm_eval_model, "bars", drawn)
+        lm = SharedPrefixLM(load_model(str(llama_folder)), batch_size=2, counting=counting)
+        lm.loglikelihood(_requests("loglikelihood", pairs))
+        for sampled in (False, True):
+            asked: dict[str, object] = {"until": [], "do_sample": sampled, "max_gen_toks": 4}
+            asked |= {"temperature": 1.0} if sampled else {}
+            lm.generate_until(_requests("generate_until", [(prompt, asked) for prompt in ("One", "Two lamps", "Set")]))
+            assert counting.found.get("answering") == ([3, 3] if counting is counted else None)
+        lm.loglikelihood_rolling(_requests("loglikelihood_rolling", [("A lamp",), ("Two",)]))
+    assert counted.found == {"scoring": [4, 4], "answering": [3, 3], "reading": [2, 2]}
+    assert drawn.found == {"reading": [2, 2]}
+
+
+@pytest.mark.parametrize("is_together", [True, False])
+def test_every_passage_that_a_base_writes_is_counted(monkeypatch: pytest.MonkeyPatch, is_together: bool) -> None:
+    if not is_together:
+        monkeypatch.setattr(replay, "_written_together", lambda *_: None)
     told: list[int] = []
     write_passages(tiny_llama(), tiny_tokenizer(), 5, ReplaySettings(num_tokens=8), seed=0, on_written=told.append)
     assert sum(told) == 5

@@ -7,7 +7,8 @@ again. The scores and answers are those of HFLM.
 
 import logging
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from transformers import LogitsProcessorList, PreTrainedModel
 
 from kapoc.chat import start_token, undated_template
-from kapoc.counting import Counting, bars, uncounted
+from kapoc.counting import Count, Counting, bars, uncounted
 from kapoc.engine.attention import use_tree_attention
 from kapoc.engine.decoding import continue_prompts
 from kapoc.engine.reading import BROKEN_LOGITS, CannotShareError, local_window, sharing
@@ -84,6 +85,7 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         self._window = local_window(loaded.model)
         self._counting = counting
         self._hides_bars = counting is not bars  # HFLM draws its own for what goes its way
+        self._on_rows: Count = lambda _: None  # is told of the rows that HFLM has read or written
         self.divergences: dict[tuple[int, ...], float] = {}  # text, as tokens -> mean KL(base || model), nats per token
         self.ended: dict[str, bool] = {}  # prompt -> whether the model ended its answer, where that is known
         self._ended_behind: dict[tuple[int, ...], bool] = {}  # the same by the prompt's tokens
@@ -180,6 +182,19 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             )
         return output
 
+    @contextmanager
+    def _counting_rows(self, what: str, total: int) -> Iterator[None]:
+        """Count the rows of what goes HFLM's way, unless it draws a bar; options of one token may share a row."""
+        with (self._counting if self._hides_bars else uncounted)(what, total) as self._on_rows:
+            yield
+        self._on_rows = lambda _: None
+
+    def _model_call(self, inps: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
+        """The logits of rows, as HFLM has them."""
+        logits: torch.Tensor = super()._model_call(inps, *arguments, **named)
+        self._on_rows(len(inps))
+        return logits
+
     def _model_generate(
         self, context: torch.Tensor, max_length: int, stop: list[str], **generation_kwargs: Any
     ) -> torch.Tensor:
@@ -188,9 +203,12 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
         Where a task asks for samples, beams or anything else beyond that they are HFLM's own.
         """
         if generation_kwargs.get("do_sample") or generation_kwargs.keys() - _GREEDY:
-            return super()._model_generate(context, max_length, stop, **generation_kwargs)  # type: ignore[no-any-return]
+            sampled: torch.Tensor = super()._model_generate(context, max_length, stop, **generation_kwargs)
+            self._on_rows(len(context))
+            return sampled
         room, mask = max_length - context.shape[1], generation_kwargs["attention_mask"]
         written = self._generate(context, mask, room, self._stop_tokens)
+        self._on_rows(len(context))
         for prompt, kept, row in zip(context, mask, written, strict=True):
             answer = row[context.shape[1] :].tolist()
             end = _end_of(answer, self._stop_tokens)
@@ -245,7 +263,8 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             answers |= zip(chosen, self._greedy_answers([requests[i] for i in chosen], max_new_tokens), strict=True)
         rest = [index for index in range(len(requests)) if index not in answers]
         if rest:
-            stopped = super().generate_until([requests[i] for i in rest], disable_tqdm=self._hides_bars)
+            with self._counting_rows("answering", len(rest)):
+                stopped = super().generate_until([requests[i] for i in rest], disable_tqdm=self._hides_bars)
             answers |= zip(rest, stopped, strict=True)
             self._note_ended([requests[i] for i in rest])
         return [answers[index] for index in range(len(requests))]
@@ -295,7 +314,8 @@ class SharedPrefixLM(HFLM):  # type: ignore[misc]
             if not self._shares or self._is_beyond_a_window(prompt, len(rest))
         ]
         if apart:
-            pairs = super()._loglikelihood_tokens([requests[index] for index in apart], is_quiet, override_bs)
+            with nullcontext() if part_of_a_text else self._counting_rows("scoring", len(apart)):
+                pairs = super()._loglikelihood_tokens([requests[index] for index in apart], is_quiet, override_bs)
             if not all(math.isfinite(logprob) for logprob, _ in pairs):
                 raise ModelError(BROKEN_LOGITS)
             found |= zip(apart, pairs, strict=True)

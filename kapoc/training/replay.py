@@ -150,7 +150,9 @@ def _written(
 ) -> list[Passage]:
     with evaluating(model), packed(model):
         passages = _written_together(model, tokenizer, asked, num_tokens, seed, on_written)
-        return _written_apart(model, tokenizer, asked, num_tokens, seed) if passages is None else passages
+        if passages is None:
+            passages = _written_apart(model, tokenizer, asked, num_tokens, seed, on_written)
+        return passages
 
 
 def passage_prompts(
@@ -235,7 +237,12 @@ def _written_together(
 
 
 def _written_apart(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: Sequence[list[int]], num_tokens: int, seed: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    asked: Sequence[list[int]],
+    num_tokens: int,
+    seed: int,
+    on_written: Count,
 ) -> list[Passage]:
     """By `generate`, and then read again, one by one."""
     with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
@@ -248,6 +255,7 @@ def _written_apart(
             temperature=1.0,
             batch_size=_BATCH_SIZE,
             top_k=_TOP_K,
+            on_done=on_written,
         )
     empty = torch.empty(0)
     passages = [
