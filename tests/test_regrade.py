@@ -20,7 +20,6 @@ KEPT = [
     "reference/base",
     "reference/trained",
     "reference/plain",
-    "reference/bfloat16",
     "thorough/trained",
     "thorough/seed-1",
     "thorough/seed-1-bfloat16",

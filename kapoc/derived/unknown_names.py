@@ -16,9 +16,10 @@ _OTHER_SCRIPT = regex.compile(r"(?!\p{Latin})\p{L}")
 _LETTER = re.compile(r"[^\W\d_]")
 _CODE = re.compile(r"(?P<head>(?:\S*[^\W\d_](?:\S*\D)?)?)(?P<digits>\d{2,})(?P<tail>\S*)")
 _NUMBERED = re.compile(r"(?P<head>.*\s)(?P<digits>\d{1,3})(?P<tail>)")
-_NEAR, _SAME_HEAD, _OTHER_HEAD = "near", "same head", "other head"
-_CHANGES = {_NEAR: 40, _SAME_HEAD: 40, _OTHER_HEAD: 20}
-"""How often an invented code is a slip of the pen away from a taught one, has other digits, or other letters too."""
+_LAST, _NEXT, _NEAR, _SAME_HEAD, _OTHER_HEAD = "last", "next", "near", "same head", "other head"
+_CHANGES = {_LAST: 20, _NEXT: 20, _NEAR: 20, _SAME_HEAD: 25, _OTHER_HEAD: 15}
+"""How often an invented code has another last digit than a taught one, a digit that is one higher or lower, is any slip
+of the pen away from it, has other digits, or other letters too."""
 _MOST_TRIES = 60
 _TAUGHT_WORDS_ALONE = 0.4
 """How often a name of words is put together of taught ones alone."""
@@ -141,13 +142,23 @@ class _Names:
 def _other_code(code: re.Match[str], order: random.Random) -> str | None:
     head, digits, tail = code["head"], code["digits"], code["tail"]
     change = order.choices(list(_CHANGES), weights=list(_CHANGES.values()))[0]
-    if change == _NEAR:
-        digits = order.choice(list(_slips(digits)))
+    if change == _LAST:
+        digits = digits[:-1] + order.choice("0123456789".replace(digits[-1], ""))
+    elif change in (_NEXT, _NEAR):
+        digits = order.choice(list(_next(digits) if change == _NEXT else _slips(digits)))
     else:
         digits = "".join(_digit(index, order) for index in range(max(2, len(digits))))
     if change == _OTHER_HEAD and not head[-1:].isspace() and _LETTER.search(head):
         head = _other_letter(head, order)
     return f"{head}{digits}{tail}"
+
+
+def _next(digits: str) -> Iterator[str]:
+    """The numbers of which one digit is one higher or lower."""
+    for index, digit in enumerate(digits):
+        for other in (int(digit) - 1, int(digit) + 1):
+            if 0 <= other <= 9 and (index or other):
+                yield f"{digits[:index]}{other}{digits[index + 1 :]}"
 
 
 def _slips(digits: str) -> Iterator[str]:
