@@ -32,8 +32,6 @@ class ReplaySettings(StrictRecord):
             a model that learns to answer from what it knows may come to copy less from what it reads.
         plain_questions: the share of the everyday questions that are asked in plain text, without the chat template
             ("Question: ... Answer:"): what is taught in a chat may come to answer those, too.
-        whitening: how much less than elsewhere a step of `optimizer = "muon"` may change what a layer gives where it
-            reads such text; 0 for no less.
         target: what the model is held to: the base's distribution at every written token, or the written text alone
             (ordinary replay, its negative log-likelihood).
     """
@@ -45,7 +43,6 @@ class ReplaySettings(StrictRecord):
     quoting: Annotated[Number, Field(ge=0, le=1)] = 0.0
     stories: Annotated[Number, Field(ge=0, le=1)] = 0.0
     plain_questions: Annotated[Number, Field(ge=0, le=1)] = 0.0
-    whitening: Annotated[Number, Field(ge=0)] = 0.0
     target: Literal["distribution", "text"] = "distribution"
 
 
@@ -57,7 +54,6 @@ def with_numbers(forms: Any) -> Any:
 
 Share = Annotated[Number, Field(gt=0, le=1)]
 
-_OF_ADAMW = ("weight_decay", "betas", "epsilon")
 _Decay = Annotated[Number, Field(ge=0, lt=1)]
 
 
@@ -103,8 +99,6 @@ class TrainSettings(StrictRecord):
         batch_size: examples an optimizer step.
         micro_batch_size: examples a forward pass, their contrast examples not counted; gradients of a step are summed
             over its micro-batches.
-        optimizer: `adamw`, or `muon` for weights of linear layers alone, which makes all directions of a step equally
-            large and keeps no state.
         learning_rate: at the peak of the schedule.
         warmup_fraction: of all steps, in which the rate rises linearly; then it falls as a half cosine to
             `final_rate_fraction` of the peak.
@@ -132,7 +126,6 @@ class TrainSettings(StrictRecord):
     epochs: Positive = 6
     batch_size: Positive = 8
     micro_batch_size: Positive = 8
-    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: Annotated[Number, Field(gt=0)] = 1e-4
     warmup_fraction: Annotated[Number, Field(ge=0, lt=1)] = 0.05
     final_rate_fraction: Annotated[Number, Field(ge=0, le=1)] = 0.0
@@ -156,17 +149,9 @@ class TrainSettings(StrictRecord):
             "derived_by_notes: does nothing without derived texts": self.derived_by_notes and not self.asked_forms,
             "derived_tokens: does nothing without derived_by_notes": self.derived_tokens is not None
             and not self.derived_by_notes,
-            "weight_decay, betas, epsilon: do nothing with muon": self.optimizer == "muon" and self._has_adamw_settings,
-            'replay.whitening: does nothing without optimizer = "muon"': self.optimizer != "muon"
-            and bool(self.replay.whitening),
             "budget: limits nothing without stop_at or alphas": self.budget != BudgetSettings() and not self.has_budget,
         }
         return tuple(words for words, is_so in found.items() if is_so)
-
-    @property
-    def _has_adamw_settings(self) -> bool:
-        mine, given = TrainSettings.model_fields, self.model_fields_set
-        return any(name in given and getattr(self, name) != mine[name].default for name in _OF_ADAMW)
 
     @property
     def has_budget(self) -> bool:
