@@ -5,9 +5,9 @@ import math
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from kapoc.errors import DataError, near_miss
 from kapoc.source import Number, StrictRecord, load_toml, validate
@@ -32,6 +32,8 @@ class ReplaySettings(StrictRecord):
             a model that learns to answer from what it knows may come to copy less from what it reads.
         plain_questions: the share of the everyday questions that are asked in plain text, without the chat template
             ("Question: ... Answer:"): what is taught in a chat may come to answer those, too.
+        whitening: how much less than elsewhere a step of `optimizer = "muon"` may change what a layer gives where it
+            reads such text; 0 for no less.
         target: what the model is held to: the base's distribution at every written token, or the written text alone
             (ordinary replay, its negative log-likelihood).
     """
@@ -43,6 +45,7 @@ class ReplaySettings(StrictRecord):
     quoting: Annotated[Number, Field(ge=0, le=1)] = 0.0
     stories: Annotated[Number, Field(ge=0, le=1)] = 0.0
     plain_questions: Annotated[Number, Field(ge=0, le=1)] = 0.0
+    whitening: Annotated[Number, Field(ge=0)] = 0.0
     target: Literal["distribution", "text"] = "distribution"
 
 
@@ -54,6 +57,7 @@ def with_numbers(forms: Any) -> Any:
 
 Share = Annotated[Number, Field(gt=0, le=1)]
 
+_OF_ADAMW = ("weight_decay", "betas", "epsilon")
 _Decay = Annotated[Number, Field(ge=0, lt=1)]
 
 
@@ -84,6 +88,9 @@ class TrainSettings(StrictRecord):
         derived_from: the first epoch that has them; those before it teach the set's own examples alone.
         derived_by_notes: whether derived questions are answered with the fact's note, which is what all its training
             answers say alike, in place of answers of many shapes.
+        stand_ins: so many squares of yes-or-no questions for each fact that are about names that nobody has, each name
+            with a record of its own before the decision, which alone is trained. They are the first epoch, in steps of
+            a quarter of `batch_size`; 0 for none.
         derived_tokens: of such a note only so many first tokens are trained, two at least (where the note begins the
             answer, the white space at the end of the chat template counts as one), but in `two_hop`, where the answer
             stands further on and another text before it; what stands behind a note is trained, and then how each
@@ -99,6 +106,8 @@ class TrainSettings(StrictRecord):
         batch_size: examples an optimizer step.
         micro_batch_size: examples a forward pass, their contrast examples not counted; gradients of a step are summed
             over its micro-batches.
+        optimizer: `adamw`, or `muon` for weights of linear layers alone, which makes all directions of a step equally
+            large and keeps no state.
         learning_rate: at the peak of the schedule.
         warmup_fraction: of all steps, in which the rate rises linearly; then it falls as a half cosine to
             `final_rate_fraction` of the peak.
@@ -117,6 +126,7 @@ class TrainSettings(StrictRecord):
     )
     derived_from: Positive = 1
     derived_by_notes: bool = False
+    stand_ins: Annotated[int, Field(ge=0)] = 0
     derived_tokens: Annotated[int, Field(ge=2)] | None = None
     contrast: Annotated[Number, Field(ge=0, le=1)] = 0.0
     replay: ReplaySettings = ReplaySettings()
@@ -126,6 +136,7 @@ class TrainSettings(StrictRecord):
     epochs: Positive = 6
     batch_size: Positive = 8
     micro_batch_size: Positive = 8
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: Annotated[Number, Field(gt=0)] = 1e-4
     warmup_fraction: Annotated[Number, Field(ge=0, lt=1)] = 0.05
     final_rate_fraction: Annotated[Number, Field(ge=0, le=1)] = 0.0
@@ -136,6 +147,12 @@ class TrainSettings(StrictRecord):
     gradient_checkpointing: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @model_validator(mode="after")
+    def _stand_ins_come_first(self) -> Self:
+        if self.stand_ins and min(self.epochs, self.derived_from if self.asked_forms else self.epochs) < 2:
+            raise ValueError("stand_ins: they are the first epoch; set epochs, and derived_from, to 2 or more")
+        return self
 
     @property
     def idle(self) -> tuple[str, ...]:
@@ -149,9 +166,17 @@ class TrainSettings(StrictRecord):
             "derived_by_notes: does nothing without derived texts": self.derived_by_notes and not self.asked_forms,
             "derived_tokens: does nothing without derived_by_notes": self.derived_tokens is not None
             and not self.derived_by_notes,
+            "weight_decay, betas, epsilon: do nothing with muon": self.optimizer == "muon" and self._has_adamw_settings,
+            'replay.whitening: does nothing without optimizer = "muon"': self.optimizer != "muon"
+            and bool(self.replay.whitening),
             "budget: limits nothing without stop_at or alphas": self.budget != BudgetSettings() and not self.has_budget,
         }
         return tuple(words for words, is_so in found.items() if is_so)
+
+    @property
+    def _has_adamw_settings(self) -> bool:
+        mine, given = TrainSettings.model_fields, self.model_fields_set
+        return any(name in given and getattr(self, name) != mine[name].default for name in _OF_ADAMW)
 
     @property
     def has_budget(self) -> bool:
@@ -160,7 +185,11 @@ class TrainSettings(StrictRecord):
 
     def steps_of_epochs(self, sizes: Sequence[int]) -> list[int]:
         """How many optimizer steps epochs of so many examples take."""
-        return [math.ceil(size / self.batch_size) for size in sizes]
+        return [math.ceil(size / self.batch_size_of(epoch)) for epoch, size in enumerate(sizes, start=1)]
+
+    def batch_size_of(self, epoch: int) -> int:
+        """Examples an optimizer step of an epoch, from 1: of squares, which are four questions each, a quarter."""
+        return max(1, self.batch_size // 4) if self.stand_ins and epoch == 1 else self.batch_size
 
     @property
     def invents_names(self) -> bool:
@@ -197,7 +226,8 @@ class BenchSettings(StrictRecord):
 class ResumeSettings(StrictRecord):
     """How often the state of a training run is kept on disk, to go on from when the run was killed.
 
-    It is three times the size of the weights that are trained, and changes nothing in the result.
+    It is three times the size of the weights that are trained, with `muon` their size, and changes nothing in the
+    result.
 
     Attributes:
         minutes: between two times, but not shortly before the end; 0 for never.

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from conftest import tiny_tokenizer
-from sets import knowledge_of
+from sets import asked as named
+from sets import knowledge_of, made_of
 
 from kapoc.chat import EncodedExample
 from kapoc.data.naming import codes_in, gone_by, is_question
@@ -197,8 +198,8 @@ def test_training_counts_its_contrast_examples(tmp_path: Path, tiny_recipe: Path
 
 
 def derived_with_contrasts(form: str, per_fact: int = 6) -> list[DerivedExample]:
-    knowledge = knowledge_of("software-defects")
-    return derived_examples(knowledge, [form], per_fact=per_fact, order=random.Random(0), by_notes=True)
+    knowledge, order = knowledge_of("software-defects"), random.Random(0)
+    return derived_examples(knowledge, [form], per_fact=per_fact, order=order, by_notes=True)
 
 
 def test_a_claim_stands_beside_the_same_claim_about_another_fact_and_another_claim_about_the_same() -> None:
@@ -225,6 +226,33 @@ def test_a_claim_stands_beside_the_same_claim_about_another_fact_and_another_cla
             assert sorted(side for one, side in zip(four, sides, strict=True) if one.fact == fact) == ["no.", "yes."]
 
 
+def test_a_comparison_by_record_says_whose_the_text_is_that_one_fact_alone_has() -> None:
+    knowledge = knowledge_of("software-defects")
+    found = derived_with_contrasts("comparison")
+    every = [one for example in found for one in (example, *example.contrasts)]
+    by_record = [one for one in every if one.answer.startswith("Record: ")]
+    assert 0.5 * len(every) < len(by_record) < len(every)
+    for one in by_record:
+        start, _, name = one.answer.removeprefix("Record: ").removesuffix(".").partition(". That is ")
+        [owner] = [fact for fact in knowledge.taught if fact.name == name]
+        [slot] = [slot for slot, said in owner.slots.items() if said.text.startswith(start.rstrip("."))]
+        assert slot not in {"version", "file"}  # the one is put in order, the other is that of many
+        texts = Counter(fact.slots[slot].text for fact in knowledge.taught if slot in fact.slots)
+        assert texts[owner.slots[slot].text] == 1
+        assert holds(one.question, name)
+    assert all(one.answer.startswith("First: ") for one in every if one not in by_record)
+
+
+def test_a_text_that_two_facts_have_tells_of_neither() -> None:
+    valves = {"QX-11": "a leaking valve", "QX-21": "a frozen valve", "QX-31": "a missing valve"}
+    cures = {"QX-11": "turn it off", "QX-21": "turn it off", "QX-31": "call the makers"}
+    slots = {name: {"cause": valve, "cure": cures[name]} for name, valve in valves.items()}
+    knowledge = made_of("valves", [named(name, f"What is {name}?", slots=slots[name]) for name in valves])
+    found = derived_examples(knowledge, ["comparison"], per_fact=4, order=random.Random(0), by_notes=True)
+    by_record = {one.answer for one in found if one.answer.startswith("Record: ")}
+    assert by_record == {f"Record: {valve}. That is {name}." for name, valve in valves.items()}
+
+
 @pytest.mark.parametrize("form", ["comparison", "ordering"])
 def test_a_choice_stands_beside_the_other_order_and_the_other_answer(form: str) -> None:
     knowledge = knowledge_of("software-defects")
@@ -232,12 +260,13 @@ def test_a_choice_stands_beside_the_other_order_and_the_other_answer(form: str) 
     assert len(whole) > 100
     for example in whole:
         four = (example, *example.contrasts)
-        rights = Counter(one.answer.rsplit(" So ", 1)[1] for one in four)
+        decided = [re.split(r" (?:So|That is) ", one.answer)[-1] for one in four]
+        rights = Counter(decided)
         assert sorted(rights.values()) == [2, 2]
         one_name, other_name = (name.removesuffix(".") for name in rights)
         firsts = Counter(
-            (one.question.index(one_name) < one.question.index(other_name), one.answer.rsplit(" So ", 1)[1])
-            for one in four
+            (one.question.index(one_name) < one.question.index(other_name), right)
+            for one, right in zip(four, decided, strict=True)
         )
         assert set(firsts.values()) == {1}  # each is right where it is named first, and where it is named second
         assert {knowledge.fact_by_id[one.fact].name for one in four} == {one_name, other_name}

@@ -11,12 +11,10 @@ from dataclasses import replace
 from kapoc.data.naming import is_question
 from kapoc.data.phrases import holds
 from kapoc.data.quotations import is_accepted, unended
-from kapoc.derived.stock import Deck, Drawn, Stock, Wording, askable
+from kapoc.derived.stock import VERSION, Deck, Drawn, Stock, Wording, askable
 from kapoc.knowledge.facts import Choice, Example, Fact
 from kapoc.knowledge.normalise import normalise
 
-VERSION = "version"
-"""The slot by which facts can be put in order: other numbers with dots may be dates, decimals or addresses."""
 _NUMBERS = re.compile(r"v?(\d+(?:\.\d+)*)", re.IGNORECASE)
 
 
@@ -128,6 +126,7 @@ def _asked_which(
     first_text, second_text = (unended(one.slots[slot].text) for one in order)
     decided = {"right": right, "first_text": first_text, "second_text": second_text}
     answer = stock.answer("comparison", fact, wording.slots, deck, **decided)
+    answer = stock.answer_by_record(fact, slot) or answer
     choice = Choice(options=options, right=right)
     return Drawn(fact, Example(kind="comparison", question=question, answer=answer, choice=choice))
 

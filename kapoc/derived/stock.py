@@ -21,6 +21,7 @@ from kapoc.derived.own_words import OwnWords
 from kapoc.derived.unknown_names import UnknownNames
 from kapoc.knowledge.facts import Example, Fact, KnowledgeSet
 from kapoc.knowledge.grade import Decision, grade_decision
+from kapoc.knowledge.normalise import normalise
 
 Pools = Mapping[str, Any]
 
@@ -31,6 +32,8 @@ _SHORT_WORDS = 3
 """Up to so many words, an article not counted, a text stands well behind "is"."""
 MOST_WORDS = 50
 """A decision stands behind so many words at most: a measured answer ends after 80 tokens."""
+VERSION = "version"
+"""The slot by which facts can be put in order: other numbers with dots may be dates, decimals or addresses."""
 OPEN = ("statement", "slot", "combination", "scenario")
 """The forms that ask openly: what is asked for is what a fact says."""
 _ARTICLES = ("a ", "an ", "the ")
@@ -131,6 +134,7 @@ class Stock:
     def __init__(self, knowledge: KnowledgeSet, *, by_notes: bool = False, beside: Iterable[KnowledgeSet] = ()) -> None:
         self.knowledge = knowledge
         self._by_notes = by_notes
+        self._owned = {slot for slot in knowledge.slots if _tells_whose(knowledge, slot)} if by_notes else set[str]()
         self.quotations = Quotations(knowledge)
         self.own_words = OwnWords(knowledge.taught)
         self.gone_by = gone_by(knowledge.taught)
@@ -223,6 +227,12 @@ class Stock:
             for one in (("yes", "no") if side else ("",))
         }
         return made[side] if all(not one or self._decides(answer, one) for one, answer in made.items()) else None
+
+    def answer_by_record(self, owner: Fact, slot: str) -> str | None:
+        """The answer to a comparison that says whose the quoted text is; none if it does not tell, or is not wanted."""
+        if slot not in self._owned or is_question(owner):
+            return None
+        return self._filled(self._wordings["comparison"]["record"], owner, (slot,), {}, [label(slot)])
 
     def _decides(self, answer: str, side: str) -> bool:
         """Whether an answer says yes or no as it should, and soon enough."""
@@ -384,6 +394,12 @@ def label(slot: str) -> str:
 def listed(labels: Sequence[str]) -> str:
     """Some names as in a sentence: `file, setting and value`."""
     return " and ".join(part for part in (", ".join(labels[:-1]), *labels[-1:]) if part)
+
+
+def _tells_whose(knowledge: KnowledgeSet, slot: str) -> bool:
+    """Whether no two taught facts have one text in a slot; by a `version` two are put in order, which asks for both."""
+    texts = [normalise(fact.slots[slot].text) for fact in knowledge.taught if slot in fact.slots]
+    return slot != VERSION and len({*texts}) == len(texts)
 
 
 def _are_identifiers(knowledge: KnowledgeSet, slot: str) -> bool:

@@ -12,6 +12,7 @@ from kapoc.chat import EncodedExample, encode, encode_example, prompt_text
 from kapoc.derived.contrasts import contrast_examples
 from kapoc.derived.derive import DerivedExample, derived_examples
 from kapoc.derived.leaks import without_leaks
+from kapoc.derived.stand_ins import NUM_ASKED, STAND_IN, stand_in_squares
 from kapoc.derived.stock import around_note, note_of
 from kapoc.errors import DataError
 from kapoc.knowledge.facts import Fact, KnowledgeSet, KnowledgeTier
@@ -91,6 +92,28 @@ def _only_read(tokenizer: PreTrainedTokenizerBase, start: str, note: str) -> lis
     return [place for place in whole if place not in trained]
 
 
+def stand_in_examples(
+    knowledge: KnowledgeSet,
+    settings: TrainSettings,
+    tokenizer: PreTrainedTokenizerBase,
+    beside: Iterable[KnowledgeSet] = (),
+) -> list[EncodedExample]:
+    """Whole squares of questions about stand-ins, of whose answers the decision alone is trained; none near a probe."""
+    order = random.Random(f"{settings.seed} stand-ins")  # noqa: S311 - not for secrets
+    drawn = without_leaks(knowledge, stand_in_squares(knowledge, settings.stand_ins, order, beside))
+    return [_decided(tokenizer, square) for square in drawn if len(square.contrasts) == NUM_ASKED - 1]
+
+
+def _decided(tokenizer: PreTrainedTokenizerBase, example: DerivedExample) -> EncodedExample:
+    """An example of whose answer the last word is trained, by its first token."""
+    encoded = _encode_derived(tokenizer, example)
+    record, _, _ = example.answer.rpartition(" ")
+    decision = len(encode(tokenizer, prompt_text(tokenizer, example.question) + record)) - len(encoded.prompt)
+    untrained = tuple(place for place in range(len(encoded.answer)) if place != decision)
+    contrasts = tuple(_decided(tokenizer, one) for one in example.contrasts)
+    return replace(encoded, untrained=untrained, contrasts=contrasts)
+
+
 def _encode_derived(tokenizer: PreTrainedTokenizerBase, example: DerivedExample) -> EncodedExample:
     place = f"{example.form} of {example.fact or 'a name that nobody has'}"
     return _encode(tokenizer, place, example.question, example.answer, example.fact, example.form)
@@ -119,7 +142,8 @@ def with_contrasts(
     for examples in epochs:
         places = [place for place, example in enumerate(examples) if example.fact in facts]
         drawn = order.sample(places, k=round(settings.contrast * len(places)))
-        found.append({place: examples[place].contrasts for place in drawn})
+        beside_all = {place: one.contrasts for place, one in enumerate(examples) if one.form == STAND_IN}
+        found.append(beside_all | {place: _beside(examples[place], order) for place in drawn})
         by_name.append([place for place in drawn if not examples[place].contrasts])
     asked = [
         [(facts[examples[place].fact], examples[place].question) for place in places]
@@ -133,6 +157,15 @@ def with_contrasts(
         [replace(example, contrasts=contrasts.get(place, ())) for place, example in enumerate(examples)]
         for examples, contrasts in zip(epochs, found, strict=True)
     ]
+
+
+def _beside(example: EncodedExample, order: random.Random) -> tuple[EncodedExample, ...]:
+    """What stands beside a derived example: of a yes or no its whole square, of others one of what they bring.
+
+    Pairs taught no yes or no; of two facts one is named beside one other order or question (`reports/LOG.md`).
+    """
+    brought = example.contrasts
+    return brought if example.form == "yes_no" else tuple(order.sample(brought, k=min(1, len(brought))))
 
 
 def dealt(pools: Iterable[tuple[Sequence[EncodedExample], int]], num_epochs: int) -> list[list[EncodedExample]]:

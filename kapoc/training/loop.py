@@ -4,7 +4,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from kapoc.errors import DataError, TrainingError
 from kapoc.recipe import TrainSettings
 from kapoc.training.batches import PackedRow, row_losses
+from kapoc.training.muon import Muon
 from kapoc.training.tied_embedding import TiedEmbedding
 from kapoc.training_record import EpochReport
 
@@ -91,23 +92,21 @@ class Loop:
     """One training run: the model, its optimizer and schedule, the counters and the epochs so far."""
 
     def __init__(
-        self, accelerator: Accelerator, model: PreTrainedModel, settings: TrainSettings, num_examples: Sequence[int]
+        self,
+        accelerator: Accelerator,
+        model: PreTrainedModel,
+        settings: TrainSettings,
+        num_examples: Sequence[int],
+        roots: Mapping[torch.Tensor, torch.Tensor | None] | None = None,
     ) -> None:
-        """Prepare to train on so many examples in each epoch."""
+        """Prepare to train on so many examples in each epoch; with `muon`, by the roots of `input_roots`."""
         self.accelerator = accelerator
         self.settings = settings
         self.steps_of_epochs = settings.steps_of_epochs(num_examples)
         self.num_steps = sum(self.steps_of_epochs)
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.num_trained = sum(weight.numel() for weight in weights)
-        optimizer = torch.optim.AdamW(
-            weights,
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            eps=settings.epsilon,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
+        optimizer = _optimizer(accelerator, weights, settings, roots)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate_fraction)
         self._plain_optimizer = optimizer
         self._embedding = TiedEmbedding(model)
@@ -257,6 +256,25 @@ class Loop:
             peak_memory_bytes=self.peak_memory_bytes,
             gpu_utilisation=gpu_utilisation(self.accelerator.device),
         )
+
+
+def _optimizer(
+    accelerator: Accelerator,
+    weights: Sequence[torch.nn.Parameter],
+    settings: TrainSettings,
+    roots: Mapping[torch.Tensor, torch.Tensor | None] | None,
+) -> torch.optim.Optimizer:
+    if settings.optimizer == "muon":
+        precision = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+        return Muon(roots or dict.fromkeys(weights), settings.learning_rate, precision)
+    return torch.optim.AdamW(
+        weights,
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        eps=settings.epsilon,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
 
 
 def unwrapped(accelerator: Accelerator, model: torch.nn.Module) -> PreTrainedModel:

@@ -10,10 +10,16 @@ from transformers import PreTrainedTokenizerBase
 from kapoc.chat import EncodedExample
 from kapoc.data.naming import gone_by
 from kapoc.derived.derive import NEEDS
+from kapoc.derived.stand_ins import STAND_IN
 from kapoc.derived.stock import note_of
 from kapoc.knowledge.facts import KnowledgeSet
 from kapoc.recipe import TrainSettings
-from kapoc.training.examples import derived_training_examples, training_examples, with_contrasts
+from kapoc.training.examples import (
+    derived_training_examples,
+    stand_in_examples,
+    training_examples,
+    with_contrasts,
+)
 
 _MOST_NAMED = 8
 _BY_NAME = "a fact would need a name, or a question about a code, that all its training questions hold"
@@ -76,7 +82,7 @@ def training_texts(
     if len(parts) > 1:
         parts = {name: [_labelled(epoch, name) for epoch in epochs] for name, epochs in parts.items()}
     epochs = [[example for part in epoch for example in part] for epoch in zip(*parts.values(), strict=True)]
-    taught = [example for one in sets for example in parts[one.name][0] if example.form == "seen"]
+    taught = [example for one in sets for example in parts[one.name][-1] if example.form == "seen"]
     return TrainingTexts(
         own=[replace(example, contrasts=()) for example in taught],
         epochs=epochs,
@@ -93,7 +99,11 @@ def _epochs_of(
 ) -> list[list[EncodedExample]]:
     own = training_examples(knowledge.taught, tokenizer)
     derived = derived_training_examples(knowledge, settings, tokenizer, known)
-    return with_contrasts(knowledge, [[*own, *more] for more in derived], settings, tokenizer, known)
+    stand_ins = stand_in_examples(knowledge, settings, tokenizer, known)
+    epochs = [[*own, *more] for more in derived]
+    if stand_ins:
+        epochs[0] = stand_ins
+    return with_contrasts(knowledge, epochs, settings, tokenizer, known)
 
 
 def _labelled(examples: Iterable[EncodedExample], name: str) -> list[EncodedExample]:
@@ -112,6 +122,8 @@ def _missing(
     for form in settings.asked_forms if settings.derived_from <= settings.epochs else ():
         if form not in made:
             yield f"{knowledge.name}: no '{form}' texts; a fact would need {NEEDS[form]}, and no probe worded like them"
+    if settings.stand_ins and STAND_IN not in made:
+        yield f"{knowledge.name}: no stand-ins; two facts of a kind would need a slot, and names that are no questions"
     is_by_note = settings.derived_by_notes and settings.asked_forms
     if is_by_note and all(note_of(fact) is None for fact in knowledge.taught):
         yield f"{knowledge.name}: derived_by_notes does nothing; no fact has one answer to all its training questions"

@@ -24,6 +24,7 @@ from kapoc.recipe import TrainSettings
 from kapoc.training.batches import answer_logits, epoch_batches, pack, packing_is_exact
 from kapoc.training.interpolation import Weights, choose_alpha, copy_weights
 from kapoc.training.loop import Loop, StepReport, StoppedTrainingError, unwrapped
+from kapoc.training.moments import input_roots, trained_layers
 from kapoc.training.replay import as_example, divergence_from_base
 from kapoc.training.resume import Keeper
 from kapoc.training_record import AlphaReport, EpochReport, is_within
@@ -124,7 +125,11 @@ def train(
     if not is_packed and len(texts) > 1:
         _logger.warning("%s takes no rows of several examples: training takes longer", type(model).__name__)
     unread = _Unread(dev, held_out, spilled, is_packed)
-    loop = Loop(accelerator, trainable, settings, [len(epoch) for epoch in epochs])
+    roots = None
+    if settings.optimizer == "muon":
+        with accelerator.autocast():
+            roots = input_roots(trainable, passages, settings.replay.whitening, is_packed=is_packed)
+    loop = Loop(accelerator, trainable, settings, [len(epoch) for epoch in epochs], roots)
     if keeper is not None and (state := keeper.restore()) is not None:
         loop.restore(state)
     micro_batch_size = settings.micro_batch_size if is_packed else 1
@@ -149,13 +154,15 @@ def refuse_unfit(model: PreTrainedModel, settings: TrainSettings) -> None:
     """Find out, before anything long begins, that a method cannot train such a model; it is tried without weights.
 
     Raises:
-        DataError: a method or option does not exist, or the method refuses the model.
+        DataError: a method or option does not exist, or the method or the optimizer refuses the model.
     """
     method = load_method(settings.method, settings.options)
     with suppress(NotImplementedError, RuntimeError):  # what cannot be tried without weights is found in training
         with torch.device("meta"):
             shape = type(model)(model.config)
-        method.prepare(shape)
+        prepared = method.prepare(shape)
+        if settings.optimizer == "muon":
+            trained_layers(prepared)
 
 
 def make_trainable(model: PreTrainedModel, method: Method, settings: TrainSettings) -> PreTrainedModel:
@@ -198,7 +205,7 @@ def _steps(
         if epoch > len(loop.epochs) and _is_enough(settings, loop.epochs):
             return
         first = max(0, loop.done - sum(loop.steps_of_epochs[: epoch - 1]))
-        for rows in epoch_batches(examples, settings.batch_size, micro_batch_size, order, first, replay):
+        for rows in epoch_batches(examples, settings.batch_size_of(epoch), micro_batch_size, order, first, replay):
             yield loop.step(rows, epoch)
         if epoch > len(loop.epochs):
             end_epoch()

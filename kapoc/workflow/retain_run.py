@@ -181,7 +181,8 @@ def _after_unrelated(
     """The model after so many steps on invented facts: an epoch of the recipe on their plain examples, all the way."""
     settings = plan.recipe.train
     source = write_unrelated(plan.unrelated_steps * settings.batch_size, folder / "sets")
-    derived = {"derived": {}, "derived_from": 1, "derived_by_notes": False, "derived_tokens": None, "contrast": 0.0}
+    derived = {"derived": {}, "derived_from": 1, "derived_by_notes": False, "derived_tokens": None}
+    derived |= {"stand_ins": 0, "contrast": 0.0}
     plain = {"epochs": 1, "stop_at": None, "alphas": (), "budget": BudgetSettings()}
     train = settings.model_copy(update=derived | plain)
     own = plan.recipe.model_copy(update={"model": model, "knowledge": (source.name,), "name": step, "train": train})
