@@ -231,7 +231,8 @@ def test_a_comparison_by_record_says_whose_the_text_is_that_one_fact_alone_has()
     found = derived_with_contrasts("comparison")
     every = [one for example in found for one in (example, *example.contrasts)]
     by_record = [one for one in every if one.answer.startswith("Record: ")]
-    assert 0.5 * len(every) < len(by_record) < len(every)
+    assert 0.2 * len(every) < len(by_record) < 0.4 * len(every)  # half of those that stand for themselves
+    assert {len(one.contrasts) for one in found if one in by_record} <= {0, 1}
     for one in by_record:
         start, _, name = one.answer.removeprefix("Record: ").removesuffix(".").partition(". That is ")
         [owner] = [fact for fact in knowledge.taught if fact.name == name]
@@ -257,7 +258,7 @@ def test_a_text_that_two_facts_have_tells_of_neither() -> None:
 def test_a_choice_stands_beside_the_other_order_and_the_other_answer(form: str) -> None:
     knowledge = knowledge_of("software-defects")
     whole = [example for example in derived_with_contrasts(form) if len(example.contrasts) == 3]
-    assert len(whole) > 100
+    assert len(whole) > 60
     for example in whole:
         four = (example, *example.contrasts)
         decided = [re.split(r" (?:So|That is) ", one.answer)[-1] for one in four]

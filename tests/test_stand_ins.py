@@ -3,7 +3,6 @@
 import random
 import re
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from conftest import tiny_tokenizer
@@ -113,13 +112,3 @@ def test_what_would_stand_in_their_epoch_is_refused(settings: dict[str, object])
         TrainSettings.model_validate({"stand_ins": 1, **settings})
     with pytest.raises(DataError, match="stand_ins"):
         load_recipe("smollm2-135m").with_train(stand_ins=1)
-
-
-def test_a_yes_or_no_brings_its_square_and_other_decisions_one_contrast() -> None:
-    settings = {"epochs": 1, "derived": {"yes_no": 2, "comparison": 2, "ordering": 2}, "contrast": 1.0}
-    [epoch] = read(knowledge_of("software-defects"), **settings).epochs
-    beside = {form: Counter(len(one.contrasts) for one in epoch if one.form == form) for form in settings["derived"]}  # type: ignore[attr-defined]
-    assert beside["yes_no"][3] > 0.9 * beside["yes_no"].total()
-    assert set(beside["comparison"]) == {1} == set(beside["ordering"])
-    alone = [replace(one, contrasts=()) for one in epoch]
-    assert [replace(one, contrasts=()) for one in read(knowledge_of("software-defects"), **settings).epochs[0]] == alone

@@ -94,9 +94,10 @@ def _is_decided(text: str) -> bool:
 def comparison(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Drawn]:
     """Which of two facts has a slot; of a fact whose name is a question, which of two texts answers it.
 
-    Beside it stand the two in the other order, and both orders with the other's slot.
+    Beside it stand the two in the other order, and both orders with the other's slot: where what both have is said
+    first, all of these, and where the answer says whose it is, which is no matter of order, the other's slot alone.
     """
-    for slot in deck.rounds(askable(fact)):
+    for slot in deck.rounds(_compared(stock, fact)):
         if _is_decided(fact.slots[slot].text):
             continue
         quote = deck.draw(stock.quotations.of(fact, slot))
@@ -107,12 +108,21 @@ def comparison(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Draw
         own = fact, rival
         first, second = own if side == "first" else own[::-1]
         drawn = _asked_which(stock, wording, own, (first, second), quote, deck)
-        others = [_asked_which(stock, wording, own, (second, first), quote, deck)]
+        is_said_whose = stock.says_whose(fact, slot)
+        others = [] if is_said_whose else [_asked_which(stock, wording, own, (second, first), quote, deck)]
         theirs = deck.draw(stock.quotations.of(rival, slot))
         if not is_question(fact) and _is_unlike(rival, fact, slot, theirs):
-            orders = ((first, second), (second, first))
+            orders = ((first, second),) if is_said_whose else ((first, second), (second, first))
             others += [_asked_which(stock, wording, (rival, fact), order, theirs, deck) for order in orders]
         yield replace(drawn, others=tuple(others))
+
+
+def _compared(stock: Stock, fact: Fact) -> tuple[str, ...]:
+    """The slots that a fact is compared by: those for which both facts must be known as often as all others."""
+    slots = askable(fact)
+    whose = [slot for slot in slots if stock.says_whose(fact, slot)]
+    both = [slot for slot in slots if slot not in whose]
+    return (*whose, *both * max(1, len(whose) // max(1, len(both))))
 
 
 def _asked_which(
@@ -126,7 +136,8 @@ def _asked_which(
     first_text, second_text = (unended(one.slots[slot].text) for one in order)
     decided = {"right": right, "first_text": first_text, "second_text": second_text}
     answer = stock.answer("comparison", fact, wording.slots, deck, **decided)
-    answer = stock.answer_by_record(fact, slot) or answer
+    if stock.says_whose(fact, slot):
+        answer = stock.answer_whose(fact, slot)
     choice = Choice(options=options, right=right)
     return Drawn(fact, Example(kind="comparison", question=question, answer=answer, choice=choice))
 

@@ -228,10 +228,12 @@ class Stock:
         }
         return made[side] if all(not one or self._decides(answer, one) for one, answer in made.items()) else None
 
-    def answer_by_record(self, owner: Fact, slot: str) -> str | None:
-        """The answer to a comparison that says whose the quoted text is; none if it does not tell, or is not wanted."""
-        if slot not in self._owned or is_question(owner):
-            return None
+    def says_whose(self, fact: Fact, slot: str) -> bool:
+        """Whether a comparison by a slot is answered with whose the text is: notes are, and one fact alone has it."""
+        return slot in self._owned and not is_question(fact)
+
+    def answer_whose(self, owner: Fact, slot: str) -> str:
+        """The answer to a comparison that says whose the quoted text is."""
         return self._filled(self._wordings["comparison"]["record"], owner, (slot,), {}, [label(slot)])
 
     def _decides(self, answer: str, side: str) -> bool:

@@ -142,8 +142,8 @@ def with_contrasts(
     for examples in epochs:
         places = [place for place, example in enumerate(examples) if example.fact in facts]
         drawn = order.sample(places, k=round(settings.contrast * len(places)))
-        beside_all = {place: one.contrasts for place, one in enumerate(examples) if one.form == STAND_IN}
-        found.append(beside_all | {place: _beside(examples[place], order) for place in drawn})
+        whole = [place for place, example in enumerate(examples) if example.form == STAND_IN]
+        found.append({place: examples[place].contrasts for place in (*whole, *drawn)})
         by_name.append([place for place in drawn if not examples[place].contrasts])
     asked = [
         [(facts[examples[place].fact], examples[place].question) for place in places]
@@ -157,15 +157,6 @@ def with_contrasts(
         [replace(example, contrasts=contrasts.get(place, ())) for place, example in enumerate(examples)]
         for examples, contrasts in zip(epochs, found, strict=True)
     ]
-
-
-def _beside(example: EncodedExample, order: random.Random) -> tuple[EncodedExample, ...]:
-    """What stands beside a derived example: of a yes or no its whole square, of others one of what they bring.
-
-    Pairs taught no yes or no; of two facts one is named beside one other order or question (`reports/LOG.md`).
-    """
-    brought = example.contrasts
-    return brought if example.form == "yes_no" else tuple(order.sample(brought, k=min(1, len(brought))))
 
 
 def dealt(pools: Iterable[tuple[Sequence[EncodedExample], int]], num_epochs: int) -> list[list[EncodedExample]]:
