@@ -66,7 +66,10 @@ def test_a_setting_that_does_nothing_is_said(settings: dict[str, object], said: 
     assert TrainSettings.model_validate(settings).idle == (said,)
 
 
-@pytest.mark.parametrize("name", ["smollm2-135m", "smollm2-135m-full", "smollm2-135m-thorough", "smollm2-135m-lora"])
+@pytest.mark.parametrize(
+    "name",
+    ["smollm2-135m", "smollm2-135m-full", "smollm2-135m-uses", "smollm2-135m-thorough", "smollm2-135m-lora"],
+)
 def test_no_setting_of_a_shipped_recipe_does_nothing(name: str) -> None:
     assert load_recipe(name).train.idle == ()
 

@@ -24,6 +24,9 @@ KEPT = [
     "thorough/seed-1",
     "thorough/seed-1-bfloat16",
     "thorough/seed-2",
+    "uses/trained",
+    "uses/seed-1",
+    "uses/seed-2",
 ]
 SEEN = "software-defects/AF-3001/seen/1:free"
 
