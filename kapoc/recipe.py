@@ -57,7 +57,7 @@ def with_numbers(forms: Any) -> Any:
 
 Share = Annotated[Number, Field(gt=0, le=1)]
 
-_OF_ADAMW = ("weight_decay", "betas", "epsilon")
+_OF_ADAMW = ("weight_decay", "betas", "epsilon", "max_gradient_norm")
 _Decay = Annotated[Number, Field(ge=0, lt=1)]
 
 
@@ -112,7 +112,7 @@ class TrainSettings(StrictRecord):
         warmup_fraction: of all steps, in which the rate rises linearly; then it falls as a half cosine to
             `final_rate_fraction` of the peak.
         weight_decay, betas, epsilon: of AdamW.
-        max_gradient_norm: gradients are scaled down to this global norm.
+        max_gradient_norm: gradients are scaled down to this global norm, which changes no step of `muon`.
         gradient_checkpointing: trade time for memory.
         precision: of the matrix products. `auto` is bfloat16 on a GPU and on a CPU that computes in it (AVX512-BF16,
             AMX), else float32; weights, their gradients and the optimizer are float32 always.
@@ -166,9 +166,10 @@ class TrainSettings(StrictRecord):
             "derived_by_notes: does nothing without derived texts": self.derived_by_notes and not self.asked_forms,
             "derived_tokens: does nothing without derived_by_notes": self.derived_tokens is not None
             and not self.derived_by_notes,
-            "weight_decay, betas, epsilon: do nothing with muon": self.optimizer == "muon" and self._has_adamw_settings,
+            "weight_decay, betas, epsilon, max_gradient_norm: do nothing with muon": self.optimizer == "muon"
+            and self._has_adamw_settings,
             'replay.whitening: does nothing without optimizer = "muon"': self.optimizer != "muon"
-            and bool(self.replay.whitening),
+            and bool(self.replay.weight and self.replay.whitening),
             "budget: limits nothing without stop_at or alphas": self.budget != BudgetSettings() and not self.has_budget,
         }
         return tuple(words for words, is_so in found.items() if is_so)

@@ -59,6 +59,11 @@ def test_another_method_does_not_take_over_the_options_of_the_recipe() -> None:
         ({"derived_from": 2}, "derived_from: does nothing without derived texts"),
         ({"derived_by_notes": True}, "derived_by_notes: does nothing without derived texts"),
         ({"derived": {"slot": 1}, "derived_tokens": 4}, "derived_tokens: does nothing without derived_by_notes"),
+        ({"optimizer": "muon", "replay": {"whitening": 8}}, "replay: does nothing without a weight"),
+        (
+            {"optimizer": "muon", "max_gradient_norm": 0.5},
+            "weight_decay, betas, epsilon, max_gradient_norm: do nothing with muon",
+        ),
         ({"budget": {"divergence": 0.1}}, "budget: limits nothing without stop_at or alphas"),
     ],
 )

@@ -26,7 +26,7 @@ def read(knowledge: KnowledgeSet, **settings: object) -> TrainingTexts:
     return training_texts([knowledge], TrainSettings.model_validate(settings), tiny_tokenizer())
 
 
-@pytest.mark.parametrize("name", ["software-defects", "starter", "generated"])
+@pytest.mark.parametrize("name", ["software-defects", "starter", "generated", "events-2025"])
 def test_a_square_asks_about_two_names_that_nobody_has_and_each_record_decides(name: str) -> None:
     knowledge = knowledge_of(name)
     squares = stand_in_squares(knowledge, 3, random.Random(0))

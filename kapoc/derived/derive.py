@@ -93,9 +93,9 @@ def derived_examples(
         order: all that is random; the same state gives the same examples.
         rounds: how often over that number is wanted, as for the epochs of a training.
         by_notes: whether a question is answered with the fact's note, which is what all its training answers say alike;
-            one that quotes the fact, with the quoted slot before it; which of two facts has a text that one alone has,
-            with whose it is, as `reverse`. Other decisions are answered as ever, and so is a fact that has no note, or
-            one that does not answer the question.
+            one that quotes the fact, with the quoted slot before it; which of two facts has a text, in a slot in which
+            no two have the same, with whose it is, as `reverse`. Other decisions are answered as ever, and so is a fact
+            that has no note, or one that does not answer the question.
         beside: other sets that the model is taught or asked about: none of their names is taken for unknown.
 
     Returns:

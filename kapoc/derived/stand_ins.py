@@ -7,11 +7,13 @@ fact, in the words of `yes_no`. What is taught of them is the decision alone.
 """
 
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from kapoc.data.naming import is_question
+from kapoc.data.phrases import holds
 from kapoc.data.quotations import unended
 from kapoc.derived.derive import DerivedExample, derived_examples
 from kapoc.derived.stock import label
@@ -22,6 +24,7 @@ STAND_IN = "stand_in"
 NUM_ASKED = 4
 """Questions of a square: two names, each asked about what stands behind it and what stands behind the other."""
 _NUM_SLOTS = 2
+_QUOTED = re.compile(r'"(?:\.\.\. )?([^"]+?)(?: \.\.\.)?"')
 _LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 
@@ -44,8 +47,9 @@ def stand_in_squares(
     found = []
     for _ in range(per_fact):
         stand_ins = knowledge.model_copy(update={"facts": tuple(_stand_ins(knowledge, order, taken))})
-        found += derived_examples(stand_ins, ["yes_no"], per_fact=1, order=order, by_notes=True)
-    return [_of_nobody(example) for example in found if len(example.contrasts) == NUM_ASKED - 1]
+        squares = derived_examples(stand_ins, ["yes_no"], per_fact=1, order=order, by_notes=True)
+        found += [square for square in squares if _is_told_by_records(square, stand_ins)]
+    return [_of_nobody(square) for square in found]
 
 
 def _stand_ins(knowledge: KnowledgeSet, order: random.Random, taken: set[Tokens]) -> Iterator[Fact]:
@@ -73,6 +77,21 @@ def _new_name(order: random.Random, taken: set[Tokens]) -> str:
         if normalise(name) not in taken:
             taken.add(normalise(name))
             return name
+
+
+def _is_told_by_records(square: DerivedExample, stand_ins: KnowledgeSet) -> bool:
+    """Whether a square is whole and every yes is about words of the record, not other words for the same thing."""
+    four = (square, *square.contrasts)
+    return len(four) == NUM_ASKED and all(
+        _stands_in(one, stand_ins.fact_by_id[one.fact]) for one in four if one.answer.endswith("yes.")
+    )
+
+
+def _stands_in(example: DerivedExample, fact: Fact) -> bool:
+    if quoted := _QUOTED.search(example.question):
+        return holds(example.answer, quoted[1])
+    aliases = (alias for slot in fact.slots.values() for alias in slot.aliases)
+    return not any(holds(example.question, alias) and not holds(example.answer, alias) for alias in aliases)
 
 
 def _of_nobody(example: DerivedExample) -> DerivedExample:

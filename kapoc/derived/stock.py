@@ -229,8 +229,8 @@ class Stock:
         return made[side] if all(not one or self._decides(answer, one) for one, answer in made.items()) else None
 
     def says_whose(self, fact: Fact, slot: str) -> bool:
-        """Whether a comparison by a slot is answered with whose the text is: notes are, and one fact alone has it."""
-        return slot in self._owned and not is_question(fact)
+        """Whether a comparison is answered with whose a text is: by notes, in a slot in which no two are the same."""
+        return slot in self._owned and not is_question(fact) and note_of(fact) is not None
 
     def answer_whose(self, owner: Fact, slot: str) -> str:
         """The answer to a comparison that says whose the quoted text is."""

@@ -58,9 +58,10 @@ def input_roots(
         DataError: weights are trained that are none of linear layers.
     """
     layers = trained_layers(model)
+    weights = [w for layer in layers.values() for w in layer.parameters(recurse=False) if w.requires_grad]
     if not strength:
-        return dict.fromkeys(weight for layer in layers.values() for weight in layer.parameters(recurse=False))
-    roots: dict[torch.Tensor, torch.Tensor | None] = {}
+        return dict.fromkeys(weights)
+    roots: dict[torch.Tensor, torch.Tensor | None] = dict.fromkeys(weights)  # what an expert read is not seen
     for path, moment in _moments(model, layers, passages, is_packed=is_packed).items():
         roots[layers[path].weight] = _root(moment, strength)
         if layers[path].bias is not None:
