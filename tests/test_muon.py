@@ -92,6 +92,18 @@ def test_no_gradient_is_no_step_and_a_bias_is_a_weight_of_one_input() -> None:
     assert not still.any()
 
 
+def test_without_passages_or_where_a_layer_reads_none_of_them_a_step_is_measured_by_itself() -> None:
+    model = tiny_llama()
+    model.requires_grad_(False)
+    read = model.model.layers[0].mlp.gate_proj.requires_grad_(True)
+    model.model.beside = torch.nn.Linear(4, 4, bias=False)
+    assert input_roots(model, (), 3.0, is_packed=False) == {read.weight: None, model.model.beside.weight: None}
+    roots = input_roots(model, passages(model), 3.0, is_packed=False)
+    assert roots.keys() == {read.weight, model.model.beside.weight}
+    assert roots[read.weight] is not None
+    assert roots[model.model.beside.weight] is None
+
+
 def passages(model: torch.nn.Module) -> list[Passage]:
     """Two that begin alike, with the likelihood of one token each place."""
     with torch.no_grad():

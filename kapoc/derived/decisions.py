@@ -118,7 +118,7 @@ def comparison(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Draw
 
 
 def _compared(stock: Stock, fact: Fact) -> tuple[str, ...]:
-    """The slots that a fact is compared by: those for which both facts must be known about as often as others."""
+    """The slots that a fact is compared by; the few for which both facts must be known come more often than others."""
     slots = askable(fact)
     whose = [slot for slot in slots if stock.says_whose(fact, slot)]
     both = [slot for slot in slots if slot not in whose]

@@ -1,8 +1,8 @@
 """Stand-ins: facts that nobody has, by which a model learns to decide by what it has just said, before it knows any.
 
 A model that is asked whether a fact has what is quoted says the fact and then yes or no. To read that off what stands
-there is learned within some fifty steps where nothing else is learned, and among all other texts hardly in a thousand
-questions (`reports/LOG.md`). It can be learned of any record: here of invented names, each with two slots of a taught
+there is learned from some 400 questions where nothing else is learned, and among all other texts not from 700
+(`reports/LOG.md`). It can be learned of any record: here of invented names, each with two slots of a taught
 fact, in the words of `yes_no`. What is taught of them is the decision alone.
 """
 

@@ -46,27 +46,24 @@ def input_roots(
     Args:
         model: before training.
         passages: that the base wrote; so many of them are read, from all parts, as have 5,000 tokens.
-        strength: s; inputs are scaled to a mean square of 1 each, so that C has a mean eigenvalue of 1. With 0 there
-            is none for any weight.
+        strength: s; inputs are scaled to a mean square of 1 each, so that C has a mean eigenvalue of 1.
         is_packed: whether several passages may stand in a row.
 
     Returns:
         For a weight (outputs, inputs) a matrix (inputs, inputs), for a bias, the weight of an input that is always 1, a
-        matrix (1, 1).
+        matrix (1, 1); none with strength 0, without passages, or where a layer is not called, as those beside experts.
 
     Raises:
         DataError: weights are trained that are none of linear layers.
     """
     layers = trained_layers(model)
     weights = [w for layer in layers.values() for w in layer.parameters(recurse=False) if w.requires_grad]
-    if not strength:
-        return dict.fromkeys(weights)
-    roots: dict[torch.Tensor, torch.Tensor | None] = dict.fromkeys(weights)  # what an expert read is not seen
-    for path, moment in _moments(model, layers, passages, is_packed=is_packed).items():
+    roots: dict[torch.Tensor, torch.Tensor] = {}
+    for path, moment in _moments(model, layers, passages, is_packed=is_packed).items() if strength and passages else ():
         roots[layers[path].weight] = _root(moment, strength)
         if layers[path].bias is not None:
             roots[layers[path].bias] = _root(moment.new_ones(1, 1), strength)
-    return {weight: root for weight, root in roots.items() if weight.requires_grad}
+    return {weight: roots.get(weight) for weight in weights}
 
 
 def _root(moment: torch.Tensor, strength: float) -> torch.Tensor:

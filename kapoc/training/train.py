@@ -128,9 +128,7 @@ def train(
     roots = None
     if settings.optimizer == "muon":
         with accelerator.autocast():
-            roots = input_roots(
-                trainable, passages, settings.replay.whitening if passages else 0.0, is_packed=is_packed
-            )
+            roots = input_roots(trainable, passages, settings.replay.whitening, is_packed=is_packed)
     loop = Loop(accelerator, trainable, settings, [len(epoch) for epoch in epochs], roots)
     if keeper is not None and (state := keeper.restore()) is not None:
         loop.restore(state)
