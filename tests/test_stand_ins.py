@@ -99,9 +99,18 @@ def test_a_set_that_gives_no_stand_ins_is_taught_in_the_first_epoch_and_said() -
     texts = read(knowledge_of("questions"), epochs=2, stand_ins=2)
     assert {one.form for one in texts.epochs[0]} == {"seen"}
     [note] = texts.notes
-    assert note == "questions: no stand-ins; two facts of a kind would need a slot, and names that are no questions"
+    assert note.startswith("questions: no stand-ins; two facts of a kind would need a slot with other texts, short and")
+    assert texts.settings.steps_of_epochs([16, 16]) == [2, 2]  # of whole batches
     lonely = made_of("lonely", [asked("INC-1", "What was INC-1?", slots={"cause": "frost"})])
     assert len(read(lonely, epochs=2, stand_ins=2).notes) == 1
+
+
+def test_beside_the_stand_ins_of_one_set_nothing_of_another_is_learned() -> None:
+    sets = [knowledge_of("questions"), knowledge_of("software-defects")]
+    texts = training_texts(sets, TrainSettings(epochs=2, stand_ins=1), tiny_tokenizer())
+    assert {one.form for one in texts.epochs[0]} == {STAND_IN}
+    assert {one.form for one in texts.epochs[1]} == {"seen"}
+    assert texts.settings.stand_ins == 1
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ from kapoc.training.examples import (
 _MOST_NAMED = 8
 _BY_NAME = "a fact would need a name, or a question about a code, that all its training questions hold"
 
+_FOR_STAND_INS = (
+    "two facts of a kind would need a slot with other texts, short and no yes or no, and names that are no questions"
+)
 _NO_OTHER = "no other name could be made of theirs; a code of several digits, or names of several words, can be varied"
 _SURELY = 5  # contrasts to be expected; of so many, none at all is no chance
 
@@ -38,12 +41,14 @@ class TrainingTexts:
         facts: the taught facts, as the examples call them: by their ids, with the set before them where there are
             several sets.
         notes: what was asked for and could not be made, a line each.
+        settings: of the run, without stand-ins where no set gives any.
     """
 
     own: Sequence[EncodedExample]
     epochs: Sequence[Sequence[EncodedExample]]
     facts: Sequence[str]
     notes: Sequence[str]
+    settings: TrainSettings
 
     def read(self, num_epochs: int | None = None) -> Iterator[EncodedExample]:
         """Every example of the first epochs, or of all, contrasts among them, as often as it is read."""
@@ -82,12 +87,15 @@ def training_texts(
     if len(parts) > 1:
         parts = {name: [_labelled(epoch, name) for epoch in epochs] for name, epochs in parts.items()}
     epochs = [[example for part in epoch for example in part] for epoch in zip(*parts.values(), strict=True)]
+    if stand_ins := [example for example in epochs[0] if example.form == STAND_IN]:
+        epochs[0] = stand_ins  # nothing is learned beside them, of whatever set
     taught = [example for one in sets for example in parts[one.name][-1] if example.form == "seen"]
     return TrainingTexts(
         own=[replace(example, contrasts=()) for example in taught],
         epochs=epochs,
         facts=tuple(dict.fromkeys(example.fact for example in taught)),
         notes=notes,
+        settings=settings if stand_ins else settings.model_copy(update={"stand_ins": 0}),
     )
 
 
@@ -123,7 +131,7 @@ def _missing(
         if form not in made:
             yield f"{knowledge.name}: no '{form}' texts; a fact would need {NEEDS[form]}, and no probe worded like them"
     if settings.stand_ins and STAND_IN not in made:
-        yield f"{knowledge.name}: no stand-ins; two facts of a kind would need a slot, and names that are no questions"
+        yield f"{knowledge.name}: no stand-ins; {_FOR_STAND_INS}"
     is_by_note = settings.derived_by_notes and settings.asked_forms
     if is_by_note and all(note_of(fact) is None for fact in knowledge.taught):
         yield f"{knowledge.name}: derived_by_notes does nothing; no fact has one answer to all its training questions"

@@ -74,7 +74,7 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
     train_rate = row.num_tokens_apart / _step_seconds(loaded, row, recipe.train)
     train_tokens = sum(map(len, texts.read()))
     sizes = list(map(len, texts.epochs))
-    replayed, replay_written = replayed_tokens(recipe.train, sizes, _prompt_tokens(loaded, recipe.train.replay))
+    replayed, replay_written = replayed_tokens(texts.settings, sizes, _prompt_tokens(loaded, recipe.train.replay))
     all_written = replay_written + held_out_tokens(recipe.train) + check_tokens(loaded.model.device)
     return Cost(
         read_tokens_per_second=read_rate,

@@ -112,10 +112,10 @@ def _train(workspace: Workspace, base: "LoadedModel", out: Path, restart: bool) 
     _tell_replaced(workspace, base, out, read)
     checkpoint.refuse_without_room(out, 4 * base.identity.num_parameters)
     sizes = list(map(len, texts.epochs))
-    numbers = workspace.recipe.train.num_passages(sizes)
+    numbers = texts.settings.num_passages(sizes)
     passages, held_out = _passages(workspace, base, keeper, numbers)
     _tell_taught(workspace, texts, examples)
-    _tell_read_again(numbers[0], workspace.recipe.train.num_readings(sizes), workspace.listener.tell)
+    _tell_read_again(numbers[0], texts.settings.num_readings(sizes), workspace.listener.tell)
     with checkpoint.writing(out) as folder:
         result = _trained(workspace, base, out, texts, passages, held_out, keeper)
         _save(workspace, base, result, folder, texts, read)
@@ -174,7 +174,7 @@ def _trained(
         return train(
             base.model,
             texts.own,
-            workspace.recipe.train,
+            texts.settings,
             epochs=texts.epochs,
             dev=dev_examples(workspace.facts, base.tokenizer),
             passages=passages,
