@@ -232,9 +232,7 @@ def test_a_comparison_by_record_says_whose_the_text_is_that_one_fact_alone_has()
     every = [one for example in found for one in (example, *example.contrasts)]
     by_record = [one for one in every if one.answer.startswith("Record: ")]
     assert 0.2 * len(every) < len(by_record) < 0.4 * len(every)  # about half of those that stand for themselves
-    beside = Counter(len(one.contrasts) for one in found if one in by_record)
-    assert set(beside) <= {0, 1}
-    assert beside[1] > 0.9 * beside.total()
+    assert {len(one.contrasts) for one in found if one in by_record} == {1}
     for one in by_record:
         start, _, name = one.answer.removeprefix("Record: ").removesuffix(".").partition(". That is ")
         [owner] = [fact for fact in knowledge.taught if fact.name == name]
@@ -243,7 +241,54 @@ def test_a_comparison_by_record_says_whose_the_text_is_that_one_fact_alone_has()
         texts = Counter(fact.slots[slot].text for fact in knowledge.taught if slot in fact.slots)
         assert texts[owner.slots[slot].text] == 1
         assert holds(one.question, name)
-    assert all(one.answer.startswith("First: ") for one in every if one not in by_record)
+    by_both = [one for one in every if one.answer.startswith("First: ")]
+    by_note = [one for one in every if one.answer.startswith("Checked: ")]
+    assert len(by_record) + len(by_both) + len(by_note) == len(every)
+    versions = [fact.slots["version"].text for fact in knowledge.taught]
+    assert all(any(holds(one.question, version) for version in versions) for one in by_both)
+
+
+def test_a_comparison_by_what_several_facts_have_tells_the_note_of_the_first_and_decides_by_it() -> None:
+    knowledge = knowledge_of("software-defects")
+    found = [one for one in derived_with_contrasts("comparison") if one.answer.startswith("Checked: ")]
+    assert len(found) > 20
+    for example in found:
+        for one in (example, *example.contrasts):
+            named = [fact for fact in knowledge.taught if holds(one.question, fact.name)]
+            first = min(named, key=lambda fact: one.question.index(fact.name))
+            [[quoted, owner]] = [
+                (fact.slots["file"].text, fact) for fact in named if holds(one.question, fact.slots["file"].text)
+            ]
+            assert one.note == str(note_of(first)).removeprefix(first.name).strip(" :")
+            assert holds(one.note, quoted) is (owner is first)
+            side = "yes" if owner is first else "no"
+            assert one.answer == f"Checked: {one.note} So {side}: {owner.name}."
+        four = (example, *example.contrasts)  # or two, where a probe asks for the others
+        sides = Counter(re.findall(r"So (yes|no): ", one.answer)[-1] for one in four)
+        assert sides["yes"] == sides["no"] == len(four) / 2
+
+
+@pytest.mark.parametrize(
+    ("note", "is_checked"),
+    [
+        ("{name} is a fault: {cause}, {cure}", True),
+        ("{name}'s cause is {cause}, its cure {cure}", False),  # no sentence without the name
+        ("Look up {name}: {cause}, {cure}", False),
+        ("{name}: {cause}. {name} again: {cure}", False),
+        ("{name} is a fault: {cause}", False),
+        ("{name}: {cause}, {cure}, " + 50 * "really ", False),
+    ],
+)
+def test_only_a_note_that_begins_with_the_name_and_holds_the_text_is_checked(note: str, is_checked: bool) -> None:
+    causes = {"QX-11": "a leaking valve", "QX-21": "a frozen valve", "QX-31": "a missing valve"}
+    cures = {"QX-11": "turn it off", "QX-21": "turn it off", "QX-31": "call the makers"}
+    facts = [named(name, f"What is {name}?", slots={"cause": causes[name], "cure": cures[name]}) for name in causes]
+    for name, fact in zip(causes, facts, strict=True):
+        fact["training"][0]["answer"] = note.format(name=name, cause=causes[name], cure=cures[name])
+    found = derived_examples(made_of("v", facts), ["comparison"], per_fact=4, order=random.Random(0), by_notes=True)
+    by_cure = [one for one in found if not one.answer.startswith("Record: ")]
+    assert by_cure
+    assert {one.answer.partition(":")[0] for one in by_cure} == {"Checked" if is_checked else "First"}
 
 
 def test_a_text_that_two_facts_have_tells_of_neither() -> None:
@@ -263,7 +308,7 @@ def test_a_choice_stands_beside_the_other_order_and_the_other_answer(form: str) 
     assert len(whole) > 60
     for example in whole:
         four = (example, *example.contrasts)
-        decided = [re.split(r" (?:So|That is) ", one.answer)[-1] for one in four]
+        decided = [re.split(r" (?:So(?: yes:| no:)?|That is) ", one.answer)[-1] for one in four]
         rights = Counter(decided)
         assert sorted(rights.values()) == [2, 2]
         one_name, other_name = (name.removesuffix(".") for name in rights)

@@ -11,7 +11,7 @@ from sets import all_texts, asked, made_of
 from kapoc.data.naming import is_question
 from kapoc.data.quotations import Quotations, is_accepted
 from kapoc.derived.derive import FORMS, derived_examples
-from kapoc.derived.stock import around_note, askable, note_of
+from kapoc.derived.stock import askable, note_of
 from kapoc.derived.unknown_names import UnknownNames
 from kapoc.knowledge.amounts import amount, is_same_otherwise
 from kapoc.knowledge.facts import Choice, Example, Fact
@@ -248,7 +248,7 @@ def test_a_note_is_taught_as_it_is_and_found_again() -> None:
         fact["training"][0]["answer"] = note
         forms = ("statement", "slot", "reverse", "two_hop", "yes_no", "scenario")
         found = derived_examples(made_of("one", [fact]), forms, per_fact=3, order=random.Random(0), by_notes=True)
-        told = [one for one in found if around_note(one.form, one.answer, note) is not None]
+        told = [one for one in found if one.note == note]
         assert {"slot", "scenario"} <= {one.form for one in told}
         assert [one for one in found if note in one.answer] == told
 
@@ -261,9 +261,8 @@ def test_a_note_that_does_not_begin_with_the_name_follows_in_a_sentence_of_its_o
     assert len(by_note) > 50
     assert not any(re.search(r"That is (The|In|A) ", one.answer) for one in found)
     for one in by_note:
-        around = around_note(one.form, one.answer, str(notes[one.fact]))
-        assert around is not None
-        assert around[0].startswith("Record: ")
+        assert one.note == notes[one.fact]
+        assert one.answer.startswith("Record: ")
 
 
 def test_many_epochs_get_as_many_texts_as_are_wanted() -> None:

@@ -58,4 +58,4 @@ def _counterpart(stock: Stock, fact: Fact, question: str, order: random.Random) 
     if called is None or name is None or (other := renamed(question, fact, called, name)) is None:
         return None
     answer = stock.answer("unknown", fact.model_copy(update={"name": name}), (), Deck(order))
-    return DerivedExample("", CONTRAST, other, answer)
+    return DerivedExample("", CONTRAST, other, answer.text)

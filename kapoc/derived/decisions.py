@@ -83,7 +83,7 @@ def _asked_whether(stock: Stock, wording: Wording, facts: tuple[Fact, Fact], quo
     question = stock.asked(wording, about, quote=quote)
     answer = stock.answer("yes_no", about, wording.slots, deck, side)
     choice = Choice(options=("yes", "no"), right=side)
-    return Drawn(about, Example(kind="yes_no", question=question, answer=answer, choice=choice))
+    return Drawn(about, Example(kind="yes_no", question=question, answer=answer.text, choice=choice), answer.note)
 
 
 def _is_decided(text: str) -> bool:
@@ -109,11 +109,12 @@ def comparison(stock: Stock, fact: Fact, deck: Deck, side: str) -> Iterator[Draw
         first, second = own if side == "first" else own[::-1]
         drawn = _asked_which(stock, wording, own, (first, second), quote, deck)
         is_said_whose = stock.says_whose(fact, slot)
-        others = [] if is_said_whose else [_asked_which(stock, wording, own, (second, first), quote, deck)]
+        others = [_asked_which(stock, wording, own, (second, first), quote, deck)]
         theirs = deck.draw(stock.quotations.of(rival, slot))
         if not is_question(fact) and _is_unlike(rival, fact, slot, theirs):
             orders = ((first, second),) if is_said_whose else ((first, second), (second, first))
-            others += [_asked_which(stock, wording, (rival, fact), order, theirs, deck) for order in orders]
+            asked = [_asked_which(stock, wording, (rival, fact), order, theirs, deck) for order in orders]
+            others = asked if is_said_whose else [*others, *asked]
         yield replace(drawn, others=tuple(others))
 
 
@@ -138,8 +139,10 @@ def _asked_which(
     answer = stock.answer("comparison", fact, wording.slots, deck, **decided)
     if stock.says_whose(fact, slot):
         answer = stock.answer_whose(fact, slot)
+    elif all(stock.is_checked(one, slot) for one in order):
+        answer = stock.answer_checked(order[0], fact, slot)
     choice = Choice(options=options, right=right)
-    return Drawn(fact, Example(kind="comparison", question=question, answer=answer, choice=choice))
+    return Drawn(fact, Example(kind="comparison", question=question, answer=answer.text, choice=choice), answer.note)
 
 
 def _is_unlike(fact: Fact, rival: Fact, slot: str, quote: str) -> bool:
@@ -210,4 +213,4 @@ def _asked_order(stock: Stock, wording: Wording, pair: tuple[Fact, Fact], right:
     decided |= {"first_text": first, "second_text": second, "rank": side}
     answer = stock.answer("ordering", right, wording.slots, deck, **decided)
     choice = Choice(options=options, right=stock.called(right))
-    return Drawn(right, Example(kind="ordering", question=question, answer=answer, choice=choice))
+    return Drawn(right, Example(kind="ordering", question=question, answer=answer.text, choice=choice))

@@ -59,6 +59,7 @@ class DerivedExample:
         form: the use of the fact that it shows, one of `FORMS`, or `contrast`.
         question: the prompt.
         answer: what the model is to say.
+        note: what stands in it of a fact's note as it is; empty where it is made of slots.
         contrasts: the same wording where another answer is right; none of a form whose contrast is a name that nobody
             has (`kapoc.derived.contrasts`).
     """
@@ -67,6 +68,7 @@ class DerivedExample:
     form: str
     question: str
     answer: str
+    note: str = ""
     contrasts: tuple["DerivedExample", ...] = ()
 
 
@@ -94,8 +96,9 @@ def derived_examples(
         rounds: how often over that number is wanted, as for the epochs of a training.
         by_notes: whether a question is answered with the fact's note, which is what all its training answers say alike;
             one that quotes the fact, with the quoted slot before it; which of two facts has a text, in a slot in which
-            no two have the same, with whose it is, as `reverse`. Other decisions are answered as ever, and so is a fact
-            that has no note, or one that does not answer the question.
+            no two have the same, with whose it is, as `reverse`, and in one in which some have, with the note of the
+            first of the two. By versions facts are compared as ever, and so is a fact answered that has no note, or one
+            that does not answer the question.
         beside: other sets that the model is taught or asked about: none of their names is taken for unknown.
 
     Returns:
@@ -162,7 +165,8 @@ def _of_form(
 
 
 def _derived(form: str, fact: Fact, drawn: Drawn) -> DerivedExample:
-    return DerivedExample("" if form == "unknown" else fact.id, form, drawn.example.question, drawn.example.answer)
+    about, example = "" if form == "unknown" else fact.id, drawn.example
+    return DerivedExample(about, form, example.question, example.answer, drawn.note)
 
 
 def _is_right(form: str, stock: Stock, drawn: Drawn) -> bool:

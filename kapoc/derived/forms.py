@@ -29,7 +29,8 @@ _REWORDED = 0.5
 def _asking(form: str, stock: Stock, fact: Fact, deck: Deck, slots: tuple[str, ...], **fields: str) -> Drawn:
     question = stock.question(form, fact, slots, deck, **fields)
     answer = stock.answer(form, fact, slots, deck)
-    return Drawn(fact, Example(kind=form, question=question, answer=answer, requires=slots))
+    example = Example(kind=form, question=question, answer=answer.text, requires=slots)
+    return Drawn(fact, example, answer.note)
 
 
 def _statement(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
@@ -118,8 +119,8 @@ def _asked_whose(stock: Stock, wording: Wording, fact: Fact, quotes: Sequence[st
     quote = deck.draw(quotes)
     question = stock.asked(wording, fact, quote=quote)
     answer = stock.answer("reverse", fact, wording.slots, deck)
-    example = Example(kind="reverse", question=question, answer=answer, requires=("name",))
-    return None if holds(question, fact.name) else Drawn(fact, example)
+    example = Example(kind="reverse", question=question, answer=answer.text, requires=("name",))
+    return None if holds(question, fact.name) else Drawn(fact, example, answer.note)
 
 
 def _two_hop(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
@@ -145,9 +146,9 @@ def _asked_onwards(stock: Stock, wording: Wording, fact: Fact, quotes: Sequence[
     fields = {"quote": deck.draw(quotes), "start": stock.start(quoted, fact.slots[quoted].text)}
     question = stock.asked(wording, fact, **fields, quoted=wording.called[-1])
     answer = stock.answer("two_hop", fact, wording.slots, deck, **fields)
-    example = Example(kind="two_hop", question=question, answer=answer, requires=(target,))
+    example = Example(kind="two_hop", question=question, answer=answer.text, requires=(target,))
     is_told = any(holds(question, text) for text in (fact.name, *fact.slots[target].accepted))
-    return None if is_told else Drawn(fact, example)
+    return None if is_told else Drawn(fact, example, answer.note)
 
 
 def _with_rival(asked: Sequence[Drawn | None]) -> Iterator[Drawn]:
@@ -180,7 +181,7 @@ def _unknown(stock: Stock, fact: Fact, deck: Deck, _: str) -> Iterator[Drawn]:
         else:
             return
         answer = stock.answer("unknown", stranger, (), deck)
-        yield Drawn(fact, Example(kind="unknown", question=question, answer=answer, requires=("name",)))
+        yield Drawn(fact, Example(kind="unknown", question=question, answer=answer.text, requires=("name",)))
 
 
 def _trained_questions(fact: Fact, called: str, name: str) -> list[str]:

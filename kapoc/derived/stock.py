@@ -36,6 +36,7 @@ VERSION = "version"
 """The slot by which facts can be put in order: other numbers with dots may be dates, decimals or addresses."""
 OPEN = ("statement", "slot", "combination", "scenario")
 """The forms that ask openly: what is asked for is what a fact says."""
+_BEHIND_NAME = " :,;-\u2013\u2014"
 _ARTICLES = ("a ", "an ", "the ")
 _HEADING = re.compile(r"[\s\"')\]]*(?:[:,;(\u2013\u2014-]|(?:in|of|from|by|at|on|for|with|under)\b)", re.IGNORECASE)
 _FINITE = re.compile(r"\b(?:is|are|was|were|has|have|had|does|do|did|will|can)\b", re.IGNORECASE)
@@ -77,17 +78,32 @@ class Wording:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer to a question of a form.
+
+    Attributes:
+        text: the answer.
+        note: what stands in it of a fact's note as it is; empty where it is made of slots.
+    """
+
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Drawn:
     """An example of a form.
 
     Attributes:
         fact: that the answer is about.
         example: question and answer.
+        note: of the answer.
         others: the same wording where another answer is right.
     """
 
     fact: Fact
     example: Example
+    note: str = ""
     others: tuple["Drawn", ...] = ()
 
 
@@ -202,39 +218,56 @@ class Stock:
         others: list[str] = [other for other in known if other not in names]
         return deck.order.choice((*[label(slot)] * max(1, len(others)), *others))
 
-    def answer(self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, side: str = "", **fields: str) -> str:
+    def answer(
+        self, form: str, fact: Fact, slots: tuple[str, ...], deck: Deck, side: str = "", **fields: str
+    ) -> Answer:
         """The answer to a question of a form, as `question`; `side` is `yes` or `no` where the form has these."""
         called = [label(slot) for slot in slots]
         is_whole = self._by_notes or (form in OPEN and is_question(fact))  # a phrase of its answer says less
         if is_whole and (whole := self._by_note(form, fact, slots, side, fields)):
             return whole
         pool = self._pool(form, "answers", fact, slots, side)
-        return self._filled(deck.order.choice(pool), fact, slots, fields, called)
+        return Answer(self._filled(deck.order.choice(pool), fact, slots, fields, called))
 
     def _by_note(
         self, form: str, fact: Fact, slots: tuple[str, ...], side: str, fields: Mapping[str, str]
-    ) -> str | None:
+    ) -> Answer | None:
         """The answer that is made of the fact's note; none where it does not answer, or would spoil a decision."""
         note, templates = note_of(fact), _note_templates(form)
         if not templates or note is None or not _says(note, fact, slots):
             return None
         template = templates[0] if _begins_with_name(note, fact) else templates[-1]
-        if not template.endswith("{note}") and not note.rstrip(_CLOSING).endswith(tuple(END_MARKS)):
-            note += "."
+        said = note if template.endswith("{note}") else _ended(note)
         called = [label(slot) for slot in slots]
         made = {
-            one: self._filled(template, fact, slots, {**fields, "note": note, "side": one}, called)
+            one: self._filled(template, fact, slots, {**fields, "note": said, "side": one}, called)
             for one in (("yes", "no") if side else ("",))
         }
-        return made[side] if all(not one or self._decides(answer, one) for one, answer in made.items()) else None
+        decides = all(not one or self._decides(answer, one) for one, answer in made.items())
+        return Answer(made[side], note) if decides else None
 
     def says_whose(self, fact: Fact, slot: str) -> bool:
         """Whether a comparison is answered with whose a text is: by notes, in a slot in which no two are the same."""
         return slot in self._owned and not is_question(fact) and note_of(fact) is not None
 
-    def answer_whose(self, owner: Fact, slot: str) -> str:
+    def answer_whose(self, owner: Fact, slot: str) -> Answer:
         """The answer to a comparison that says whose the quoted text is."""
-        return self._filled(self._wordings["comparison"]["record"], owner, (slot,), {}, [label(slot)])
+        return Answer(self._filled(self._wordings["comparison"]["record"], owner, (slot,), {}, [label(slot)]))
+
+    def is_checked(self, fact: Fact, slot: str) -> bool:
+        """Whether what a fact has in a slot can be checked in its note, told without its name: with notes alone."""
+        rest = nameless_note(fact) if self._by_notes and slot != VERSION and not is_question(fact) else None
+        if rest is None or not _holds_slot(rest, fact, slot):
+            return False
+        return len(self.answer_checked(fact, fact, slot).text.split()) <= MOST_WORDS
+
+    def answer_checked(self, first: Fact, right: Fact, slot: str) -> Answer:
+        """The answer to a comparison that tells the note of the one named first, and decides by it."""
+        rest = nameless_note(first) or ""
+        side = "yes" if right is first else "no"
+        fields = {"note": _ended(rest), "side": side, "right": self.called(right)}
+        text = self._filled(self._wordings["comparison"]["checked"], first, (slot,), fields, [label(slot)])
+        return Answer(text, rest)
 
     def _decides(self, answer: str, side: str) -> bool:
         """Whether an answer says yes or no as it should, and soon enough."""
@@ -342,17 +375,19 @@ def note_of(fact: Fact) -> str | None:
     return answers.pop() if len(answers) == 1 else None
 
 
-def around_note(form: str, answer: str, note: str) -> tuple[str, str] | None:
-    """What stands before and behind a note in an answer that is made of it; none in any other answer of a form."""
-    for template in _note_templates(form):
-        before, _, behind = template.partition("{note}")
-        begins = before.partition("{")[0]
-        for mark, side in product(("", "."), ("yes", "no")):
-            ending = f"{mark}{behind.format(side=side)}" if behind else ""
-            begun = answer.removesuffix(note + ending)
-            if begun != answer and begun.startswith(begins) and bool(begun) is bool(before):
-                return begun, ending
-    return None
+def nameless_note(fact: Fact) -> str | None:
+    """The note of a fact without the name with which it begins; none where the name is not by itself there alone."""
+    note = note_of(fact)
+    if note is None or not note.startswith(fact.name):
+        return None
+    rest = note[len(fact.name) :]
+    told = rest.lstrip(_BEHIND_NAME)
+    return told if told != rest and told and not holds(told, fact.name) else None
+
+
+def _ended(text: str) -> str:
+    """A text that has an end mark."""
+    return text if text.rstrip(_CLOSING).endswith(tuple(END_MARKS)) else f"{text}."
 
 
 def _note_templates(form: str) -> tuple[str, ...]:
@@ -374,7 +409,11 @@ def _begins_with_name(note: str, fact: Fact) -> bool:
 
 def _says(note: str, fact: Fact, slots: Sequence[str]) -> bool:
     is_named = is_question(fact) or holds(note, fact.name)
-    return is_named and all(any(holds(note, t) for t in fact.slots[slot].accepted) for slot in slots)
+    return is_named and all(_holds_slot(note, fact, slot) for slot in slots)
+
+
+def _holds_slot(text: str, fact: Fact, slot: str) -> bool:
+    return any(holds(text, accepted) for accepted in fact.slots[slot].accepted)
 
 
 def askable(fact: Fact) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import math
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
@@ -13,7 +13,6 @@ from kapoc.derived.contrasts import contrast_examples
 from kapoc.derived.derive import DerivedExample, derived_examples
 from kapoc.derived.leaks import without_leaks
 from kapoc.derived.stand_ins import NUM_ASKED, STAND_IN, stand_in_squares
-from kapoc.derived.stock import around_note, note_of
 from kapoc.errors import DataError
 from kapoc.knowledge.facts import Fact, KnowledgeSet, KnowledgeTier
 from kapoc.recipe import TrainSettings
@@ -44,20 +43,17 @@ def derived_training_examples(
     num_epochs = settings.epochs - settings.derived_from + 1
     if num_epochs < 1:
         return [[] for _ in range(settings.epochs)]
-    notes = {fact.id: note_of(fact) for fact in knowledge.taught if settings.derived_by_notes}
+    num_tokens = settings.derived_tokens if settings.derived_by_notes else None
     pools: dict[tuple[str, str], list[EncodedExample]] = {}
     for example in _derived(knowledge, num_epochs, settings, beside):
-        encoded = _encoded_derived(example, notes, settings.derived_tokens, tokenizer)
+        encoded = _encoded_derived(example, num_tokens, tokenizer)
         pools.setdefault((example.form, example.fact), []).append(encoded)
     epochs = dealt([(pool, math.ceil(len(pool) / num_epochs)) for pool in pools.values()], num_epochs)
     return [[] for _ in range(settings.epochs - num_epochs)] + epochs
 
 
 def _encoded_derived(
-    example: DerivedExample,
-    notes: Mapping[str, str | None],
-    num_tokens: int | None,
-    tokenizer: PreTrainedTokenizerBase,
+    example: DerivedExample, num_tokens: int | None, tokenizer: PreTrainedTokenizerBase
 ) -> EncodedExample:
     """A derived example and what may stand beside it; of a note so many tokens, but in `two_hop`, which needs all.
 
@@ -65,20 +61,17 @@ def _encoded_derived(
     what stands behind the note could as well stand behind any of them.
     """
     encoded = _encode_derived(tokenizer, example)
-    note = notes.get(example.fact)
-    if num_tokens is not None and note and example.form != "two_hop":
-        around = around_note(example.form, example.answer, note)
-        if around is not None:
-            before, behind = around
-            start = prompt_text(tokenizer, example.question) + before
-            first = max(1, len(encode(tokenizer, start.rstrip())) - len(encoded.prompt) + num_tokens)
-            if behind:
-                places = _only_read(tokenizer, start, note)
-                untrained = (place - len(encoded.prompt) for place in places)
-                encoded = replace(encoded, untrained=tuple(place for place in untrained if place >= first))
-            else:
-                encoded = replace(encoded, answer=encoded.answer[:first])
-    contrasts = tuple(_encoded_derived(one, notes, num_tokens, tokenizer) for one in example.contrasts)
+    if num_tokens is not None and example.note and example.form != "two_hop":
+        before, _, behind = example.answer.rpartition(example.note)
+        start = prompt_text(tokenizer, example.question) + before
+        first = max(1, len(encode(tokenizer, start.rstrip())) - len(encoded.prompt) + num_tokens)
+        if behind:
+            places = _only_read(tokenizer, start, example.note)
+            untrained = (place - len(encoded.prompt) for place in places)
+            encoded = replace(encoded, untrained=tuple(place for place in untrained if place >= first))
+        else:
+            encoded = replace(encoded, answer=encoded.answer[:first])
+    contrasts = tuple(_encoded_derived(one, num_tokens, tokenizer) for one in example.contrasts)
     return replace(encoded, contrasts=contrasts)
 
 
