@@ -158,15 +158,20 @@ def test_moments_are_of_the_inputs_of_trained_layers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "method", "named"),
-    [(tiny_llama, "full", "input_layernorm"), (tiny_gpt2, "feed_forward", "c_fc")],
+    ("make", "method", "named", "fits"),
+    [
+        (tiny_llama, "full", "input_layernorm", '"feed_forward" or "lora"'),
+        (tiny_gpt2, "feed_forward", "c_fc", '"lora"'),
+    ],
     ids=["norms", "conv1d"],
 )
 def test_weights_that_are_none_of_linear_layers_are_refused(
-    make: Callable[[], PreTrainedModel], method: str, named: str
+    make: Callable[[], PreTrainedModel], method: str, named: str, fits: str
 ) -> None:
-    with pytest.raises(DataError, match=rf'"muon" trains linear layers alone, and .*{named}.* optimizer = "adamw"'):
+    advice = f'use method = {fits}, or optimizer = "adamw"'
+    with pytest.raises(DataError, match=rf'"muon" trains linear layers alone, and .*{named}.*; {advice}'):
         refuse_unfit(make(), TrainSettings(method=method, optimizer="muon"))
+    refuse_unfit(make(), TrainSettings(method="lora", optimizer="muon"))
 
 
 def test_a_killed_run_of_muon_ends_with_the_same_bits(tmp_path: Path, knowledge_file: Path) -> None:

@@ -1,10 +1,12 @@
 """What a set can show is known before it is measured."""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from scipy.stats import binom
 
 from kapoc.errors import DataError
@@ -17,8 +19,10 @@ from kapoc.measuring.task_list import load_tasks
 from kapoc.models import load_model
 from kapoc.recipe import MOST_PASSAGES, BudgetSettings, ReplaySettings, TrainSettings, load_recipe
 from kapoc.stats import detectable_difference, detectable_level, difference_above, share_above, share_below
-from kapoc.training.loop import Loop
-from kapoc.workflow.calibrate import calibrate, held_out_tokens, replayed_tokens
+from kapoc.training.batches import PackedRow
+from kapoc.training.loop import Loop, StepReport
+from kapoc.training.muon import Muon
+from kapoc.workflow.calibrate import Cost, calibrate, held_out_tokens, replayed_tokens
 
 SIZES = sizes_of([load_knowledge("software-defects")[0]], {"grammar": 735}, ["any"] * 120)
 
@@ -38,34 +42,80 @@ def test_sizes_are_those_of_a_measurement() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "share", "is_checkpointed"),
+    ("change", "share", "is_checkpointed", "num_rows"),
     [
-        ({}, 1.0, False),
-        ({"method": "lora", "options": {"rank": 2}}, 0.2, False),
-        ({"method": "feed_forward", "gradient_checkpointing": True}, 0.6, True),
+        ({"batch_size": 8, "micro_batch_size": 8}, 1.0, False, 1),
+        ({"batch_size": 32, "micro_batch_size": 8, "method": "lora", "options": {"rank": 2}}, 0.2, False, 2),
+        (
+            {"batch_size": 8, "micro_batch_size": 4, "method": "feed_forward", "gradient_checkpointing": True},
+            0.6,
+            True,
+            2,
+        ),
     ],
 )
 def test_what_is_timed_is_a_step_of_the_recipe(
-    tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], share: float, *, is_checkpointed: bool
+    tiny_recipe: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, Any],
+    share: float,
+    num_rows: int,
+    *,
+    is_checkpointed: bool,
 ) -> None:
-    loops = []
-
-    class Watched(Loop):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
-            loops.append(self)
-
-    monkeypatch.setattr("kapoc.workflow.calibrate.Loop", Watched)
-    recipe = load_recipe(tiny_recipe)
-    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=change)})
-    loaded, name = load_model(recipe.model), recipe.knowledge[0]
-    tasks = load_tasks([name])
-    found = calibrate(loaded, recipe, [load_knowledge(name)[0]], tasks)
-    (loop,) = loops
-    assert 0 < loop.num_trained <= share * sum(weight.numel() for weight in loaded.model.parameters())
-    assert loop.done == 2
+    loop, found = _timed(tiny_recipe, monkeypatch, change)
+    assert 0 < loop.num_trained <= share * sum(weight.numel() for weight in loop.model.parameters())
+    assert loop.sizes == [num_rows, num_rows]
     assert loop.model.is_gradient_checkpointing is is_checkpointed
     assert min(found.bench_seconds, found.train_seconds, found.train_tokens_per_second) > 0
+
+
+@pytest.mark.parametrize("whitening", [0.0, 8.0])
+def test_a_timed_step_of_muon_is_measured_by_inputs_where_the_recipe_asks_for_that(
+    tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch, whitening: float
+) -> None:
+    replay = ReplaySettings(weight=0.5, whitening=whitening)
+    roots: dict[torch.Tensor, torch.Tensor | None] = {}
+
+    class Told(Muon):
+        def __init__(
+            self, given: Mapping[torch.Tensor, torch.Tensor | None], rate: float, precision: torch.dtype
+        ) -> None:
+            super().__init__(given, rate, precision)
+            roots.update(given)
+
+    monkeypatch.setattr("kapoc.training.loop.Muon", Told)
+    _timed(tiny_recipe, monkeypatch, {"method": "feed_forward", "optimizer": "muon", "replay": replay})
+    assert {None if root is None else root.shape[1] == weight.shape[1] for weight, root in roots.items()} == (
+        {True} if whitening else {None}
+    )
+
+
+class _Watched(Loop):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.sizes: list[int] = []
+
+    def step(self, rows: Sequence[PackedRow], epoch: int) -> StepReport:
+        self.sizes.append(len(rows))
+        return super().step(rows, epoch)
+
+
+def _timed(recipe_file: Path, monkeypatch: pytest.MonkeyPatch, change: Mapping[str, Any]) -> tuple[_Watched, Cost]:
+    """What was timed to reckon what a recipe takes, and what was reckoned."""
+    loops = []
+
+    def watched(*arguments: Any) -> _Watched:
+        loops.append(_Watched(*arguments))
+        return loops[-1]
+
+    monkeypatch.setattr("kapoc.workflow.calibrate.Loop", watched)
+    recipe = load_recipe(recipe_file)
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=change)})
+    loaded, name = load_model(recipe.model), recipe.knowledge[0]
+    found = calibrate(loaded, recipe, [load_knowledge(name)[0]], load_tasks([name]))
+    [loop] = loops
+    return loop, found
 
 
 def _one(check: Check, sizes: dict[str, Sizes]) -> tuple[bool, int | None]:

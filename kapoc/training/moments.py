@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from kapoc.engine.divergence import Passage
 from kapoc.errors import DataError
@@ -31,9 +32,11 @@ def trained_layers(model: PreTrainedModel) -> dict[str, torch.nn.Linear]:
     known = {weight for layer in layers.values() for weight in layer.parameters(False)}
     other = next((name for name, one in model.named_parameters() if one.requires_grad and one not in known), None)
     if other is not None:
+        has_others = any(isinstance(module, Conv1D) for module in model.modules())  # GPT-2's, which are no `Linear`
+        methods = '"lora"' if has_others else '"feed_forward" or "lora"'
         raise DataError(
-            f'train.optimizer: "muon" trains linear layers alone, and {other} belongs to none; use method = '
-            '"feed_forward" or "lora", or optimizer = "adamw"'
+            f'train.optimizer: "muon" trains linear layers alone, and {other} belongs to none; use method = {methods}, '
+            'or optimizer = "adamw"'
         )
     return layers
 

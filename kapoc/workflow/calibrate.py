@@ -1,5 +1,6 @@
 """How fast is this machine with this model? A short calibration, and what a measurement and a training will take."""
 
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ _READ_ROWS = 8
 _WRITE_ROWS = 16
 _WRITTEN_TOKENS = 16
 _TRAIN_STEPS = 4
+_MOST_ROWS = 2  # behind which what a step takes once, whatever it read, is timed
 _NUM_PROMPTS = 100
 _EMULATED_SECONDS = 7  # of a token in emulated bfloat16, in those of one in float32 (`reports/LOG.md`)
 
@@ -70,8 +72,10 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
     read_rate, write_rate = _read_rate(loaded), _write_rate(loaded, facts)
     texts = training_texts(knowledge, recipe.train, loaded.tokenizer)
     is_shared = packing_is_exact(loaded.model, [*texts.own, *texts.epochs[-1]])
-    row = _largest_row(texts.epochs[-1], recipe.train, recipe.train.micro_batch_size if is_shared else 1)
-    train_rate = row.num_tokens_apart / _step_seconds(loaded, row, recipe.train)
+    micro_batch_size = recipe.train.micro_batch_size if is_shared else 1
+    row = _largest_row(texts.epochs[-1], recipe.train, micro_batch_size)
+    rows = [row] * min(_MOST_ROWS, math.ceil(recipe.train.batch_size / micro_batch_size))
+    train_rate = len(rows) * row.num_tokens_apart / _step_seconds(loaded, rows, recipe.train)
     train_tokens = sum(map(len, texts.read()))
     sizes = list(map(len, texts.epochs))
     replayed, replay_written = replayed_tokens(texts.settings, sizes, _prompt_tokens(loaded, recipe.train.replay))
@@ -178,13 +182,20 @@ def _largest_row(examples: Sequence[EncodedExample], settings: TrainSettings, mi
     return max((row for rows in islice(steps, _TRAIN_STEPS) for row in rows), key=lambda row: row.num_tokens)
 
 
-def _step_seconds(loaded: LoadedModel, largest: PackedRow, settings: TrainSettings) -> float:
-    """Of a step as the recipe takes it: with its method, its precision and its way to save memory."""
+def _any_roots(model: PreTrainedModel) -> dict[torch.Tensor, torch.Tensor | None]:
+    """For each trained weight a root that costs a step as much as those of `kapoc.training.moments.input_roots`."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    return {w: torch.eye(w.shape[1] if w.ndim > 1 else 1, device=w.device) for w in weights}
+
+
+def _step_seconds(loaded: LoadedModel, rows: Sequence[PackedRow], settings: TrainSettings) -> float:
+    """Of a step as the recipe takes it: with its method, its precision, its optimizer and its way to save memory."""
     trainable = make_trainable(loaded.model, load_method(settings.method, settings.options), settings)
-    loop = Loop(accelerator_for(settings, loaded.model), trainable, settings, [2 * settings.batch_size])
+    roots = _any_roots(trainable) if settings.optimizer == "muon" and settings.replay.whitening else None
+    loop = Loop(accelerator_for(settings, loaded.model), trainable, settings, [2 * settings.batch_size], roots)
     seconds = 0.0
     for _ in range(2):
         started = _now(loaded.model)
-        loop.step([largest], 1)
+        loop.step(rows, 1)
         seconds = _now(loaded.model) - started
     return seconds
