@@ -20,7 +20,8 @@ from kapoc.derived.contrasts import contrast_examples
 from kapoc.derived.derive import FORMS, DerivedExample, derived_examples
 from kapoc.derived.forms import renamed
 from kapoc.derived.leaks import find_derived_leaks, without_leaks
-from kapoc.derived.stock import load_derived_wordings, note_of
+from kapoc.derived.notes import note_of
+from kapoc.derived.stock import load_derived_wordings
 from kapoc.derived.unknown_names import UnknownNames
 from kapoc.importing.drafts import Draft
 from kapoc.importing.proposals import propose

@@ -70,11 +70,11 @@ def test_what_is_timed_is_a_step_of_the_recipe(
     assert min(found.bench_seconds, found.train_seconds, found.train_tokens_per_second) > 0
 
 
-@pytest.mark.parametrize("whitening", [0.0, 8.0])
+@pytest.mark.parametrize(("weight", "whitening"), [(0.5, 0.0), (0.0, 8.0), (0.5, 8.0)])
 def test_a_timed_step_of_muon_is_measured_by_inputs_where_the_recipe_asks_for_that(
-    tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch, whitening: float
+    tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch, weight: float, whitening: float
 ) -> None:
-    replay = ReplaySettings(weight=0.5, whitening=whitening)
+    replay = ReplaySettings(weight=weight, whitening=whitening)
     roots: dict[torch.Tensor, torch.Tensor | None] = {}
 
     class Told(Muon):
@@ -86,8 +86,8 @@ def test_a_timed_step_of_muon_is_measured_by_inputs_where_the_recipe_asks_for_th
 
     monkeypatch.setattr("kapoc.training.loop.Muon", Told)
     _timed(tiny_recipe, monkeypatch, {"method": "feed_forward", "optimizer": "muon", "replay": replay})
-    assert {None if root is None else root.shape[1] == weight.shape[1] for weight, root in roots.items()} == (
-        {True} if whitening else {None}
+    assert {None if root is None else root.shape[1] == trained.shape[1] for trained, root in roots.items()} == (
+        {True} if weight and whitening else {None}
     )
 
 

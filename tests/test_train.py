@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from kapoc.chat import EncodedExample
 from kapoc.derived.beginnings import Beginnings
-from kapoc.derived.stock import nameless_note
+from kapoc.derived.notes import nameless_note
 from kapoc.errors import DataError, OutputError, TrainingError
 from kapoc.knowledge.facts import KnowledgeSet
 from kapoc.knowledge.set_file import load_knowledge

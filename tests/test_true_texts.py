@@ -11,7 +11,8 @@ from sets import all_texts, asked, made_of
 from kapoc.data.naming import is_question
 from kapoc.data.quotations import Quotations, is_accepted
 from kapoc.derived.derive import FORMS, derived_examples
-from kapoc.derived.stock import askable, note_of
+from kapoc.derived.notes import note_of
+from kapoc.derived.stock import askable
 from kapoc.derived.unknown_names import UnknownNames
 from kapoc.knowledge.amounts import amount, is_same_otherwise
 from kapoc.knowledge.facts import Choice, Example, Fact

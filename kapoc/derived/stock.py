@@ -17,6 +17,7 @@ from kapoc.data.phrases import END_MARKS, as_noun, holds, is_identifier
 from kapoc.data.quotations import Quotations, unended
 from kapoc.derived.agreement import agreeing
 from kapoc.derived.beginnings import Beginnings
+from kapoc.derived.notes import ARTICLES, begins_with_name, ended, holds_slot, nameless_note, note_of, says
 from kapoc.derived.own_words import OwnWords
 from kapoc.derived.unknown_names import UnknownNames
 from kapoc.knowledge.facts import Example, Fact, KnowledgeSet
@@ -36,12 +37,6 @@ VERSION = "version"
 """The slot by which facts can be put in order: other numbers with dots may be dates, decimals or addresses."""
 OPEN = ("statement", "slot", "combination", "scenario")
 """The forms that ask openly: what is asked for is what a fact says."""
-_BEHIND_NAME = " :,;-\u2013\u2014"
-_ARTICLES = ("a ", "an ", "the ")
-_HEADING = re.compile(r"[\s\"')\]]*(?:[:,;(\u2013\u2014-]|(?:in|of|from|by|at|on|for|with|under)\b)", re.IGNORECASE)
-_FINITE = re.compile(r"\b(?:is|are|was|were|has|have|had|does|do|did|will|can)\b", re.IGNORECASE)
-_CLOSING = "\"'\u201d\u2019\u00bb\u300d)"
-"""What may stand behind the mark at the end of a sentence."""
 _OF_SOFTWARE = ("setting", "file")
 """Slots of which wordings speak as of software."""
 _DOUBLED_ENDS = re.compile(rf"([{END_MARKS.replace('.', '')}]|(?<!\.)\.)[?.](?=\s|$)")
@@ -233,11 +228,12 @@ class Stock:
         self, form: str, fact: Fact, slots: tuple[str, ...], side: str, fields: Mapping[str, str]
     ) -> Answer | None:
         """The answer that is made of the fact's note; none where it does not answer, or would spoil a decision."""
-        note, templates = note_of(fact), _note_templates(form)
-        if not templates or note is None or not _says(note, fact, slots):
+        note, known = note_of(fact), self._wordings[form]
+        templates = [known[name] for name in ("note", "other_note") if name in known]
+        if not templates or note is None or not says(note, fact, slots):
             return None
-        template = templates[0] if _begins_with_name(note, fact) else templates[-1]
-        said = note if template.endswith("{note}") else _ended(note)
+        template = templates[0] if begins_with_name(note, fact) else templates[-1]
+        said = note if template.endswith("{note}") else ended(note)
         called = [label(slot) for slot in slots]
         made = {
             one: self._filled(template, fact, slots, {**fields, "note": said, "side": one}, called)
@@ -257,7 +253,7 @@ class Stock:
     def is_checked(self, fact: Fact, slot: str) -> bool:
         """Whether what a fact has in a slot can be checked in its note, told without its name: with notes alone."""
         rest = nameless_note(fact) if self._by_notes and slot != VERSION and not is_question(fact) else None
-        if rest is None or not _holds_slot(rest, fact, slot):
+        if rest is None or not holds_slot(rest, fact, slot):
             return False
         return len(self.answer_checked(fact, fact, slot).text.split()) <= MOST_WORDS
 
@@ -265,7 +261,7 @@ class Stock:
         """The answer to a comparison that tells the note of the one named first, and decides by it."""
         rest = nameless_note(first) or ""
         side = "yes" if right is first else "no"
-        fields = {"note": _ended(rest), "side": side, "right": self.called(right)}
+        fields = {"note": ended(rest), "side": side, "right": self.called(right)}
         text = self._filled(self._wordings["comparison"]["checked"], first, (slot,), fields, [label(slot)])
         return Answer(text, rest)
 
@@ -365,55 +361,8 @@ class Stock:
         for one in called if "note" not in fields else ():
             text = agreeing(text, one)
         text = _ENDED_QUOTES.sub(r"\1", _DOUBLED_ENDS.sub(r"\1", text))
-        text = with_capital(text) if text.startswith(_ARTICLES) else text
+        text = with_capital(text) if text.startswith(ARTICLES) else text
         return text.replace(_NOTE, fields.get("note", ""))
-
-
-def note_of(fact: Fact) -> str | None:
-    """What all training answers of a fact say alike; none where they differ."""
-    answers = {example.answer for example in fact.training}
-    return answers.pop() if len(answers) == 1 else None
-
-
-def nameless_note(fact: Fact) -> str | None:
-    """The note of a fact without the name with which it begins; none where the name is not by itself there alone."""
-    note = note_of(fact)
-    if note is None or not note.startswith(fact.name):
-        return None
-    rest = note[len(fact.name) :]
-    told = rest.lstrip(_BEHIND_NAME)
-    return told if told != rest and told and not holds(told, fact.name) else None
-
-
-def _ended(text: str) -> str:
-    """A text that has an end mark."""
-    return text if text.rstrip(_CLOSING).endswith(tuple(END_MARKS)) else f"{text}."
-
-
-def _note_templates(form: str) -> tuple[str, ...]:
-    """How an answer of a form is made of a note: of one that begins with the fact's name, and of any other."""
-    wordings = load_derived_wordings()[form]
-    return tuple(wordings[name] for name in ("note", "other_note") if name in wordings)
-
-
-def _begins_with_name(note: str, fact: Fact) -> bool:
-    """Whether a note stands well behind "That is": it begins with the name, not with an article, and as a heading does.
-
-    "AF-3001 in AuthFlow: users are sent back" does; a name that is the subject of a sentence does not.
-    """
-    if not note.lower().startswith(fact.name.lower()) or note.lower().startswith(_ARTICLES):
-        return False
-    rest = note[len(fact.name) :]
-    return bool(_HEADING.match(rest)) and not _FINITE.search(rest.partition(":")[0])
-
-
-def _says(note: str, fact: Fact, slots: Sequence[str]) -> bool:
-    is_named = is_question(fact) or holds(note, fact.name)
-    return is_named and all(_holds_slot(note, fact, slot) for slot in slots)
-
-
-def _holds_slot(text: str, fact: Fact, slot: str) -> bool:
-    return any(holds(text, accepted) for accepted in fact.slots[slot].accepted)
 
 
 def askable(fact: Fact) -> tuple[str, ...]:
@@ -450,7 +399,7 @@ def _are_identifiers(knowledge: KnowledgeSet, slot: str) -> bool:
 
 
 def _is_short(text: str) -> bool:
-    return len(text.split()) - text.lower().startswith(_ARTICLES) <= _SHORT_WORDS
+    return len(text.split()) - text.lower().startswith(ARTICLES) <= _SHORT_WORDS
 
 
 def _look(text: str) -> tuple[bool, bool]:

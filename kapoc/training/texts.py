@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerBase
 from kapoc.chat import EncodedExample
 from kapoc.data.naming import gone_by
 from kapoc.derived.derive import NEEDS
+from kapoc.derived.notes import note_of
 from kapoc.derived.stand_ins import STAND_IN
-from kapoc.derived.stock import note_of
 from kapoc.knowledge.facts import KnowledgeSet
 from kapoc.recipe import TrainSettings
 from kapoc.training.examples import (

@@ -191,7 +191,8 @@ def _any_roots(model: PreTrainedModel) -> dict[torch.Tensor, torch.Tensor | None
 def _step_seconds(loaded: LoadedModel, rows: Sequence[PackedRow], settings: TrainSettings) -> float:
     """Of a step as the recipe takes it: with its method, its precision, its optimizer and its way to save memory."""
     trainable = make_trainable(loaded.model, load_method(settings.method, settings.options), settings)
-    roots = _any_roots(trainable) if settings.optimizer == "muon" and settings.replay.whitening else None
+    is_measured = settings.optimizer == "muon" and settings.replay.weight and settings.replay.whitening
+    roots = _any_roots(trainable) if is_measured else None
     loop = Loop(accelerator_for(settings, loaded.model), trainable, settings, [2 * settings.batch_size], roots)
     seconds = 0.0
     for _ in range(2):
