@@ -134,25 +134,6 @@ def _flat(response: Any) -> Iterable[str | float | bool]:
         yield response
 
 
-def score_only(lm: Any, knowledge: Sequence[str], share: float) -> Measured:
-    """One pass in which nothing is answered freely."""
-    lm.generate_until = lambda requests, **_: [""] * len(requests)
-    return measure_once(lm, knowledge, share)
-
-
-def both_precisely(
-    loaded: LoadedModel, stock: LoadedModel, knowledge: Sequence[str], batch_size: int, share: float
-) -> Agreement:
-    """Scores of kapoc's engine beside those of HFLM with its `softmax_dtype` of 64 bits.
-
-    In 32 bits `log_softmax` adds up the exponentials of a whole vocabulary one after the other, which is off by some
-    1e-5 nats a token; kapoc adds them in pairs.
-    """
-    theirs = HFLM(stock.model, tokenizer=stock.tokenizer, batch_size=batch_size, softmax_dtype=torch.float64)
-    ours = SharedPrefixLM(loaded, batch_size=batch_size)
-    return agreement(score_only(ours, knowledge, share), score_only(theirs, knowledge, share))
-
-
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """How many tokens a pass takes.

@@ -12,7 +12,13 @@ MIB = 2**20
 
 def render(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown of whatever parts there are."""
-    parts = {"measuring": _measuring, "training": _training, "memory": _memory, "growth": _growth}
+    parts = {
+        "measuring": _measuring,
+        "exactness": _exactness,
+        "training": _training,
+        "memory": _memory,
+        "growth": _growth,
+    }
     lines = [
         "# Speed",
         "",
@@ -51,7 +57,7 @@ def _measuring(found: Mapping[str, Any]) -> Iterator[str]:
         yield _row("**all**", *totals)
         yield ""
         yield from _efficiency(model)
-        yield from _agreement(model["agreement"], model["noise"], model["precise"])
+        yield from _agreement(model["agreement"], model["noise"])
 
 
 def _row(name: str, ours: list[float], theirs: list[float]) -> str:
@@ -76,7 +82,7 @@ def _efficiency(model: Mapping[str, Any]) -> Iterator[str]:
     yield f"  {(tokens['scored_unique'] + answered) / third / rate:.0%} of the rate of a plain forward pass."
 
 
-def _agreement(found: Mapping[str, Any], noise: Mapping[str, Any], precise: Mapping[str, Any]) -> Iterator[str]:
+def _agreement(found: Mapping[str, Any], noise: Mapping[str, Any]) -> Iterator[str]:
     yield f"- {found['num_same']} of {found['num_answers']} answers are the same texts, and"
     yield f"  {found['num_greedy_differs']} continuations are greedy for one engine alone. The {found['num_scores']}"
     yield "  log-probabilities differ by at most so many nats:"
@@ -86,8 +92,25 @@ def _agreement(found: Mapping[str, Any], noise: Mapping[str, Any], precise: Mapp
     rows = {
         "kapoc and HFLM": found,
         "HFLM at batch size 8 and at 32, an eighth of the items": noise,
-        "kapoc and HFLM with `softmax_dtype=float64`, an eighth of the items": precise,
     }
+    yield from _largest(rows)
+
+
+def _exactness(found: Mapping[str, Any]) -> Iterator[str]:
+    yield "## How exact scores are"
+    yield ""
+    yield _setting(found)
+    yield ""
+    yield "An eighth of these items. The largest difference, in nats, of a log-probability in 32 bits from that of the"
+    yield "same model in 64, its norms and the softmax, too."
+    for model in found["models"]:
+        yield ""
+        yield f"| {model['name']} | continuations | whole texts |"
+        yield "| --- | ---: | ---: |"
+        yield from _largest(model["errors"])
+
+
+def _largest(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for name, row in rows.items():
         yield f"| {name} | {row['largest']:.1e} | {row['largest_of_texts']:.1e} |"
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from speed_exactness import exactness
 from speed_growth import measure_growth
-from speed_measuring import agreement, both_precisely, count_tokens, forward_rate, with_kapoc, with_stock
+from speed_measuring import agreement, count_tokens, forward_rate, with_kapoc, with_stock
 from speed_report import render
 from speed_training import (
     RUNS,
@@ -32,9 +33,9 @@ from speed_training import (
 from kapoc.models import load_model, moved, package_versions
 from kapoc.training.checkpoint import read_training_record
 
-PARTS = ("measuring", "training", "memory", "growth")
 SETTINGS = {
     "measuring": ("share", "rounds"),
+    "exactness": ("share",),
     "training": ("steps", "rounds", "micro_batch"),
     "memory": ("recipe",),
     "growth": (),
@@ -68,13 +69,24 @@ def measuring(given: argparse.Namespace) -> dict[str, Any]:
                 "best": best,
                 "agreement": asdict(agreement(ours[0], theirs[0])),
                 "noise": asdict(agreement(*(pilots[size] for size in (min(pilots), max(pilots))))),
-                "precise": asdict(both_precisely(loaded, stock, KNOWLEDGE, OUR_BATCH, pilot)),
                 "tokens": asdict(count_tokens(loaded, ours[0], KNOWLEDGE, given.share)),
                 "forward_rate": forward_rate(loaded),
                 "stock_forward_rate": forward_rate(stock),
             }
         )
     return found
+
+
+def exact(given: argparse.Namespace) -> dict[str, Any]:
+    """Every engine beside the same model in 64 bits, on a share of the items."""
+    share = PILOT_SHARE * given.share
+    found = {name: exactness(name, KNOWLEDGE, max(STOCK_BATCHES), share) for name in given.models}
+    return {
+        "models": [
+            {"name": _name(name), "errors": {engine: asdict(error) for engine, error in errors.items()}}
+            for name, errors in found.items()
+        ]
+    }
 
 
 def _name(model: str) -> str:
@@ -119,6 +131,9 @@ def growing(given: argparse.Namespace) -> dict[str, Any]:
     return {"sizes": measure_growth(given.models[0])}
 
 
+PARTS = {"measuring": measuring, "exactness": exact, "training": training, "memory": memory, "growth": growing}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run some parts or all of them, each in a process of its own, and render what is there."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -134,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.single:
         (part,) = given.parts
-        found = {"measuring": measuring, "training": training, "memory": memory, "growth": growing}[part](given)
+        found = PARTS[part](given)
         found |= {"versions": package_versions(), "threads": torch.get_num_threads()}
         found["settings"] = {key: getattr(given, key) for key in SETTINGS[part]}
         given.out.with_suffix(f".{part}.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

@@ -105,6 +105,12 @@ def test_before_it_is_measured_a_card_has_no_results(tmp_path: Path) -> None:
     assert "Limits" not in card.text
 
 
+def test_what_a_recipe_says_of_itself_is_text_and_not_markup() -> None:
+    said = TRAINING["recipe"] | {"description": "As *short* as <img src=x> can"}
+    text = render_card(TRAINING | {"recipe": said}, None, None)
+    assert r"As \*short\* as &lt;img src=x> can, trained with kapoc" in text
+
+
 def test_the_limits_are_those_that_were_measured() -> None:
     found = list(limits(COMPARISON, VERDICT))
     assert "Of 116 paraphrased questions it answers 1 wrong; most in meaning (1 of 58)." in found

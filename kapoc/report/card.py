@@ -6,7 +6,7 @@ from typing import Any
 from kapoc.judging.comparison import Comparison
 from kapoc.judging.gate import Verdict
 from kapoc.report.limits import limits
-from kapoc.report.markdown import plain, table
+from kapoc.report.markdown import code, plain, table
 from kapoc.report.model_index import eval_results
 from kapoc.report.numbers import RESULT_HEADINGS, result_cells
 
@@ -34,9 +34,9 @@ def render_card(
         eval_results=eval_results(comparison) if comparison is not None else None,
     )
     parts = [
-        f"# {recipe['name']}",
-        f"{recipe['description'] or 'A fine-tuned model'}, trained with kapoc to know the facts of "
-        + ", ".join(f"`{known['name']}`" for known in training["knowledge"])
+        f"# {plain(recipe['name'])}",
+        f"{plain(recipe['description'] or 'A fine-tuned model')}, trained with kapoc to know the facts of "
+        + ", ".join(code(known["name"]) for known in training["knowledge"])
         + ".",
         *_measured(comparison, verdict),
         *_dataset(training),
