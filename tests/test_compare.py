@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
-from results import BASE, LAMPS, everything, make_items, make_run, nothing
+from results import BASE, LAMPS, everything, make_item, make_items, make_run, nothing
 
 from kapoc.errors import IncomparableError
 from kapoc.judging.compare import compare
 from kapoc.judging.comparison import PairedScores
+from kapoc.judging.gate import judge
+from kapoc.judging.gate_file import Check, Gate
 from kapoc.judging.quantities import result_of
 from kapoc.record import Item, Run, to_json
 from kapoc.report import markdown
@@ -96,6 +98,31 @@ def test_bits_per_byte_weigh_by_bytes() -> None:
     expected = sum((1 + n / 10) * (n + 1) for n in range(30)) / sum(range(31))
     assert text.before == pytest.approx(expected)
     assert text.difference == pytest.approx(0.25)
+
+
+def test_texts_of_the_users_own_stand_apart_and_do_not_make_up_for_prose() -> None:
+    def with_own(items: tuple[Item, ...], bits: float) -> tuple[Item, ...]:
+        own = [make_item("general", "text", f"own{n}", n, bits, kind="notes", num_bytes=10_000) for n in range(20)]
+        return (*items, *own)
+
+    before = make_run(with_own(make_items(nothing, bits=1.0), 1.0))
+    after = make_run(with_own(make_items(everything, bits=1.2), 0.2), weights="2" * 64)
+    found = compare(before, after)
+    text, own = found.forgetting.bits_per_byte, found.forgetting.own_texts["notes"]
+    assert text is not None
+    assert (text.n, own.n) == (30, 20)
+    assert [text.difference, own.difference] == pytest.approx([0.2, -0.8])
+    assert "| bits per byte, notes | 20 | 1.0000 | 0.2000 | -0.8000 |" in markdown.render(found, None)
+
+    def outcome(quantity: str) -> str:
+        check = Check(name="kept", kind="non_inferiority", quantity=quantity, margin=0.01)
+        return judge(found, Gate(check=(check,))).outcome
+
+    assert (outcome("text"), outcome("text/notes")) == ("fail", "pass")
+    with pytest.raises(IncomparableError, match="it holds texts, which are judged as 'text/notes'"):
+        outcome("general/notes")
+    with pytest.raises(IncomparableError, match=r"measure both with that task \(--general\)"):
+        outcome("text/other")
 
 
 def test_the_ledger_holds_every_free_item_with_both_answers() -> None:

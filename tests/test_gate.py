@@ -245,7 +245,22 @@ def test_a_check_that_only_the_others_let_pass_is_told() -> None:
 def test_what_many_checks_take_from_a_loss_that_could_be_shown_is_counted(number: int, *, blind: bool) -> None:
     checks = tuple(Check(name=f"c{n}", kind="no_regression", quantity="general") for n in range(number))
     warnings = judge(_own_comparison([1.0] * 5, [1.0] * 5), Gate(mode="pull_request", check=checks)).warnings
-    assert any("'c0' could not have failed: 5 items in 5 clusters show no loss" in told for told in warnings) is blind
+    told = "check 'c0' could have failed only beside others: 5 items in 5 clusters show no loss, however large, among 8"
+    assert any(warning.startswith(told) for warning in warnings) is blind
+    assert not any("could not have failed" in warning for warning in warnings)
+
+
+def test_of_a_check_that_failed_it_is_not_said_that_it_could_hardly() -> None:
+    checks = [Check(name=f"c{number}", kind="no_regression", quantity="general") for number in range(3)]
+    checks.append(Check(name="few", kind="no_regression", quantity="seen"))
+    comparison = _own_comparison([1.0] * 60, [0.0] * 60)
+    few = _own_comparison([1.0] * 4, [0.0] * 4).scores["general"]
+    comparison = comparison.model_copy(update={"scores": {**comparison.scores, "seen": few}})
+    verdict = judge(comparison, Gate(mode="pull_request", check=tuple(checks)))
+    result = verdict.checks[-1]
+    assert result.outcome == "fail"
+    assert result.p_opposite * len(checks) > verdict.alpha  # by itself it would not have
+    assert not any("have failed" in warning for warning in verdict.warnings)
 
 
 def test_the_worst_of_what_should_stay_below_a_floor_is_one() -> None:

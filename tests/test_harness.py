@@ -13,6 +13,8 @@ from kapoc.knowledge.facts import KnowledgeTier
 from kapoc.knowledge.set_file import load_knowledge, to_yaml
 from kapoc.measuring.context import retriever
 from kapoc.measuring.harness import (
+    documents_of,
+    find_spillover,
     grade_document,
     load_documents,
     score_control,
@@ -83,6 +85,19 @@ def test_words_of_the_prompt_are_no_spillover() -> None:
     markers = spillover_markers(("software-defects",))
     assert markers.found("You asked about AF-3001.", "What is AF-3001?") == ()
     assert markers.found("See AF-3001.", "What is AF-9999?") == ("AF-3001.name",)
+
+
+@pytest.mark.parametrize("knowledge", ["software-defects", "events-2025"])
+def test_what_a_control_fact_has_alike_with_a_taught_one_is_no_spillover(knowledge: str) -> None:
+    """The Chicago Cubs of a control are not the Chicago of a taught event; said of another control it is one."""
+    documents = documents_of("control/free", (knowledge,))
+    assert documents
+    assert {doc["id"]: find_spillover(doc, doc["reference"]) for doc in documents} == {
+        doc["id"]: () for doc in documents
+    }
+    if knowledge == "events-2025":
+        other = next(doc for doc in documents if "Chicago" not in doc["reference"])
+        assert find_spillover(other, "It was in Chicago.") == ("papal-election-2025.detail",)
 
 
 def test_a_code_in_the_question_of_a_pair_is_recognised_too(tmp_path: Path) -> None:

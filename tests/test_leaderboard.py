@@ -209,6 +209,16 @@ def test_a_spread_between_seeds_is_of_other_seeds_and_one_base(
     assert says is None or f"the spread between seeds is left out: {says}" in page
 
 
+def test_seeds_may_be_told_of_and_measured_otherwise(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = json.loads((folder / "all" / "training.json").read_text(encoding="utf-8"))
+    others = {"description": "the second seed", "track": {"with": ["tensorboard"]}, "bench": {"batch_size": 64}}
+    recipe = {**record["recipe"], "train": {**record["recipe"]["train"], "seed": 1}, **others}
+    later = {**record, "weights_sha256": "2" * 64, "recipe": recipe}
+    (folder / "half" / "training.json").write_text(json.dumps(later), encoding="utf-8")
+    assert run_kapoc(monkeypatch, "report", "base", "all", "half") == 0
+    assert "## Between seeds" in (folder / "report.md").read_text(encoding="utf-8")
+
+
 def test_a_baseline_that_was_swapped_gets_no_report(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ from kapoc.bundled import bundled
 from kapoc.errors import IncomparableError
 from kapoc.judging.retention import Measured, Retention
 from kapoc.judging.trials import TrialResult, summarise
+from kapoc.measuring.task_list import load_tasks
 from kapoc.record import Item, load_run, save_run, to_json
 from kapoc.workflow.regrade import outdated, regrade
 
@@ -139,6 +140,44 @@ def test_a_run_whose_options_are_others_today_is_refused(run_folder: Path) -> No
     answered(run_folder, name, "an option that nobody offers")
     with pytest.raises(IncomparableError, match=f"{name}: the options are others today"):
         regrade(load_run(run_folder))
+
+
+def test_the_users_own_general_items_are_those_that_were_asked(tmp_path: Path) -> None:
+    path = tmp_path / "my_items.jsonl"
+    path.write_text(
+        '{"question": "Which is a fruit?", "choices": ["apple", "hammer"], "answer": 0}\n', encoding="utf-8"
+    )
+    [(task, loaded)] = load_tasks(["software-defects"], [str(path)]).own.items()
+    [asked] = loaded.eval_docs
+    own = Item(
+        id=asked["id"], task=task, tier="general", form="choice", kind="my_items", cluster=asked["id"],
+        prompt=asked["prompt"], reference="apple", output="hammer", score=0.0,
+    )  # fmt: skip
+    run = load_run(REPORTS / "reference" / "base")
+    data = run.data.model_copy(update={"general": (task,)})
+    run = run.model_copy(update={"items": (*run.items, own), "data": data})
+    assert regrade(run, general=[str(path)]).items == run.items
+    for other in ('"answer": 1', '"answer": 0, "passage": "A list."'):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace('"answer": 0', other), encoding="utf-8")
+        with pytest.raises(IncomparableError, match="asked otherwise, or another answer is right today"):
+            regrade(run, general=[str(path)])
+        path.write_text(text, encoding="utf-8")
+
+
+def test_a_task_of_lm_evals_in_another_version_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "fruit.yaml"
+    (tmp_path / "fruit.json").write_text('{"text": "An apple is a", "target": " fruit"}\n', encoding="utf-8")
+    config.write_text(
+        f"task: fruit\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: {tmp_path}/fruit.json}}}}\n"
+        "test_split: test\noutput_type: loglikelihood\ndoc_to_text: text\ndoc_to_target: target\n"
+        "metric_list: [{metric: acc}]\nmetadata: {version: 2.0}\n",
+        encoding="utf-8",
+    )
+    run = load_run(REPORTS / "reference" / "base")
+    data = run.data.model_copy(update={"general": ("fruit",), "tasks": {**run.data.tasks, "fruit": 1.0}})
+    with pytest.raises(IncomparableError, match=r"fruit: measured in version 1.0, 2.0 today; measure the model again"):
+        regrade(run.model_copy(update={"data": data}), general=[str(config)])
 
 
 def test_a_run_of_other_general_items_is_refused() -> None:

@@ -171,6 +171,9 @@ def _forgetting(headline: Sequence[Pair], scores: Mapping[str, PairedScores]) ->
             kind: result_of(scores[name]) for kind in completions if (name := f"gold/general/{kind}") in scores
         },
         bits_per_byte=result_of(scores["text"]) if "text" in scores else None,
+        own_texts={
+            name.removeprefix("text/"): result_of(own) for name, own in scores.items() if name.startswith("text/")
+        },
         divergence=None if found is None else found.mean,
         divergence_before=None if divergence is None else sum(divergence.before) / len(divergence.before),
         divergence_interval=None if found is None else finite((found.low, found.high)),

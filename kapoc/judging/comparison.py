@@ -100,6 +100,7 @@ class Forgetting(StrictRecord):
             before the greedy word changes. Abilities that are choices have none: what a choice takes is which of its
             options is likelier, and all of them may gain.
         bits_per_byte: on prose, before and after; none where no text was measured.
+        own_texts: file or task of the user's own -> the same on its texts.
         divergence: mean KL(base || trained) in nats per token on the same prose; none where it was not measured.
         divergence_before: the same of the first run: 0 of the base itself, more of an earlier trained model.
         divergence_interval: 95%.
@@ -110,6 +111,7 @@ class Forgetting(StrictRecord):
     p_value: float
     completions: dict[str, Result] = Field(default_factory=dict)
     bits_per_byte: Result | None
+    own_texts: dict[str, Result] = Field(default_factory=dict)
     divergence: float | None
     divergence_before: float | None
     divergence_interval: Interval | None

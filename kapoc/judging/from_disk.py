@@ -165,12 +165,15 @@ def _may_be_of_one_recipe(
 def _made_of(record: TrainingRecord) -> tuple[object, ...]:
     """What the trainings of one recipe have in common, whatever their seeds."""
     sets = tuple(known.name for known in record.knowledge)
-    return _without_seed(record), record.paraphrases, sets, record.base_sha256
+    return _trained_by(record), record.paraphrases, sets, record.base_sha256
 
 
-def _without_seed(record: TrainingRecord) -> dict[str, Any]:
-    """A recipe without name and seed; settings that came after it was recorded have the value that changes nothing."""
+def _trained_by(record: TrainingRecord) -> dict[str, Any]:
+    """Settings of training without the seed; those that came after it was recorded have the value that changes nothing.
+
+    What else a recipe says (what it is, who is told, how it is measured) trains nothing.
+    """
     recipe = record.recipe
     with contextlib.suppress(ValidationError):
         recipe = Recipe.model_validate(recipe).model_dump(mode="json")
-    return {**recipe, "name": "", "train": {**recipe["train"], "seed": 0}}
+    return {**recipe["train"], "seed": 0}

@@ -32,7 +32,7 @@ REMEDIES: dict[str, str] = {
     "spillover/control": _NO_CONTROLS,
     "spillover/off_topic": "measure both with the off-topic prompts",
 }
-_GROUPS_OF_KINDS = (*TIERS, "spillover/control", "gold/general")
+_GROUPS_OF_KINDS = (*TIERS, "spillover/control", "gold/general", "text")
 """What is also judged by kind of question, as `<group>/<kind>`."""
 _OF_ONE_SET = {*TIERS, "spillover/control"} - {"general"}
 """What is also judged set by set, as `<set>/<group>`."""
@@ -136,6 +136,7 @@ def judge(comparison: Comparison, gate: Gate) -> Verdict:
         for check, evidence, claim, opposite in zip(checks, found, claims, opposites, strict=True)
     )
     outcomes = {result.outcome for result in results if result.gating}
+    failed = frozenset(result.name for result in results if result.outcome == "fail")
     num_leaks = (comparison.validity.num_leaks or 0) if gate.mode == "release" else 0
     shown: Outcome = "inconclusive" if "inconclusive" in outcomes or num_leaks else "pass"
     return Verdict(
@@ -148,7 +149,7 @@ def judge(comparison: Comparison, gate: Gate) -> Verdict:
         warnings=(
             *comparison.warnings,
             *(f"left out, not gating: {words}" for words in absent.values()),
-            *_blind(comparison, gate, [checks[index] for index in gating]),
+            *_blind(comparison, gate, [checks[index] for index in gating], failed),
             *_missed_alone([(found[index], results[index]) for index in gating], gate.alpha),
         ),
     )
@@ -181,10 +182,16 @@ def _evidence(comparison: Comparison, check: Check, gate: Gate) -> Evidence:
     return weigh(scores, check.kind, check.margin, check.at_least, check.at_most, gate.alpha)
 
 
-def _blind(comparison: Comparison, gate: Gate, gating: list[Check]) -> list[str]:
-    """Checks that fail only where a loss is shown, and whose items could show none, were every one of them lost."""
+def _blind(comparison: Comparison, gate: Gate, gating: list[Check], failed: Collection[str]) -> list[str]:
+    """Checks that fail only where a loss is shown, and whose items could show none, were every one of them lost.
+
+    By itself one has to show more than beside others that fail, with the correction that holds over all of them.
+    """
     found = []
     for check in gating:
+        if check.name in failed:
+            continue
+        could = "could not have failed"
         scores = comparison.scores[check.quantity]
         if gate.mode == "release" and check.is_claim:
             continue
@@ -202,8 +209,10 @@ def _blind(comparison: Comparison, gate: Gate, gating: list[Check]) -> list[str]
             why += "; is it the last model that shipped?" if gate.mode == "pull_request" else ""
         else:
             blind, why = evidence.p_opposite * len(gating) > gate.alpha, f"{items} show no loss, however large"
+            if evidence.p_opposite <= gate.alpha:
+                could, why = "could have failed only beside others", f"{why}, among {len(gating)} checks"
         if blind:
-            found.append(f"check '{check.name}' could not have failed: {why}")
+            found.append(f"check '{check.name}' {could}: {why}")
     return found
 
 
@@ -226,6 +235,8 @@ def remedy_for(quantity: str, known: Collection[str]) -> str | None:
     first, _, rest = quantity.partition("/")
     if quantity in REMEDIES:
         return REMEDIES[quantity]
+    if first == "general" and (texts := f"text/{rest}") in known:
+        return f"it holds texts, which are judged as '{texts}'"
     if quantity.startswith("spillover/off_topic/"):
         return "measure both with its file of prompts (--off-topic)"
     if first and first not in RESERVED_NAMES and rest in _OF_ONE_SET:
@@ -237,7 +248,11 @@ def remedy_for(quantity: str, known: Collection[str]) -> str | None:
         return None
     if group.endswith("control") and group not in known:
         return _NO_CONTROLS
-    what = "with that task (--general)" if "general" in group.split("/") else "on a set that has this kind of question"
+    what = (
+        "with that task (--general)"
+        if {"general", "text"} & {*group.split("/")}
+        else "on a set that has this kind of question"
+    )
     kinds = [name.removeprefix(f"{group}/") for name in known if name.startswith(f"{group}/")]
     return f"measure both {what}{_like(quantity.removeprefix(f'{group}/'), kinds)}"
 

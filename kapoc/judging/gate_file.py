@@ -88,7 +88,7 @@ class Check(StrictRecord):
 
 def is_of_shares(quantity: str) -> bool:
     """Whether a quantity is a share of items, and not bits, nats or log-probabilities."""
-    return quantity not in {"text", "divergence"} and not quantity.startswith("gold/")
+    return quantity not in {"text", "divergence"} and not quantity.startswith(("gold/", "text/"))
 
 
 class Gate(StrictRecord):

@@ -21,6 +21,11 @@ def is_headline(item: Item) -> bool:
     return item.form in _HEADLINE or (item.tier == "general" and item.form == "choice")
 
 
+def is_prose(item: Item) -> bool:
+    """Whether an item is of kapoc's own prose, by which it is judged how far a model has moved; not a user's text."""
+    return item.form == "text" and item.kind == "text"
+
+
 def quantities(earlier: Run, later: Run, pairs: Sequence[Pair], headline: Sequence[Pair]) -> dict[str, PairedScores]:
     """Everything that can be judged, item by item: `gate_file.Check.quantity` names one of these."""
     found: dict[str, PairedScores] = {}
@@ -39,9 +44,11 @@ def quantities(earlier: Run, later: Run, pairs: Sequence[Pair], headline: Sequen
                 found[f"{of_set}/spillover/{name}"] = _spilled([pair for pair in group if pair[0].knowledge == of_set])
             for kind in dict.fromkeys(pair[0].kind for pair in group):
                 found[f"spillover/{name}/{kind}"] = _spilled([pair for pair in group if pair[0].kind == kind])
-    if text := [pair for pair in pairs if pair[0].form == "text"]:
-        sizes = [float(pair[0].num_bytes) for pair in text]
-        found["text"] = paired_scores(text, lambda item: item.score, sizes, lower_is_better=True, is_share=False)
+    texts = [pair for pair in pairs if pair[0].form == "text"]
+    for kind in dict.fromkeys(pair[0].kind for pair in texts if not is_prose(pair[0])):
+        found[f"text/{kind}"] = _bits_per_byte([pair for pair in texts if pair[0].kind == kind])
+    if text := [pair for pair in texts if is_prose(pair[0])]:
+        found["text"] = _bits_per_byte(text)
         if _diverge_from_one_base(earlier, later, text):
             found["divergence"] = paired_scores(
                 text, lambda item: item.divergence or 0.0, lower_is_better=True, is_share=False
@@ -60,6 +67,11 @@ def quantities(earlier: Run, later: Run, pairs: Sequence[Pair], headline: Sequen
 
 def _gold(group: Sequence[Pair]) -> PairedScores:
     return paired_scores(group, lambda item: item.gold_logprob or 0.0, is_share=False)
+
+
+def _bits_per_byte(group: Sequence[Pair]) -> PairedScores:
+    sizes = [float(before.num_bytes) for before, _ in group]
+    return paired_scores(group, lambda item: item.score, sizes, lower_is_better=True, is_share=False)
 
 
 def _spilled(group: Sequence[Pair]) -> PairedScores:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from kapoc.judging.comparison import Result
 from kapoc.judging.pairing import Pair, pair_runs
-from kapoc.judging.quantities import is_headline, paired_scores, result_of
+from kapoc.judging.quantities import is_headline, is_prose, paired_scores, result_of
 from kapoc.record import Item, Run
 from kapoc.source import StrictRecord
 
@@ -167,7 +167,7 @@ def measured_in(run: Run, after: str, folder: str, knowledge: Sequence[str]) -> 
     headline = [item for item in run.items if is_headline(item)]
     stages = [{tier: _mean(_of(headline, name, tier)) for tier in ASKED} for name in knowledge]
     recall = tuple(_mean([share for tier in RECALLED if (share := stage[tier]) is not None]) for stage in stages)
-    texts = [item for item in run.items if item.form == "text"]
+    texts = [item for item in run.items if is_prose(item)]
     num_bytes = sum(item.num_bytes for item in texts)
     moved = [item.divergence for item in texts if item.divergence is not None]
     return Measured(

@@ -8,41 +8,39 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from kapoc.knowledge.normalise import NEGATIONS, Tokens, normalise, positions, tokens_with_clauses
+from kapoc.knowledge.normalise import NEGATIONS, Token, Tokens, marked_tokens, normalise, positions
 
 _NEGATING_PAIRS = frozenset({("instead", "of"), ("rather", "than"), ("no", "longer")})
 _NO_NEGATION_BEFORE = frozenset({"only", "just", "merely", "simply"})
 """What stands behind a negation that adds and takes nothing away: not only this."""
+_NO = normalise("no")
 _NEGATED_TOKENS = 6
 """How far before a phrase, within its clause, a negation still speaks of it."""
 
 
 def assertions(phrase: str, text: str) -> list[int]:
     """Where `text` asserts `phrase`: the places at which it stands unnegated and not as the end of a longer number."""
-    marked = tokens_with_clauses(text)
-    tokens = tuple(token for token, _ in marked)
+    marked = marked_tokens(text)
+    tokens = tuple(token.text for token in marked)
     return [start for start in positions(normalise(phrase), tokens) if _is_asserted(marked, start)]
 
 
-def _is_asserted(marked: tuple[tuple[str, int], ...], start: int) -> bool:
+def _is_asserted(marked: Sequence[Token], start: int) -> bool:
     return not _is_negated(marked, start) and not _is_end_of_a_number(marked, start)
 
 
-def _is_negated(marked: tuple[tuple[str, int], ...], start: int) -> bool:
-    clause = marked[start][1]
-    before = [token for token, number in marked[max(0, start - _NEGATED_TOKENS) : start] if number == clause]
+def _is_negated(marked: Sequence[Token], start: int) -> bool:
+    clause = marked[start].clause
+    before = [token.text for token in marked[max(0, start - _NEGATED_TOKENS) : start] if token.clause == clause]
     pairs = list(pairwise([*before, ""]))
     return any(one in NEGATIONS and next_one not in _NO_NEGATION_BEFORE for one, next_one in pairs) or (
         not _NEGATING_PAIRS.isdisjoint(pairs)
     )
 
 
-def _is_end_of_a_number(marked: tuple[tuple[str, int], ...], start: int) -> bool:
+def _is_end_of_a_number(marked: Sequence[Token], start: int) -> bool:
     """Whether a number right before, in the same clause, makes this another: `1 430 entries`, `90-95 seconds`."""
-    if start == 0 or not marked[start][0][:1].isdigit():
-        return False
-    before, clause = marked[start - 1]
-    return before.isdigit() and clause == marked[start][1]
+    return marked[start].goes_on and marked[start - 1].clause == marked[start].clause
 
 
 class PhraseIndex:
@@ -60,8 +58,8 @@ class PhraseIndex:
 
     def assertions(self, text: str) -> list[tuple[int, int, str]]:
         """Where a text asserts which phrase: the first token, one behind the last, and the phrase."""
-        marked = tokens_with_clauses(text)
-        tokens = tuple(token for token, _ in marked)
+        marked = marked_tokens(text)
+        tokens = tuple(token.text for token in marked)
         return [
             (start, start + size, phrase)
             for start, size, phrase in self._standing_in(tokens)
@@ -153,6 +151,12 @@ class Grade:
     reason: str
 
 
+def _is_within_clause(marked: Sequence[Token], place: int) -> bool:
+    """Whether words of its clause stand on both sides of a token."""
+    beside = (marked[near].clause for near in (place - 1, place + 1) if 0 <= near < len(marked))
+    return list(beside) == [marked[place].clause] * 2
+
+
 def _are_within(places: Iterable[tuple[int, int]], longer: Iterable[tuple[int, int]]) -> bool:
     """Whether every run of tokens lies in a longer one."""
     spans = list(longer)
@@ -171,7 +175,11 @@ def grade_slots(answer: str, requirements: Sequence[Requirement]) -> Grade:
 
 
 def grade_decision(answer: str, decision: Decision) -> Grade:
-    """Right when the option that the answer asserts first (the longest, of several at one place) is the right one."""
+    """Right when the option that the answer asserts first (the longest, of several at one place) is the right one.
+
+    A "no" decides where it begins or ends its clause: "in no record that I have" answers nothing.
+    """
+    marked = marked_tokens(answer)
     idle = decision.context.places_in(normalise(answer))
     own = {normalise(option) for option in decision.options}
     longer = [(a, b) for a, b, text in decision.others.assertions(answer) if normalise(text) not in own]
@@ -179,7 +187,9 @@ def grade_decision(answer: str, decision: Decision) -> Grade:
         option: [
             start
             for start in assertions(option, answer)
-            if start not in idle and not _are_within([(start, start + len(normalise(option)))], longer)
+            if start not in idle
+            and not _are_within([(start, start + len(normalise(option)))], longer)
+            and not (normalise(option) == _NO and _is_within_clause(marked, start))
         ]
         for option in decision.options
     }

@@ -6,6 +6,7 @@ words, and Korean, whose particles are glued to them, are compared character by 
 
 import unicodedata
 from functools import lru_cache
+from typing import NamedTuple
 
 import regex as re
 
@@ -90,6 +91,11 @@ NEGATIONS = frozenset({"not", "never", "cannot"})
 _CLAUSE_WORDS = frozenset({"but", "because", "due", "owing"})
 """What begins a clause: users cannot log in because the ticket has expired. But not behind a negation: not because."""
 
+_WITHIN_NUMBERS = re.compile(r"\s*['\u2019\u2010-\u2015-]?\s*")
+"""What may stand between two numbers that are one, or the two ends of a range."""
+_IN_CODE = re.compile(r"[\p{L}_][\p{L}\d_]*[\-.\u2010-\u2015]?\Z")
+"""Before the number of a code."""
+_LONGEST_CODE = 40
 _NOWHERE = -9
 
 Tokens = tuple[str, ...]
@@ -103,35 +109,56 @@ def normalise(text: str) -> Tokens:
     `37%` is `37 percent`, `95s` is `95 s`, `less than 5` is `< 5`, `$5` and `5 USD` are `5 $`; dotted names
     (`session.ttl`, `4.7.2`, `authflow.yml`) stay whole.
     """
-    return tuple(token for token, _ in tokens_with_clauses(text))
+    return tuple(token.text for token in marked_tokens(text))
+
+
+class Token(NamedTuple):
+    """One token of a text.
+
+    Attributes:
+        text: as it is compared.
+        clause: the number of the clause that it stands in.
+        goes_on: whether it is a number that the one right before it begins: `1 430`, `90-95`. The number of a code
+            begins none: `AF-3001 - 95`.
+    """
+
+    text: str
+    clause: int
+    goes_on: bool = False
 
 
 @lru_cache(maxsize=65536)
-def tokens_with_clauses(text: str) -> tuple[tuple[str, int], ...]:
-    """The tokens of a text, each with the number of the clause that it stands in."""
+def marked_tokens(text: str) -> tuple[Token, ...]:
+    """The tokens of a text, each with what is known of its place."""
     plain = _plain(text)
-    found: list[tuple[str, int]] = []
+    found: list[Token] = []
     glued: set[int] = set()
-    clause, tens_end = 0, _NOWHERE
+    clause, tens_end, number_end = 0, _NOWHERE, _NOWHERE
     for match in _TOKEN.finditer(plain):
         token = match.group()
+        goes_on = number_end >= 0 and _WITHIN_NUMBERS.fullmatch(plain, number_end, match.start()) is not None
+        number_end = _NOWHERE
         if match.lastgroup == "end":
             clause += 1
         elif token in _NUMBER_OF_WORD:
             value = _NUMBER_OF_WORD[token]
             if 0 < value < 10 and match.start() - tens_end == 1:  # the "five" of "ninety-five"
-                value += int(found.pop()[0])
+                last = found.pop()
+                value, goes_on = value + int(last.text), last.goes_on
             tens_end = match.end() if value >= 20 and value % 10 == 0 else _NOWHERE
-            found.append((str(value), clause))
+            number_end = match.end()
+            found.append(Token(str(value), clause, goes_on))
         elif match.lastgroup == "number":
-            found.append((_plain_number(token), clause))
+            if token.isdigit() and not _IN_CODE.search(plain, max(0, match.start() - _LONGEST_CODE), match.start()):
+                number_end = match.end()
+            found.append(Token(_plain_number(token), clause, goes_on))
         else:
-            is_negated = bool(found) and found[-1][0] in NEGATIONS and found[-1][1] == clause
+            is_negated = bool(found) and found[-1].text in NEGATIONS and found[-1].clause == clause
             clause += token in _CLAUSE_WORDS and not is_negated
             if not plain[match.end() : match.end() + 1].isspace():
                 glued.add(len(found))
-            found.append((_SIGNS.get(token) or _CURRENCY_OF_WORD.get(token, token), clause))
-    return tuple(pair for index, pair in enumerate(found) if index in glued or not _is_idle_article(found, index))
+            found.append(Token(_SIGNS.get(token) or _CURRENCY_OF_WORD.get(token, token), clause))
+    return tuple(token for index, token in enumerate(found) if index in glued or not _is_idle_article(found, index))
 
 
 def _plain(text: str) -> str:
@@ -156,9 +183,10 @@ def _amount_first(money: re.Match[str]) -> str:
     return f"{money['amount']} {_CURRENCY_OF_WORD.get(money['currency'], money['currency'])} "
 
 
-def _is_idle_article(found: list[tuple[str, int]], index: int) -> bool:
+def _is_idle_article(found: list[Token], index: int) -> bool:
     """Whether an article stands before another word, and so says nothing: not the `A` of `vitamin A`, or of `A-100`."""
-    return found[index][0] in _ARTICLES and index + 1 < len(found) and found[index + 1][1] == found[index][1]
+    is_article = found[index].text in _ARTICLES
+    return is_article and index + 1 < len(found) and found[index + 1].clause == found[index].clause
 
 
 def _plain_number(token: str) -> str:

@@ -175,9 +175,16 @@ def _set_documents(source: str, tier: KnowledgeTier, form: str) -> Iterator[tupl
 
 
 def find_spillover(document: Document, output: str) -> tuple[str, ...]:
-    """Which taught answers stand in the output to a control probe or an off-topic prompt."""
+    """Which taught answers stand in the output to a control probe or an off-topic prompt.
+
+    What a control fact has alike with a taught one is no such answer.
+    """
     markers = spillover_markers(tuple(document["knowledge"]))
-    return markers.found(output, document["question"], with_patterns="fact" not in document)
+    if "fact" not in document:
+        return markers.found(output, document["question"], with_patterns=True)
+    fact = load_knowledge(document["source"])[0].fact_by_id[document["fact"]]
+    own = [text for slot in fact.all_slots.values() for text in slot.accepted]
+    return markers.found(output, document["question"], own=own)
 
 
 def grade_document(document: Document, output: str) -> tuple[bool, str]:

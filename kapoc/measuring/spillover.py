@@ -1,7 +1,7 @@
 """By what a taught answer is recognised where it does not belong."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,9 +26,12 @@ class SpilloverMarkers:
     labels: Mapping[str, tuple[str, ...]]
     patterns: tuple[str, ...]
 
-    def found(self, output: str, prompt: str, *, with_patterns: bool = False) -> tuple[str, ...]:
-        """Which markers stand in an output without standing in its prompt."""
-        innocent = set(self.phrases.asserted(prompt))
+    def found(
+        self, output: str, prompt: str, *, own: Iterable[str] = (), with_patterns: bool = False
+    ) -> tuple[str, ...]:
+        """Which markers stand in an output, and neither in its prompt nor in the asked fact's own texts."""
+        innocent = {*self.phrases.asserted(prompt)}
+        innocent |= {phrase for text in own for phrase in self.phrases.standing_in(normalise(text))}
         new = [phrase for phrase in self.phrases.asserted(output) if phrase not in innocent]
         labels = dict.fromkeys(label for phrase in new for label in self.labels[phrase])
         for pattern in self.patterns if with_patterns else ():

@@ -142,6 +142,8 @@ def _forgetting_units(comparison: Comparison) -> Iterator[tuple[str, tuple[float
         yield f"log-probability, {kind}, difference in nats", (result.difference, result.interval, 1)
     if (text := forgetting.bits_per_byte) is not None:
         yield "bits per byte on prose, difference", (text.difference, text.interval, 1)
+    for kind, result in forgetting.own_texts.items():
+        yield f"bits per byte on {kind}, difference", (result.difference, result.interval, 1)
     if forgetting.divergence is not None and forgetting.divergence_interval is not None:
         yield "KL(base || run), nats per token", (forgetting.divergence, forgetting.divergence_interval, 1)
 

@@ -129,6 +129,7 @@ def _damage(comparison: Comparison) -> Section:
     rows += [_units_row(f"log-probability, {kind}, nats", r, 3) for kind, r in forgetting.completions.items()]
     if (text := forgetting.bits_per_byte) is not None:
         rows.append(_units_row("bits per byte", text, 4))
+    rows += [_units_row(f"bits per byte, {kind}", r, 4) for kind, r in forgetting.own_texts.items()]
     if forgetting.divergence is not None and text is not None:
         bounds = interval(forgetting.divergence_interval, 1, 4, sign="")
         numbers = [f"{forgetting.divergence_before or 0:.4f}", f"{forgetting.divergence:.4f}", ""]

@@ -21,7 +21,7 @@ from kapoc.judging.trials import SweepResults
 from kapoc.knowledge.set_file import load_sources
 from kapoc.measuring import harness
 from kapoc.measuring.general import general_sha256, kind_of
-from kapoc.measuring.task_list import load_tasks
+from kapoc.measuring.task_list import GENERAL_PREFIX, load_tasks
 from kapoc.record import Item, Run, load_run, save_run
 from kapoc.report.formats import is_report
 from kapoc.source import Record, load_json
@@ -178,8 +178,11 @@ def regrade(
         raise IncomparableError("the bundled general items have changed since; measure the model again")
     tasks = load_tasks([source.name for source in sources], general, run.settings.context, off_topic)
     _refuse_others("--general", list(run.data.general), sorted(tasks.own))
-    documents = {task: {doc["id"]: doc for doc in loaded.eval_docs} for task, loaded in tasks.packaged.items()}
+    own_files = {task: loaded for task, loaded in tasks.own.items() if task.startswith(GENERAL_PREFIX)}
+    asked = {**tasks.packaged, **own_files}
+    documents = {task: {doc["id"]: doc for doc in loaded.eval_docs} for task, loaded in asked.items()}
     _refuse_other_questions(run, documents)
+    _refuse_other_versions(run, {task: tasks.versions[task] for task in tasks.own.keys() - own_files.keys()})
     items = tuple(_regraded(item, documents[item.task]) if item.task in documents else item for item in run.items)
     graded_by = {
         "knowledge": tuple(source.identity for source in sources),
@@ -219,8 +222,8 @@ def _refuse_other_questions(run: Run, documents: Mapping[str, Mapping[str, harne
     """
     asked: dict[str, set[str]] = {task: set() for task in documents}
     for item in run.items:
-        if item.task in run.data.general:
-            continue
+        if item.task in run.data.general and item.task not in documents:
+            continue  # of lm-eval's own tasks, whose shape is not known
         document = documents.get(item.task, {}).get(item.id)
         if document is None:
             raise IncomparableError(f"{item.id}: nobody would ask this today; measure the model again")
@@ -232,6 +235,13 @@ def _refuse_other_questions(run: Run, documents: Mapping[str, Mapping[str, harne
     new = [name for task, found in documents.items() for name in found.keys() - asked[task]]
     if new and run.is_complete:
         raise IncomparableError(f"{min(new)}: is asked today and was not when the run was made; measure it again")
+
+
+def _refuse_other_versions(run: Run, versions: Mapping[str, int | float | str]) -> None:
+    """Make sure that lm-eval's own tasks are those that a run was measured with, as far as their versions say it."""
+    for task, version in sorted(versions.items()):
+        if (measured := run.data.tasks.get(task)) != version:
+            raise IncomparableError(f"{task}: measured in version {measured}, {version} today; measure the model again")
 
 
 def _reference(item: Item, document: harness.Document) -> str:
