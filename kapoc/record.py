@@ -251,7 +251,7 @@ def _instead_of_run(folder: Path) -> str:
         return f"it is a model; measure it with `kapoc bench --model {folder}`, and name the run that this makes"
     if below := sorted(str(path.parent) for path in folder.glob("*/run.json")):
         return f"there is one in {', '.join(below[:4])}; name one of these"
-    return f"make one with `kapoc bench --out {folder}`"
+    return f"make one with `kapoc bench --model MODEL --out {folder}`"
 
 
 def holds_model(folder: Path) -> bool:

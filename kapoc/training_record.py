@@ -1,5 +1,6 @@
 """The vocabulary of a training run: its epochs, its way back to the base, what each fact got, and its JSON."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -185,11 +186,29 @@ def training_of(run: Path, weights_sha256: str) -> TrainingRecord | None:
 
     Args:
         run: the run's folder; the checkpoint is `model` beside it, and a sweep keeps the record beside it.
-        weights_sha256: of the weights that the run measured; a record of others is passed over.
+        weights_sha256: of the weights that the run measured; a record of others is passed over, and so is a file of
+            that name that another tool wrote.
 
     Raises:
         DataError: a record is malformed.
     """
     places = [folder / TRAINING_FILE for folder in (run, run.parent / "model", run.parent)]
-    found = [load_json(place, TrainingRecord) for place in places if place.is_file()]
+    found = [load_json(place, TrainingRecord) for place in places if place.is_file() and not _is_foreign(place)]
     return next((record for record in found if record.weights_sha256 == weights_sha256), None)
+
+
+def is_training_record(path: Path) -> bool:
+    """Whether a file is a record of kapoc's, sound or not as to its values.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return isinstance(record, dict) and {"fingerprint", "weights_sha256"} <= record.keys()
+
+
+def _is_foreign(path: Path) -> bool:
+    try:
+        return not is_training_record(path)
+    except ValueError:
+        return False  # a damaged one is told of

@@ -249,6 +249,12 @@ def test_a_text_longer_than_the_model_reads_is_refused_before_anything_is_measur
     shell.fails("bench", "--model", "trained", "--recipe", tiny_recipe, says=says)
 
 
+def test_what_cannot_be_trained_is_not_planned_either(shell: Shell, tiny_recipe: Path) -> None:
+    text = tiny_recipe.read_text(encoding="utf-8")
+    tiny_recipe.write_text(text.replace("[bench]", 'optimizer = "muon"\n[bench]'), encoding="utf-8")
+    shell.fails("plan", "--recipe", tiny_recipe, says=r'recipe \'tiny\': train\.optimizer: "muon" trains linear layers')
+
+
 def test_what_has_nothing_to_choose_by_is_not_planned(shell: Shell, tiny_recipe: Path) -> None:
     facts = shell.folder / "lamps.yaml"
     content = yaml.safe_load(facts.read_text(encoding="utf-8"))

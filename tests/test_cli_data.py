@@ -107,6 +107,12 @@ def test_a_table_of_twenty_facts_goes_all_the_way(tmp_path: Path, llama_folder: 
     assert set(comparison["tiers"]) == {"seen", "paraphrased", "unseen", "control", "general"}
 
 
+@pytest.mark.parametrize("name", ["no", "on", "2025", "berths"])
+def test_a_starter_may_have_any_name(tmp_path: Path, name: str) -> None:
+    kapoc_here("data", "new", f"{name}.yaml", folder=tmp_path)
+    assert load_knowledge(tmp_path / f"{name}.yaml")[0].name == name
+
+
 def test_the_starter_file_runs_as_it_is(tmp_path: Path, llama_folder: Path) -> None:
     kapoc_here("data", "new", "mine.yaml", folder=tmp_path)
     found = audit(tmp_path / "mine.yaml")

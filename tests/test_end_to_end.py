@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import complaints, kapoc_here
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from kapoc.record import load_run
@@ -85,6 +86,18 @@ def test_nothing_is_done_twice(story: Path) -> None:
     comparison = kapoc_here("bench", "--model", "trained", "--recipe", "tiny.toml", "--json", folder=story)
     assert set(comparison["tiers"]) == {"seen", "paraphrased", "unseen", "control", "general"}
     assert [path.stat().st_mtime_ns for path in once] == before
+
+
+def test_other_weights_in_a_checkpoint_are_refused_and_its_run_is_kept(story: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(story, tmp_path / "copy"))
+    results = folder / "runs" / "tiny" / "software-defects"
+    kept = (results / "trained" / "run.json").read_bytes()
+    weights = load_file(results / "model" / "model.safetensors")
+    weights["model.norm.weight"] *= 2
+    save_file(weights, results / "model" / "model.safetensors", {"format": "pt"})
+    told = kapoc_here("bench", "--model", "trained", "--recipe", "tiny.toml", folder=folder, code=2)
+    assert "runs/tiny/software-defects/model: these are not the weights that were trained; remove the folder" in told
+    assert (results / "trained" / "run.json").read_bytes() == kept
 
 
 def test_compare_gate_and_report_start_from_files(story: Path) -> None:

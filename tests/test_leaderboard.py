@@ -219,6 +219,15 @@ def test_seeds_may_be_told_of_and_measured_otherwise(folder: Path, monkeypatch: 
     assert "## Between seeds" in (folder / "report.md").read_text(encoding="utf-8")
 
 
+def test_another_tools_record_beside_the_runs_is_passed_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "training.json").write_text('{"output_dir": "x"}', encoding="utf-8")
+    assert run_kapoc(monkeypatch, "compare", "base", "half") == 0
+    (folder / "half" / "training.json").write_text('{"fingerprint": "f"', encoding="utf-8")
+    assert run_kapoc(monkeypatch, "compare", "base", "half") == 2  # a damaged one may be kapoc's
+    assert run_kapoc(monkeypatch, "compare", "base", "half", "--training", "all/training.json") == 2
+    assert run_kapoc(monkeypatch, "compare", "base", "all", "--training", "all/training.json") == 0
+
+
 def test_a_baseline_that_was_swapped_gets_no_report(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

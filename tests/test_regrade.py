@@ -242,8 +242,21 @@ def test_what_was_made_of_a_run_is_told_with_the_command_that_makes_it_anew(
     assert capsys.readouterr().err.splitlines() == [
         "note: work/report.md has the numbers of before; "
         "`kapoc report work/base work/trained --out work/report.md` writes it anew",
-        "note: work/model/README.md has the numbers of before; `kapoc bench --model trained` writes it anew",
+        "note: work/model/README.md has the numbers of before; "
+        "`kapoc bench --model trained --batch-size 64` writes it anew",
     ]
+    shutil.copytree(REPORTS / "reference" / "base-oracle", tmp_path / "work" / "base-oracle")
+    assert dict(outdated(Path("work/base")))[Path("work/report.md")] == (
+        "kapoc report work/base work/trained --oracle work/base-oracle --out work/report.md"
+    )
+
+
+def test_what_lies_above_a_run_near_the_root_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = (REPORTS / "reference" / "base").resolve()
+    assert len(outdated(base)) == 1
+    parents = base.parents
+    monkeypatch.setattr(Path, "parents", property(lambda path: parents[:1] if path == base else parents))
+    assert len(outdated(base)) == 1
 
 
 def typed(folder: Path, command: str, source: Path = REPORTS / "reference" / "base") -> Path:

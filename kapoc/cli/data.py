@@ -137,6 +137,8 @@ def new(
     """
     from importlib.resources import files
 
+    import yaml
+
     from kapoc.importing.import_set import set_name_of
 
     schema_text = files("kapoc.benchmark").joinpath("knowledge.schema.json").read_text(encoding="utf-8")
@@ -144,7 +146,8 @@ def new(
     if path.suffix.lower() not in {".yaml", ".yml"}:
         raise OutputError(f"{path}: the starter is a YAML file; choose a name that ends in .yaml")
     name = set_name_of(str(path))
-    starter = starter.replace("name: my-facts ", f"name: {name if name[0].isalpha() else json.dumps(name)} ", 1)
+    written = name if yaml.safe_load(name) == name else json.dumps(name)  # `no` and `2025` are no texts in YAML
+    starter = starter.replace("name: my-facts ", f"name: {written} ", 1)
     schema = path.with_name("knowledge.schema.json")
     if schema.exists() and schema.read_bytes() != schema_text.encode() and not force:
         raise OutputError(f"{schema}: is there already and is another one; choose another folder, or --force")

@@ -87,10 +87,10 @@ def compare_on_disk(
     if twice := [path for number, path in enumerate(after) if path in after[:number]]:
         raise DataError(f"{twice[0]}: is given twice; name each run once")
     runs = {str(path): load_run(path) for path in after}
-    records = {name: training_of(Path(name), run.model.weights_sha256) for name, run in runs.items()}
     first = next(iter(runs.values()))
-    if training is not None:
-        records[str(after[0])] = _given(training, first)
+    given = {} if training is None else {str(after[0]): _given(training, first)}
+    sought = {name: run.model.weights_sha256 for name, run in runs.items() if name not in given}
+    records = given | {name: training_of(Path(name), weights) for name, weights in sought.items()}
     base = load_baseline(before)
     for name, run in runs.items():
         try:

@@ -2,7 +2,6 @@
 
 import copy
 import errno
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,7 @@ from kapoc.chat import encode, prompt_text
 from kapoc.errors import ModelError, OutputError, TrainingError
 from kapoc.models import UNFINISHED, computes_bfloat16, load_model, moved, refuse_non_finite, save_model
 from kapoc.source import load_json
-from kapoc.training_record import TRAINING_FILE, Checks, TrainingRecord
+from kapoc.training_record import TRAINING_FILE, Checks, TrainingRecord, is_training_record
 from kapoc.writing import refuse_unwritable
 
 STOPPED_FILE = "STOPPED.txt"
@@ -189,10 +188,9 @@ def _is_ours(mark: Path) -> bool:
     if mark.name != TRAINING_FILE:
         return True
     try:
-        record = json.loads(mark.read_text(encoding="utf-8"))
+        return is_training_record(mark)
     except ValueError:
         return (mark.parent / "config.json").is_file()
-    return isinstance(record, dict) and {"fingerprint", "weights_sha256"} <= record.keys()
 
 
 def keep_last_good(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, target: Path, why: str) -> str:

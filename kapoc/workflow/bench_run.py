@@ -32,6 +32,7 @@ from kapoc.workflow.train_run import (
     refuse_unfit_base,
     tell_other_packages,
     train_loaded,
+    trained_weights,
 )
 from kapoc.workflow.workspace import Workspace
 from kapoc.writing import refuse_unwritable, write_atomically
@@ -164,7 +165,6 @@ def bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict 
 
 def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict | None]:
     from kapoc.models import load_model
-    from kapoc.training.checkpoint import read_training_record
     from kapoc.training.resume import drop_state
 
     workspace.listener.tell(f"loading {workspace.recipe.model}")
@@ -180,10 +180,9 @@ def _bench_trained(workspace: Workspace, out: Path) -> tuple[Comparison, Verdict
         base = load_model(workspace.base_model, tell=workspace.listener.tell)  # training changed the one in memory
     drop_state(workspace.model)
     workspace.listener.tell(f"loading {workspace.model}")
-    after = _measure(workspace, load_model(str(workspace.model), tell=workspace.listener.tell), out, base)
-    trained = read_training_record(workspace.model)
-    if trained is None or trained.weights_sha256 != after.model.weights_sha256:
-        raise DataError(f"{workspace.model}: these are not the weights that were trained; remove the folder")
+    loaded = load_model(str(workspace.model), tell=workspace.listener.tell)
+    trained = trained_weights(workspace.model, loaded)
+    after = _measure(workspace, loaded, out, base)
     return _reported(workspace, before, after, trained)
 
 
@@ -266,4 +265,5 @@ def cost(workspace: Workspace) -> "Cost":
     from kapoc.workflow.calibrate import calibrate
 
     loaded = load_model(workspace.base_model, tell=workspace.listener.tell)
+    refuse_unfit_base(workspace, loaded)
     return calibrate(loaded, workspace.recipe, workspace.for_training(), load_tasks(workspace.knowledge))

@@ -25,7 +25,7 @@ from kapoc.training.checkpoint import NUM_SAMPLES, SAMPLE_TOKENS, num_bfloat16_s
 from kapoc.training.loop import Loop, peak_memory_bytes
 from kapoc.training.replay import HELD_OUT_PASSAGE_TOKENS, HELD_OUT_TOKENS, passage_prompts, replay_prompts
 from kapoc.training.texts import training_texts
-from kapoc.training.train import accelerator_for, make_trainable
+from kapoc.training.train import accelerator_for, make_trainable, refuse_too_long
 
 _READ_ROWS = 8
 _WRITE_ROWS = 16
@@ -71,6 +71,7 @@ def calibrate(loaded: LoadedModel, recipe: Recipe, knowledge: Sequence[Knowledge
     read, written = _tokens_of(loaded, tasks)
     read_rate, write_rate = _read_rate(loaded), _write_rate(loaded, facts)
     texts = training_texts(knowledge, recipe.train, loaded.tokenizer)
+    refuse_too_long(loaded.model, list(texts.read()))
     is_shared = packing_is_exact(loaded.model, [*texts.own, *texts.epochs[-1]])
     micro_batch_size = recipe.train.micro_batch_size if is_shared else 1
     row = _largest_row(texts.epochs[-1], recipe.train, micro_batch_size)

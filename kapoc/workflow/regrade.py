@@ -20,6 +20,7 @@ from kapoc.judging.retention import Retention
 from kapoc.judging.trials import SweepResults
 from kapoc.knowledge.set_file import load_sources
 from kapoc.measuring import harness
+from kapoc.measuring.context import CONTEXTS
 from kapoc.measuring.general import general_sha256, kind_of
 from kapoc.measuring.task_list import GENERAL_PREFIX, load_tasks
 from kapoc.record import Item, Run, load_run, save_run
@@ -85,22 +86,36 @@ def outdated(folder: Path) -> list[tuple[Path, str]]:
         if page.name != CARD and is_report(".md", page.read_text(encoding="utf-8", errors="replace")):
             suffix = page.stem.removeprefix("report")
             pair = [folder.parent / f"{alias}{suffix}" for alias in ("base", "trained")]
-            runs = [str(run) for run in pair] if all((run / "run.json").is_file() for run in pair) else None
-            command = f"{' '.join(runs or ['BASE', 'TRAINED'])} --out {page}"
-            found.append((page, f"kapoc report {command}"))
+            runs = ["BASE", "TRAINED"]
+            if all(map(_is_run, pair)):
+                runs = [*map(str, pair), *_contexts(folder.parent, suffix)]
+            found.append((page, shlex.join(["kapoc", "report", *runs, "--out", str(page)])))
     card = folder.parent / "model" / CARD
     if card.is_file() and "model-index" in card.read_text(encoding="utf-8", errors="replace"):
-        found.append((card, "kapoc bench --model trained"))
+        words = "kapoc bench --model trained"
+        trained = folder.parent / "trained"
+        found.append((card, shlex.join(_command(trained, words)) if _is_run(trained) else words))
     return [*found, *_of_retain(folder), *_of_sweep(folder)]
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "run.json").is_file()
+
+
+def _contexts(place: Path, suffix: str) -> Iterator[str]:
+    """Options for the runs of a base with knowledge in its prompts, where they lie beside its plain one."""
+    for context in CONTEXTS[1:]:
+        if _is_run(run := place / f"base-{context}{suffix}"):
+            yield from (f"--{context}", str(run))
 
 
 def _of_retain(folder: Path) -> Iterator[tuple[Path, str]]:
     """The pages that show a run of training in stages: beside the base's run, and one folder up from a stage's."""
-    for place in (_above(folder, 0), _above(folder, 1)):
+    for place in filter(None, (_above(folder, 0), _above(folder, 1))):
         for page, retention in _pages(place, "retain", Retention):
             if folder.resolve() in {(place / row.run).resolve() for row in retention.measured}:
                 last = place / retention.measured[-1].run
-                words = _command(last if (last / "run.json").is_file() else folder, "kapoc retain STAGES")
+                words = _command(last if _is_run(last) else folder, "kapoc retain STAGES")
                 if not retention.unrelated_steps:  # though its last stage's run may have been made with it
                     words = _without(words, "--unrelated")
                 yield page, shlex.join(words)
@@ -118,15 +133,21 @@ def _without(words: Sequence[str], option: str) -> list[str]:
 
 def _of_sweep(folder: Path) -> Iterator[tuple[Path, str]]:
     """The pages of a sweep that show a run of it, two folders up."""
-    limit, name = load_json(folder / "run.json", Run).settings.limit, folder.resolve().parents[1].name
-    for page, results in _pages(_above(folder, 2), "sweep", SweepResults):
+    trial, place = _above(folder, 1), _above(folder, 2)
+    if trial is None or place is None:
+        return
+    limit, name = load_json(folder / "run.json", Run).settings.limit, trial.resolve().name
+    for page, results in _pages(place, "sweep", SweepResults):
         if results.limit == limit and (name in {trial.name for trial in results.trials} or name.startswith("base")):
             yield page, shlex.join(_command(folder, "kapoc sweep FILE"))
 
 
-def _above(folder: Path, number: int) -> Path:
-    """The folder so many above that of a run, as a user would name it from where the run was named."""
-    place = folder.resolve().parents[number]
+def _above(folder: Path, number: int) -> Path | None:
+    """The folder so many above that of a run, as a user would name it from where the run was named; if there is one."""
+    parents = folder.resolve().parents
+    if number >= len(parents):
+        return None
+    place = parents[number]
     return place if folder.is_absolute() else Path(os.path.relpath(place))
 
 

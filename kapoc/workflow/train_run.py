@@ -72,9 +72,24 @@ def train_once(workspace: Workspace, out: Path) -> Path:
     if not has_current_model(workspace, load_model(workspace.base_model, tell=workspace.listener.tell), out):
         train_model(workspace, out)
         return out
+    trained_weights(out, load_model(str(out), tell=workspace.listener.tell))
     drop_state(out)
     tell_other_packages(workspace, out)
     return out
+
+
+def trained_weights(folder: Path, loaded: "LoadedModel") -> "TrainingRecord":
+    """The record of a checkpoint, which must hold the weights that it tells of.
+
+    Raises:
+        DataError: it holds others.
+    """
+    from kapoc.training.checkpoint import read_training_record
+
+    record = read_training_record(folder)
+    if record is None or record.weights_sha256 != loaded.identity.weights_sha256:
+        raise DataError(f"{folder}: these are not the weights that were trained; remove the folder")
+    return record
 
 
 def tell_other_packages(workspace: Workspace, folder: Path) -> None:
